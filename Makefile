@@ -1,0 +1,36 @@
+# Everything sets itself up: python3 (3.11 or newer), make and the package registries are enough.
+.PHONY: setup demo test check bench clean
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+STAMP := .venv/.installed
+
+help:  ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(STAMP): pyproject.toml
+	python3 -c 'import sys; sys.exit("chainwarden needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(PY) || python3 -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	touch $@
+
+setup: $(STAMP)  ## a virtual environment with everything in it
+
+demo: $(STAMP)  ## a simulated chain, scored while you watch
+	$(PY) -m chainwarden.cli demo
+
+test: $(STAMP) check  ## every test, on a real broker and a real node
+	tests/setup.sh
+	$(PY) -m pytest
+
+check: $(STAMP)  ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: $(STAMP)  ## the performance figures, as ratios
+	$(PY) -m benchmarks
+
+clean:  ## remove what the targets made
+	rm -rf .venv .cache build dist demo-out out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

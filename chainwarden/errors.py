@@ -1,0 +1,183 @@
+"""Every error chainwarden raises on purpose, as one tree.
+
+    ChainwardenError
+    ├── SettingsError           a setting is misspelt, missing or out of range
+    ├── SourceError             blocks cannot be read
+    │   ├── BadBlock            one block is unusable or its roots do not match; the rest goes on
+    │   ├── NotYet              the node does not have it yet; ask again, never rewind
+    │   ├── EndpointError       one endpoint failed; another, or a later call, may answer
+    │   └── FileFormatError     a file is no block file, or it is truncated
+    ├── ChainError              blocks do not form a chain
+    │   ├── MissingAncestor     the parent is unknown; fetch it by hash
+    │   └── DeepReorg           a fork reaches below what can be undone; rebuild from a snapshot
+    ├── BusError                the bus cannot take or give records
+    │   ├── InvalidRecord       one record cannot be decoded; it goes to the dead letters
+    │   └── OffsetGone          the stored offset is no longer on the bus; rebuild
+    ├── DetectError             the detector refuses what it was given
+    │   └── SnapshotRefused     a snapshot of another version, truncated, or tampered with
+    ├── StoreError              the ledger or the lake cannot take what it was given
+    │   ├── LedgerLocked        another process has the ledger open
+    │   ├── LedgerDamaged       the ledger's own counts disagree; rebuild it
+    │   └── DiskFull            no space left; nothing was acknowledged
+    ├── LabelError              a label or a label list is malformed
+    └── DeliveryError           a receiver did not accept a notification
+
+The message says what is wrong, ``hint`` what to do about it, and ``exit_code`` is what the
+``chainwarden`` command ends with. Errors carry the datum that caused them as attributes.
+"""
+
+from __future__ import annotations
+
+
+class ChainwardenError(Exception):
+    """The root: ``except ChainwardenError`` catches what chainwarden raises on purpose."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class SettingsError(ChainwardenError):
+    """A setting is misspelt, missing or out of range."""
+
+    exit_code = 3
+
+
+class SourceError(ChainwardenError):
+    """Blocks cannot be read from where they should come from."""
+
+    exit_code = 4
+
+
+class BadBlock(SourceError):
+    """One block is unusable: malformed, or a recomputed root does not match. The rest goes on.
+
+    ``where`` names it as far as it is known (a file and line, an endpoint, a number and hash);
+    ``reason`` is a short closed-set word for metrics (``header_hash``, ``transactions_root``,
+    ``receipts_root``, ``logs_bloom``, ``withdrawals_root``, ``sender``, ``malformed``, ``order``).
+    """
+
+    def __init__(
+        self, message: str, *, where: str, reason: str, number: int | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(f"{where}: {message}", hint=hint)
+        self.where = where
+        self.reason = reason
+        self.number = number
+
+
+class NotYet(SourceError):
+    """The node answered null: it does not have the block or its receipts yet."""
+
+
+class EndpointError(SourceError):
+    """One endpoint failed. ``retry_after_seconds`` is what it asked for, if anything."""
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class FileFormatError(SourceError):
+    """A file is not what it should be, or it ends in the middle."""
+
+
+class ChainError(ChainwardenError):
+    """Blocks do not form a chain."""
+
+    exit_code = 4
+
+
+class MissingAncestor(ChainError):
+    """A block's parent is unknown: fetch ``parent_hash`` (at ``number``) and add it first."""
+
+    def __init__(self, number: int, parent_hash: bytes) -> None:
+        super().__init__(f"block {number} (0x{parent_hash.hex()}) is needed to connect the chain")
+        self.number = number
+        self.parent_hash = parent_hash
+
+
+class DeepReorg(ChainError):
+    """A fork starts below the oldest block that can still be undone."""
+
+
+class BusError(ChainwardenError):
+    """The bus cannot take or give records."""
+
+    exit_code = 5
+
+
+class InvalidRecord(BusError):
+    """One record cannot be decoded. ``topic``, ``partition`` and ``offset`` say which."""
+
+    def __init__(self, message: str, *, topic: str, partition: int, offset: int) -> None:
+        super().__init__(f"{topic}[{partition}]@{offset}: {message}")
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+
+
+class OffsetGone(BusError):
+    """The offset stored in the ledger is no longer on the bus."""
+
+
+class DetectError(ChainwardenError):
+    """The detector refuses what it was given."""
+
+    exit_code = 7
+
+
+class SnapshotRefused(DetectError):
+    """A snapshot of another version, truncated, or tampered with: rebuild instead."""
+
+
+class StoreError(ChainwardenError):
+    """The ledger or the lake cannot take what it was given."""
+
+    exit_code = 6
+
+
+class LedgerLocked(StoreError):
+    """Another process has the ledger open for writing."""
+
+
+class LedgerDamaged(StoreError):
+    """The ledger's own counts disagree: rows were lost below it."""
+
+
+class DiskFull(StoreError):
+    """No space left on the device; nothing was acknowledged."""
+
+
+class LabelError(ChainwardenError):
+    """A label or a label list is malformed."""
+
+    exit_code = 8
+
+
+class DeliveryError(ChainwardenError):
+    """A receiver did not accept a notification; ``retriable`` says whether to try again."""
+
+    exit_code = 9
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retriable: bool,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retriable = retriable
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds

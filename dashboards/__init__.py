@@ -1,0 +1,1 @@
+"""The boards, rules and provisioning that are shipped."""

@@ -1,0 +1,1 @@
+"""From batches of blocks to features, scores and alerts."""

@@ -1,0 +1,1 @@
+"""One file per typology; each is a ``Rule``."""

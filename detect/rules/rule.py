@@ -1,0 +1,65 @@
+"""What a rule is: findings in chain order, bounded state, exact undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chainwarden.schema import Evidence, Reason, Role, Severity
+from detect.scored import ScoredBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule saw, before ``AlertPolicy`` decides whether it becomes an alert.
+
+    ``block_row`` is the row of the block in the batch. Contributions of the reasons sum to the
+    score, which is between 0 and 1. ``sentence`` is one readable sentence with the values in it.
+    """
+
+    rule: str
+    rule_version: int
+    typology: str
+    severity: Severity
+    score: float
+    subject: bytes
+    role: Role
+    block_row: int
+    transaction_index: int  # -1: about the block itself
+    transaction_hash: bytes | None
+    ordinal: int
+    sentence: str
+    reasons: tuple[Reason, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+class Rule(Protocol):
+    """Catches one typology. State is bounded, and undone exactly, block by block."""
+
+    id: str
+    version: int
+
+    def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
+        """The findings in a batch, in chain order; the same however blocks are batched."""
+        ...
+
+    def revert(self, serial: int) -> None:
+        """Undo the block with that serial, which is the last one evaluated."""
+        ...
+
+    def forget(self, serial: int) -> None:
+        """Blocks up to and including that serial will never be reverted: drop their undo."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The state, undo included; no pickle. ``restore`` of it continues bit for bit."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Take over a state. Raises SnapshotRefused for one it does not understand."""
+        ...
+
+    def digest(self) -> str:
+        """A digest of the state, undo excluded: equal digests, equal future findings."""
+        ...

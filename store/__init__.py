@@ -1,0 +1,1 @@
+"""What leaves the process: the ledger, the lake, snapshots, webhooks."""
