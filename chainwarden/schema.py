@@ -39,8 +39,9 @@ BLOCKS: Final = pa.schema(
         pa.field("excess_blob_gas", pa.int64()),
         pa.field("extra_data", pa.binary()),
         pa.field("transaction_count", pa.int32(), nullable=False),
-        # true: every root this block commits to was recomputed from what the source gave, and
-        # agreed. false: something needed for that was missing or unknown. Lies never get here.
+        # true: the header hash, the transactions root and the root of everything else that the
+        # source gave were recomputed and agreed. false: the source gives no header (a table), or
+        # the block has fields or transaction types nobody knows. Lies never get here.
         pa.field("verified", pa.bool_(), nullable=False),
     ]
 )
