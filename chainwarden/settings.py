@@ -1,0 +1,322 @@
+"""One ``Settings``: from ``chainwarden.toml``, then ``CHAINWARDEN_*`` variables, then flags.
+
+The later is the stronger. A key is ``section.key`` in the file (``[bus] kind = "kafka"``) and
+``CHAINWARDEN_SECTION_KEY`` in the environment (``CHAINWARDEN_BUS_KIND=kafka``; lists are separated
+by commas). A misspelt key or variable is an error that names the nearest right one. Secrets are
+``Secret`` values, which show as ``***`` wherever they are printed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chainwarden.errors import SettingsError
+
+PREFIX: Final = "CHAINWARDEN_"
+# Variables of the tests and the two shorthands for a single webhook.
+_OTHER_VARIABLES: Final = ("CHAINWARDEN_WEBHOOK_URL", "CHAINWARDEN_WEBHOOK_SECRET")
+_TEST_PREFIX: Final = "CHAINWARDEN_TEST_"
+
+
+class Secret:
+    """A text that is never shown by accident.
+
+    >>> Secret("hunter2")
+    Secret(***)
+    >>> Secret("hunter2").reveal()
+    'hunter2'
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself; for the one call that needs it."""
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        raise TypeError("a secret is no key")
+
+
+def shown_url(url: str) -> str:
+    """A URL without user, path and query, where keys hide.
+
+    >>> shown_url("https://user:pw@node.example:8545/v3/key?token=x")
+    'https://node.example:8545'
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}"
+
+
+class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where blocks come from."""
+
+    rpc: list[Secret] = []
+    """HTTP endpoints of one chain, in order of preference."""
+    websocket: Secret = Secret("")
+    """A WebSocket endpoint that rings when a new head is there; HTTP stays the truth."""
+    start: int | None = None
+    """The first block of a first run; default: the head."""
+    traces: bool = False
+    """Also ask for call traces (debug_traceBlockByHash)."""
+
+
+class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is between ingest and detect."""
+
+    kind: str = "memory"
+    """``memory`` (one process) or ``kafka``."""
+    bootstrap_servers: str = "127.0.0.1:9092"
+    partitions: int = 4
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = ""
+    username: str = ""
+    password: Secret = Secret("")
+    ca_file: str = ""
+
+
+class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The detector."""
+
+    wallets: int = 1_000_000
+    """How many wallets are kept."""
+    learn_depth: int = 64
+    """How many blocks below the head the models learn."""
+    seed: int = 1
+    labels: list[str] = []
+    """Label lists to load: files in our CSV or one of the known public formats."""
+
+
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which findings become alerts."""
+
+    cool_down_hours: float = 168.0
+    budget_per_hour: int = 200
+    suppress: list[str] = []
+    """Wallets or rules that raise no alert."""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where results go."""
+
+    out: str = "chainwarden-out"
+    """The folder of ledger, lake and snapshots."""
+    snapshot_minutes: float = 10.0
+    snapshots_kept: int = 3
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The HTTP side: metrics, health, read API."""
+
+    host: str = "127.0.0.1"
+    port: int = 9464
+
+
+class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One receiver of signed webhooks."""
+
+    name: str
+    url: Secret
+    secret: Secret
+    allow_networks: list[str] = []
+    """Networks that are allowed although they are private, e.g. ``["127.0.0.0/8"]``."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set."""
+
+    chain: str = ""
+    """The chain's name in topics, paths and metrics; default: asked of the node, else ethereum."""
+    chain_id: int | None = None
+    source: SourceSettings = SourceSettings()
+    bus: BusSettings = BusSettings()
+    detect: DetectSettings = DetectSettings()
+    alerts: AlertSettings = AlertSettings()
+    store: StoreSettings = StoreSettings()
+    server: ServerSettings = ServerSettings()
+    webhooks: list[WebhookSettings] = []
+
+
+def load_settings(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """The settings of a file (default ``chainwarden.toml`` where it exists), variables and flags.
+
+    ``flags`` are by dotted key (``{"store.out": "x"}``); None values are not given. Raises
+    SettingsError naming the key, and the nearest known one where it is misspelt.
+    """
+    tree = _read_file(file)
+    keys = _known_keys()
+    for name, text in sorted((environment or {}).items()):
+        _put_variable(tree, name, text, keys)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(tree, key, value)
+    _check_names(tree, Settings, "")
+    try:
+        settings = msgspec.convert(tree, Settings, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        raise SettingsError(
+            f"settings: {error}", hint="see the README's table of settings"
+        ) from None
+    return _checked(settings)
+
+
+def _read_file(file: Path | None) -> dict[str, Any]:
+    path = file or Path("chainwarden.toml")
+    if file is None and not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}", hint="give --config a readable file"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from error
+
+
+def _known_keys() -> dict[str, tuple[str, object]]:
+    """Dotted key and type of every plain setting, by its variable's name."""
+    keys: dict[str, tuple[str, object]] = {}
+    for name, kind in get_type_hints(Settings).items():
+        if name == "webhooks":
+            continue
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            for inner, inner_kind in get_type_hints(kind).items():
+                keys[f"{PREFIX}{name}_{inner}".upper()] = (f"{name}.{inner}", inner_kind)
+        else:
+            keys[f"{PREFIX}{name}".upper()] = (name, kind)
+    return keys
+
+
+def _put_variable(
+    tree: dict[str, Any], name: str, text: str, keys: Mapping[str, tuple[str, object]]
+) -> None:
+    if not name.startswith(PREFIX) or name.startswith(_TEST_PREFIX):
+        return
+    if name in _OTHER_VARIABLES:
+        webhook = next(
+            (w for w in tree.setdefault("webhooks", []) if w.get("name") == "default"), None
+        )
+        if webhook is None:
+            webhook = {"name": "default"}
+            tree["webhooks"].append(webhook)
+        webhook[name.rsplit("_", 1)[1].lower()] = text
+        return
+    if name not in keys:
+        raise SettingsError(
+            f"unknown variable {name}", hint=_nearest(name, [*keys, *_OTHER_VARIABLES])
+        )
+    key, kind = keys[name]
+    _put(tree, key, _from_text(text, kind, name))
+
+
+def _from_text(text: str, kind: object, name: str) -> object:
+    if get_origin(kind) is list:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    kinds = get_args(kind) or (kind,)
+    if bool in kinds:
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if text.lower() not in words:
+            raise SettingsError(f"{name}: {text!r} is neither true nor false")
+        return words[text.lower()]
+    for number in (int, float):
+        if number in kinds:
+            try:
+                return number(text)
+            except ValueError:
+                raise SettingsError(f"{name}: {text!r} is no number") from None
+    return text
+
+
+def _put(tree: dict[str, Any], key: str, value: object) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[last] = value
+
+
+def _check_names(tree: Mapping[str, Any], kind: type, at: str) -> None:
+    known = get_type_hints(kind)
+    for name, value in tree.items():
+        if name not in known:
+            raise SettingsError(f"unknown setting {at}{name}", hint=_nearest(name, list(known)))
+        inner = known[name]
+        if (
+            isinstance(inner, type)
+            and issubclass(inner, msgspec.Struct)
+            and isinstance(value, Mapping)
+        ):
+            _check_names(value, inner, f"{at}{name}.")
+        elif name == "webhooks" and isinstance(value, list):
+            for entry in value:
+                if isinstance(entry, Mapping):
+                    _check_names(entry, WebhookSettings, "webhooks.")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def _secret(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    if kind is Secret and isinstance(value, Secret):
+        return value
+    raise TypeError(f"expected text, got {type(value).__name__}")
+
+
+def _checked(settings: Settings) -> Settings:
+    def positive(key: str, value: float) -> None:
+        if value <= 0:
+            raise SettingsError(f"{key} must be above 0, not {value}")
+
+    if settings.bus.kind not in ("memory", "kafka"):
+        raise SettingsError(f"bus.kind is {settings.bus.kind!r}", hint="memory or kafka")
+    positive("bus.partitions", settings.bus.partitions)
+    positive("detect.wallets", settings.detect.wallets)
+    positive("alerts.cool_down_hours", settings.alerts.cool_down_hours)
+    positive("alerts.budget_per_hour", settings.alerts.budget_per_hour)
+    positive("store.snapshot_minutes", settings.store.snapshot_minutes)
+    positive("store.snapshots_kept", settings.store.snapshots_kept)
+    if settings.detect.learn_depth < 0:
+        raise SettingsError("detect.learn_depth must not be negative")
+    if not 0 <= settings.server.port < 65536:
+        raise SettingsError(
+            f"server.port is {settings.server.port}", hint="0 to 65535; 0 picks one"
+        )
+    for url in (*settings.source.rpc, *(w.url for w in settings.webhooks)):
+        if urlsplit(url.reveal()).scheme not in ("http", "https"):
+            raise SettingsError(
+                "a URL must begin with http:// or https://", hint=shown_url(url.reveal())
+            )
+    names = [w.name for w in settings.webhooks]
+    if len(set(names)) != len(names):
+        raise SettingsError("two webhooks have the same name")
+    return settings
