@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chainwarden.errors import SettingsError
+from chainwarden.metrics import Metrics
+from chainwarden.schema import ETHEREUM, Position
+from chainwarden.server import MetricsServer
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    """Metrics on a registry of their own, at a fixed wall clock."""
+    return Metrics(CollectorRegistry(), ETHEREUM.name, clock=lambda: 1_000.0)
+
+
+@pytest.fixture
+def server(metrics: Metrics) -> Iterator[MetricsServer]:
+    """A server on a free port, ready unless told otherwise."""
+    server = MetricsServer("127.0.0.1", 0, metrics.registry, lambda: metrics_reason[0])
+    yield server
+    server.close()
+
+
+metrics_reason = [""]
+
+
+def fetched(server: MetricsServer, path: str) -> tuple[int, str]:
+    """Status and text of a page."""
+    try:
+        with urllib.request.urlopen(f"http://{server.address}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_scores_are_counted_in_cumulative_buckets(metrics: Metrics) -> None:
+    """Whole arrays fall into buckets as single values would; NaN (warm-up) is not counted."""
+    metrics.flow_score.observe_many(np.array([0.0, 0.05, 0.051, 0.5, 1.0, np.nan]))
+    value = metrics.registry.get_sample_value
+
+    def bucket(le: str) -> float | None:
+        return value("chainwarden_flow_score_bucket", {"chain": "ethereum", "le": le})
+
+    assert [bucket("0.05"), bucket("0.1"), bucket("0.5"), bucket("+Inf")] == [2, 3, 4, 5]
+    assert value("chainwarden_flow_score_sum", {"chain": "ethereum"}) == pytest.approx(1.601)
+
+
+def test_lag_is_wall_clock_minus_block_time(metrics: Metrics) -> None:
+    """The lag in seconds is now minus the head's block time, and never negative."""
+    metrics.at_head("detect", Position(7, b""), 990)
+    labels = {"chain": "ethereum", "stage": "detect"}
+    assert metrics.registry.get_sample_value("chainwarden_lag_seconds", labels) == 10
+    metrics.at_head("detect", Position(8, b""), 1_005)
+    assert metrics.registry.get_sample_value("chainwarden_lag_seconds", labels) == 0
+
+
+def test_a_counter_follows_a_total_kept_elsewhere(metrics: Metrics) -> None:
+    """raise_counter brings the counter to the total, and does nothing when it is there."""
+    for total in (3, 3, 5):
+        metrics.raise_counter(metrics.suppressed, total, "cool_down")
+    assert (
+        metrics.registry.get_sample_value(
+            "chainwarden_alerts_suppressed_total", {"chain": "ethereum", "reason": "cool_down"}
+        )
+        == 5
+    )
+
+
+def test_pages(server: MetricsServer) -> None:
+    """Metrics, health and readiness answer; readiness says why not; other paths are 404."""
+    assert "chainwarden_build_info" in fetched(server, "/metrics")[1]
+    assert fetched(server, "/healthz") == (200, "ok\n")
+    assert fetched(server, "/readyz") == (200, "ready\n")
+    metrics_reason[0] = "no block for 300 s"
+    assert fetched(server, "/readyz") == (503, "no block for 300 s\n")
+    metrics_reason[0] = ""
+    assert fetched(server, "/nothing")[0] == 404
+
+
+def test_a_port_in_use_is_a_clear_error(server: MetricsServer, metrics: Metrics) -> None:
+    """A port that is taken is named, with what to do."""
+    port = int(server.address.rsplit(":", 1)[1])
+    with pytest.raises(SettingsError, match=f"{port}.*free port"):
+        MetricsServer("127.0.0.1", port, metrics.registry, lambda: "")
