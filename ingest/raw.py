@@ -3,7 +3,8 @@
 Quantities and data stay hex text (``0x…``): ``verify`` and ``decode`` turn them into numbers and
 bytes. Field names are those of the execution-apis specification. Fields that forks added are
 optional; a field nobody knows is kept by name in ``RawBlock.unknown_fields`` so that a block can be
-called unverified instead of a lie.
+called unverified instead of a lie. Written as JSON, what is absent or at its default is left out, and reads
+back the same.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 import msgspec
 
 
-class RpcAccess(msgspec.Struct, rename="camel"):
+class RpcAccess(msgspec.Struct, rename="camel", omit_defaults=True):
     """An EIP-2930 access list entry."""
 
     address: str
     storage_keys: list[str] = []
 
 
-class RpcAuthorization(msgspec.Struct, rename="camel"):
+class RpcAuthorization(msgspec.Struct, rename="camel", omit_defaults=True):
     """An EIP-7702 authorization tuple."""
 
     chain_id: str
@@ -30,7 +31,7 @@ class RpcAuthorization(msgspec.Struct, rename="camel"):
     v: str | None = None
 
 
-class RpcTransaction(msgspec.Struct, rename="camel"):
+class RpcTransaction(msgspec.Struct, rename="camel", omit_defaults=True):
     """A transaction, any type. ``from`` is committed to by no root: it is recovered."""
 
     hash: str
@@ -62,7 +63,7 @@ class RpcTransaction(msgspec.Struct, rename="camel"):
     is_system_tx: bool | None = None
 
 
-class RpcWithdrawal(msgspec.Struct, rename="camel"):
+class RpcWithdrawal(msgspec.Struct, rename="camel", omit_defaults=True):
     """An EIP-4895 withdrawal; ``amount`` is in gwei."""
 
     index: str
@@ -71,7 +72,7 @@ class RpcWithdrawal(msgspec.Struct, rename="camel"):
     amount: str
 
 
-class RpcBlock(msgspec.Struct, rename="camel"):
+class RpcBlock(msgspec.Struct, rename="camel", omit_defaults=True):
     """A block with its transactions as objects."""
 
     number: str
@@ -100,7 +101,7 @@ class RpcBlock(msgspec.Struct, rename="camel"):
     requests_hash: str | None = None
 
 
-class RpcLog(msgspec.Struct, rename="camel"):
+class RpcLog(msgspec.Struct, rename="camel", omit_defaults=True):
     """A log of a receipt. ``log_index`` counts within the block and is not trusted."""
 
     address: str
@@ -110,7 +111,7 @@ class RpcLog(msgspec.Struct, rename="camel"):
     log_index: str | None = None
 
 
-class RpcReceipt(msgspec.Struct, rename="camel"):
+class RpcReceipt(msgspec.Struct, rename="camel", omit_defaults=True):
     """A receipt. Before Byzantium it has a ``root`` and no ``status``."""
 
     transaction_hash: str
@@ -130,7 +131,7 @@ class RpcReceipt(msgspec.Struct, rename="camel"):
     deposit_receipt_version: str | None = None
 
 
-class RpcCall(msgspec.Struct, rename="camel"):
+class RpcCall(msgspec.Struct, rename="camel", omit_defaults=True):
     """One call of a transaction's call tree, as one flat row; the outermost call is one, too."""
 
     transaction_hash: str
