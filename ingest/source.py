@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from chainwarden.errors import BadBlock
 from chainwarden.schema import BlockBatch, Chain
 from ingest.raw import RawBlock
 
 
+@runtime_checkable
 class BlockSource(Protocol):
     """Reads blocks as JSON-RPC objects, one by one, in the order the source has them."""
 
@@ -25,6 +26,7 @@ class BlockSource(Protocol):
         ...
 
 
+@runtime_checkable
 class TableSource(Protocol):
     """Reads blocks that are tables already (Parquet): nothing to verify, columns may be null."""
 
