@@ -3,8 +3,8 @@
 Quantities and data stay hex text (``0x…``): ``verify`` and ``decode`` turn them into numbers and
 bytes. Field names are those of the execution-apis specification. Fields that forks added are
 optional; a field nobody knows is kept by name in ``RawBlock.unknown_fields`` so that a block can be
-called unverified instead of a lie. Written as JSON, what is absent or at its default is left out, and reads
-back the same.
+called unverified instead of a lie. Written as JSON, what is absent or at its default is left out,
+and reads back the same.
 """
 
 from __future__ import annotations
