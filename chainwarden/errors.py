@@ -59,8 +59,10 @@ class BadBlock(SourceError):
     """One block is unusable: malformed, or a recomputed root does not match. The rest goes on.
 
     ``where`` names it as far as it is known (a file and line, an endpoint, a number and hash);
-    ``reason`` is a short closed-set word for metrics (``header_hash``, ``transactions_root``,
-    ``receipts_root``, ``logs_bloom``, ``withdrawals_root``, ``sender``, ``malformed``, ``order``).
+    ``reason`` is a short closed-set word for metrics (``header_hash``, ``transaction_hash``,
+    ``transactions_root``, ``receipts_root``, ``logs_bloom``, ``withdrawals_root``, ``sender``,
+    ``contradiction``, ``malformed``, ``order``). A contradiction is between what no root commits
+    to and what follows from the rest: positions, effective prices, gas used, created addresses.
     """
 
     def __init__(

@@ -109,6 +109,9 @@ class RpcLog(msgspec.Struct, rename="camel", omit_defaults=True):
     data: str
     block_hash: str | None = None
     log_index: str | None = None
+    block_number: str | None = None
+    transaction_hash: str | None = None
+    transaction_index: str | None = None
 
 
 class RpcReceipt(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -126,6 +129,7 @@ class RpcReceipt(msgspec.Struct, rename="camel", omit_defaults=True):
     effective_gas_price: str | None = None
     transaction_index: str | None = None
     block_hash: str | None = None
+    block_number: str | None = None
     # OP-stack deposits since Regolith and Canyon.
     deposit_nonce: str | None = None
     deposit_receipt_version: str | None = None
