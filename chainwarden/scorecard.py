@@ -1,0 +1,112 @@
+"""Alerts against the truth of a simulated chain: precision and recall, rule by rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from chainwarden.errors import FileFormatError
+from chainwarden.schema import Alert
+
+# What a typology of alerts may catch besides campaigns of its own name.
+ANY: Final = "anomaly"
+
+
+class Campaign(msgspec.Struct, frozen=True):
+    """An attack that took place; ``addresses`` by role and ``transactions`` are 0x text."""
+
+    id: str
+    typology: str
+    start_block: int
+    end_block: int
+    addresses: dict[str, list[str]]
+    transactions: list[str]
+    note: str = ""
+
+
+class RuleScore(msgspec.Struct, frozen=True):
+    """How a rule did.
+
+    ``hits`` are alerts that touch a campaign of the rule's typology (an anomaly: any campaign):
+    their transaction, their evidence or their subject belongs to it. ``found`` of ``campaigns``
+    were touched by at least one alert of the rule. ``blocks_to_alert`` is the median, from a
+    campaign's first block to its first alert.
+    """
+
+    rule: str
+    typology: str
+    alerts: int
+    hits: int
+    found: int
+    campaigns: int
+    blocks_to_alert: float | None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the alerts that are hits; None without alerts."""
+        return self.hits / self.alerts if self.alerts else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the campaigns that were found; None where there are none."""
+        return self.found / self.campaigns if self.campaigns else None
+
+
+def read_truth(path: Path) -> list[Campaign]:
+    """The campaigns of a truth file. Raises FileFormatError where it is none."""
+
+    class Truth(msgspec.Struct):
+        campaigns: list[Campaign]
+
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Truth).campaigns
+    except (OSError, msgspec.DecodeError) as error:
+        raise FileFormatError(f"{path}: no truth file: {error}") from error
+
+
+def score_rules(
+    alerts: Sequence[Alert], campaigns: Sequence[Campaign], rules: Mapping[str, str]
+) -> list[RuleScore]:
+    """A score for every rule; ``rules`` gives the typology of each by its id."""
+    by_rule: dict[str, list[Alert]] = defaultdict(list)
+    for alert in alerts:
+        by_rule[alert.rule].append(alert)
+    members = {campaign.id: _members(campaign) for campaign in campaigns}
+    scores = []
+    for rule, typology in sorted(rules.items()):
+        wanted = [c for c in campaigns if typology in (c.typology, ANY)]
+        hits, first = 0, {}
+        for alert in by_rule[rule]:
+            touched = [c for c in wanted if not members[c.id].isdisjoint(_traces(alert))]
+            hits += bool(touched)
+            for campaign in touched:
+                first.setdefault(campaign.id, alert.position.number - campaign.start_block)
+        delays = sorted(max(0, d) for d in first.values())
+        scores.append(
+            RuleScore(
+                rule=rule,
+                typology=typology,
+                alerts=len(by_rule[rule]),
+                hits=hits,
+                found=len(first),
+                campaigns=len(wanted),
+                blocks_to_alert=float(delays[len(delays) // 2]) if delays else None,
+            )
+        )
+    return scores
+
+
+def _members(campaign: Campaign) -> set[bytes]:
+    texts = [*campaign.transactions, *(a for who in campaign.addresses.values() for a in who)]
+    return {bytes.fromhex(text[2:]) for text in texts}
+
+
+def _traces(alert: Alert) -> set[bytes]:
+    traces = {alert.subject, *alert.evidence.transactions}
+    if alert.transaction_hash:
+        traces.add(alert.transaction_hash)
+    return traces

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chainwarden.errors import FileFormatError
+from chainwarden.schema import ETHEREUM, Alert, Evidence, Position, Role, Severity
+from chainwarden.scorecard import Campaign, read_truth, score_rules
+
+THIEF, OTHER, VICTIM = bytes([1]) * 20, bytes([2]) * 20, bytes([3]) * 20
+THEFT = bytes([9]) * 32
+CAMPAIGN = Campaign(
+    "ice-1", "ice_phishing", 10, 20, {"attacker": ["0x" + THIEF.hex()]}, ["0x" + THEFT.hex()]
+)
+SECOND = Campaign("ice-2", "ice_phishing", 30, 40, {"attacker": ["0x" + "07" * 20]}, [])
+ALERT = Alert(
+    id="1",
+    chain=ETHEREUM,
+    rule="ice_phishing",
+    rule_version=1,
+    typology="ice_phishing",
+    severity=Severity.HIGH,
+    score=1.0,
+    subject=THIEF,
+    role=Role.ATTACKER,
+    position=Position(14, b""),
+    block_timestamp=0,
+    transaction_hash=None,
+    ordinal=0,
+    sentence="",
+)
+
+
+def test_precision_and_recall_per_rule() -> None:
+    """An alert on a campaign's wallet or transaction is a hit, any other is not."""
+    alerts = [
+        ALERT,
+        replace(ALERT, subject=OTHER),
+        replace(ALERT, subject=VICTIM, evidence=Evidence(transactions=(THEFT,))),
+    ]
+    rules = {"ice_phishing": "ice_phishing", "mixer_touch": "mixer"}
+    ice, mixer = score_rules(alerts, [CAMPAIGN, SECOND], rules)
+    assert (ice.alerts, ice.hits, ice.found, ice.campaigns) == (3, 2, 1, 2)
+    assert (ice.precision, ice.recall) == (pytest.approx(2 / 3), 0.5)
+    assert ice.blocks_to_alert == 4.0
+    assert (mixer.precision, mixer.recall) == (None, None)
+
+
+def test_an_anomaly_may_hit_any_campaign() -> None:
+    """Anomalies have no typology of their own: any campaign they touch counts."""
+    (score,) = score_rules([replace(ALERT, rule="flow")], [CAMPAIGN], {"flow": "anomaly"})
+    assert (score.hits, score.found) == (1, 1)
+
+
+def test_a_file_that_is_no_truth_is_named(tmp_path: Path) -> None:
+    """A file that is not there, or not a truth file, is a FileFormatError with its path."""
+    path = tmp_path / "truth.json"
+    for text in (None, "[]", "{", '{"campaigns": [{"id": 1}]}'):
+        if text is not None:
+            path.write_text(text, encoding="utf-8")
+        with pytest.raises(FileFormatError, match=r"truth\.json"):
+            read_truth(path)
