@@ -79,7 +79,8 @@ def score_rules(
     scores = []
     for rule, typology in sorted(rules.items()):
         wanted = [c for c in campaigns if typology in (c.typology, ANY)]
-        hits, first = 0, {}
+        hits = 0
+        first: dict[str, int] = {}
         for alert in by_rule[rule]:
             touched = [c for c in wanted if not members[c.id].isdisjoint(_traces(alert))]
             hits += bool(touched)
