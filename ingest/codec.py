@@ -239,6 +239,11 @@ class TransactionParts(NamedTuple):
     r: bytes
     s: bytes
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether something proves the sender: a signature, or a deposit's own hash."""
+        return bool(self.r or self.s) or self.type == DEPOSIT
+
     def encode(self) -> bytes:
         """The EIP-2718 encoding: what the transactions root and the hash are made of."""
         body = rlp_list(self.payload + self.signature)
@@ -252,9 +257,13 @@ class TransactionParts(NamedTuple):
         return keccak(bytes([self.type]) + body if self.type else body)
 
 
+_TYPE_NUMBERS: Final = {hex(number): number for number in TRANSACTION_TYPES}
+
+
 def transaction_type(text: str) -> int:
     """The number of an EIP-2718 type, below 0x80."""
-    return quantity_of(text, "type", 7)
+    number = _TYPE_NUMBERS.get(text)
+    return quantity_of(text, "type", 7) if number is None else number
 
 
 def transaction_parts(tx: RpcTransaction, type_number: int | None = None) -> TransactionParts:
@@ -304,9 +313,9 @@ def _legacy_parts(tx: RpcTransaction) -> TransactionParts:
         )
     )
     v, r, s = quantity_of(tx.v, "v"), scalar_of(tx.r, "r"), scalar_of(tx.s, "s")
-    chain_id = legacy_chain_id(v)
+    chain_id = legacy_chain_id(v) if r or s else None
     suffix = b"" if chain_id is None else rlp_integer(chain_id) + b"\x80\x80"
-    parity = v - 27 if chain_id is None else (v - 35) & 1
+    parity = (v - 27 if chain_id is None else v - 35) & 1
     signature = rlp_integer(v) + rlp_string(r) + rlp_string(s)
     return TransactionParts(LEGACY, payload, signature, suffix, parity, r, s)
 

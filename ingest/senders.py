@@ -38,7 +38,13 @@ def recover_sender(tx: RpcTransaction) -> bytes:
 
 
 def recover_signer(parts: TransactionParts) -> bytes:
-    """The 20-byte address that signed a transaction taken apart; not for deposits."""
+    """The 20-byte address that signed a transaction taken apart; not for deposits.
+
+    An s above half the curve's order is refused where the transaction is younger than EIP-2: where
+    it has a type or carries a chain id.
+    """
+    if (parts.type or parts.signing_suffix) and int.from_bytes(parts.s, "big") > _HALF_ORDER:
+        raise ValueError("s is above half of the curve's order")
     return _recover(parts.signing_hash(), parts.parity, parts.r, parts.s)
 
 

@@ -1,0 +1,176 @@
+"""Whether receipts and call trees belong to a block whose transactions are verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ingest.claims import Mismatch, expect_data, expect_nothing, expect_quantity
+from ingest.codec import (
+    DEPOSIT,
+    TransactionParts,
+    bloom_bits,
+    contract_address,
+    data_of,
+    log_encoding,
+    log_parts,
+    quantity_of,
+    receipt_encoding,
+)
+from ingest.raw import RpcBlock, RpcCall, RpcLog, RpcReceipt, RpcTransaction
+from ingest.trie import ordered_root
+
+
+class VerifiedTransaction(NamedTuple):
+    """A transaction that agrees with itself: what it says, and what was recomputed.
+
+    ``parts`` is None and ``encoded`` empty where its type is not known. ``price`` is what it pays
+    for a unit of gas.
+    """
+
+    source: RpcTransaction
+    position: int
+    type: int
+    hash: str
+    sender: bytes
+    encoded: bytes
+    parts: TransactionParts | None
+    price: int
+
+
+def verify_receipts(
+    block: RpcBlock,
+    receipts: Sequence[RpcReceipt],
+    transactions: Sequence[VerifiedTransaction],
+    *,
+    rules_known: bool,
+) -> None:
+    """Checks root, blooms and positions, and what follows from the rest if the rules are known.
+
+    The root is not checked where a transaction's type is not known. Raises Mismatch.
+    """
+    if len(receipts) != len(transactions):
+        counts = f"{len(receipts)} receipts for {len(transactions)} transactions"
+        raise Mismatch("receipts_root", counts)
+    encoded, bloom = [], 0
+    for receipt, tx in zip(receipts, transactions, strict=True):
+        try:
+            item, bits = _verify_receipt(receipt, tx, block)
+        except ValueError as error:
+            raise Mismatch.at(f"receipt {tx.position}", error) from error
+        encoded.append(item)
+        bloom |= bits
+    if all(tx.parts is not None for tx in transactions):
+        expect_data(block.receipts_root, ordered_root(encoded), "receiptsRoot", "receipts_root")
+    expect_data(block.logs_bloom, bloom.to_bytes(256, "big"), "logsBloom", "logs_bloom")
+    if rules_known:
+        _verify_rules(block, receipts, transactions)
+
+
+def _verify_receipt(
+    receipt: RpcReceipt, tx: VerifiedTransaction, block: RpcBlock
+) -> tuple[bytes, int]:
+    """The receipt's encoding and its bloom's bits, after its positions and its bloom agreed."""
+    _verify_position(receipt, tx, block)
+    if receipt.type is not None and receipt.type != tx.source.type:
+        expect_quantity(receipt.type, tx.type, "type")
+    logs, bits = [], 0
+    for position, log in enumerate(receipt.logs):
+        try:
+            _verify_position(log, tx, block)
+            address, topics, data = log_parts(log)
+        except ValueError as error:
+            raise Mismatch.at(f"log {position}", error) from error
+        logs.append(log_encoding(address, topics, data))
+        bits |= bloom_bits(address)
+        for topic in topics:
+            bits |= bloom_bits(topic)
+    bloom = bits.to_bytes(256, "big")
+    expect_data(receipt.logs_bloom, bloom, "logsBloom", "logs_bloom", why="from its logs")
+    return receipt_encoding(receipt, tx.type, logs, bloom), bits
+
+
+def _verify_position(item: RpcReceipt | RpcLog, tx: VerifiedTransaction, block: RpcBlock) -> None:
+    # Text that is equal needs no decoding; what differs may still be the same in other letters.
+    if item.transaction_hash != tx.hash and item.transaction_hash is not None:
+        expect_data(item.transaction_hash, bytes.fromhex(tx.hash[2:]), "transactionHash", "order")
+    if item.transaction_index != tx.source.transaction_index and item.transaction_index is not None:
+        expect_quantity(item.transaction_index, tx.position, "transactionIndex", "order")
+    if item.block_hash != block.hash and item.block_hash is not None:
+        expect_data(item.block_hash, data_of(block.hash, "hash", 32), "blockHash")
+    if item.block_number != block.number and item.block_number is not None:
+        expect_quantity(item.block_number, quantity_of(block.number, "number"), "blockNumber")
+
+
+def _verify_rules(
+    block: RpcBlock, receipts: Sequence[RpcReceipt], transactions: Sequence[VerifiedTransaction]
+) -> None:
+    before = 0
+    for receipt, tx in zip(receipts, transactions, strict=True):
+        try:
+            cumulative = quantity_of(receipt.cumulative_gas_used, "cumulativeGasUsed", 63)
+            expect_quantity(
+                receipt.gas_used, cumulative - before, "gasUsed", why="from cumulativeGasUsed"
+            )
+            before = cumulative
+            if receipt.effective_gas_price is not None:
+                expect_quantity(receipt.effective_gas_price, tx.price, "effectiveGasPrice")
+            _verify_deposit(receipt, tx)
+            _verify_creation(receipt, tx)
+        except ValueError as error:
+            raise Mismatch.at(f"receipt {tx.position}", error) from error
+    expect_quantity(block.gas_used, before, "gasUsed", why="the last receipt's cumulativeGasUsed")
+
+
+def _verify_deposit(receipt: RpcReceipt, tx: VerifiedTransaction) -> None:
+    if tx.type != DEPOSIT:
+        expect_nothing(receipt.deposit_nonce, "depositNonce", why="it is no deposit")
+        expect_nothing(receipt.deposit_receipt_version, "depositReceiptVersion", why="no deposit")
+    elif receipt.deposit_nonce is not None:
+        nonce = quantity_of(receipt.deposit_nonce, "depositNonce", 64)
+        expect_quantity(tx.source.nonce, nonce, "nonce", why="the receipt's depositNonce")
+
+
+def _verify_creation(receipt: RpcReceipt, tx: VerifiedTransaction) -> None:
+    if tx.source.to is not None:
+        if receipt.contract_address is not None:
+            raise Mismatch("contradiction", "contractAddress is given, but nothing was created")
+    elif receipt.contract_address is not None:
+        created = contract_address(tx.sender, quantity_of(tx.source.nonce, "nonce", 64))
+        expect_data(receipt.contract_address, created, "contractAddress")
+
+
+def verify_calls(calls: Sequence[RpcCall], transactions: Sequence[VerifiedTransaction]) -> None:
+    """Checks that call trees are of these transactions: no root commits to the calls themselves.
+
+    Every call is well-formed, and an outermost call is from whom, to whom and of what value its
+    transaction says. Raises Mismatch.
+    """
+    by_hash = {tx.hash: tx for tx in transactions}
+    for position, call in enumerate(calls):
+        try:
+            tx = by_hash.get(call.transaction_hash)
+            if tx is None:
+                text = "0x" + data_of(call.transaction_hash, "transactionHash", 32).hex()
+                tx = by_hash.get(text)
+            if tx is None:
+                raise Mismatch("contradiction", f"transactionHash {text} is not in the block")
+            _verify_call(call, tx)
+        except ValueError as error:
+            raise Mismatch.at(f"call {position}", error) from error
+
+
+def _verify_call(call: RpcCall, tx: VerifiedTransaction) -> None:
+    sender = data_of(call.from_, "from", 20)
+    to = None if call.to is None else data_of(call.to, "to", 20)
+    value = quantity_of(call.value, "value")
+    data_of(call.input, "input")  # not compared: tracers shorten it
+    if call.depth:
+        return
+    source = tx.source
+    if sender != tx.sender:
+        expect_data(call.from_, tx.sender, "from")
+    if value != quantity_of(source.value, "value"):
+        expect_quantity(call.value, quantity_of(source.value, "value"), "value")
+    if source.to is not None and to != data_of(source.to, "to", 20):
+        expect_data(call.to, data_of(source.to, "to", 20), "to")

@@ -1,0 +1,331 @@
+"""Whether a block is what it claims to be: every root, hash and signer recomputed.
+
+Roots prove that a block agrees with its own hash, not that the hash is the chain's: proof of stake
+leaves no work in a header. Who needs that compares hashes with a second endpoint and the finalized
+tag.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from chainwarden.errors import BadBlock
+from ingest.claims import Mismatch, expect_data, expect_nothing, expect_quantity
+from ingest.codec import (
+    ACCESS_LIST,
+    BLOB,
+    DEPOSIT,
+    DYNAMIC_FEE,
+    LEGACY,
+    SET_CODE,
+    TRANSACTION_TYPES,
+    TransactionParts,
+    data_of,
+    encode_withdrawal,
+    header_hash,
+    keccak,
+    legacy_chain_id,
+    quantity_of,
+    shown,
+    transaction_parts,
+    transaction_type,
+)
+from ingest.raw import RawBlock, RpcBlock, RpcTransaction
+from ingest.receipts import VerifiedTransaction, verify_calls, verify_receipts
+from ingest.senders import recover_signer
+from ingest.trie import ordered_root
+
+UNVERIFIED_REASONS: Final = ("header_fields", "transaction_type", "unsigned")
+"""Why a block is called unverified, not wrong; the keys of ``Verifier.unverified``."""
+
+
+class Verifier:
+    """Recomputes what blocks commit to and compares it with what their source says.
+
+    Checked are the header's hash; the hash and the sender of every transaction; the roots of
+    transactions, withdrawals and receipts, as far as the source gave these; the bloom of every
+    receipt and of the header; and every field beside them that follows from the rest: positions,
+    prices, gas used, created addresses, chain ids, outermost calls. Not checked is ``logIndex``,
+    which nodes get wrong and nothing here uses.
+
+    ``senders`` is how many senders to recover in a block, picked by its hash (None: all). Recovery
+    is most of the cost. A sender that is not recovered is whoever the source says.
+
+    ``unverified`` counts blocks that could not be verified, by ``UNVERIFIED_REASONS``: header
+    fields in no known fork, transaction types nobody knows, and transactions without a signature
+    (those of ``eth_simulateV1``), whose sender nothing proves.
+    """
+
+    def __init__(self, senders: int | None = None) -> None:
+        if senders is not None and senders < 0:
+            raise ValueError(f"senders must not be negative, got {senders}")
+        self.unverified: Counter[str] = Counter()
+        self._senders = senders
+
+    def verify(self, raw: RawBlock) -> bool:
+        """True: all agrees. False: what is known agrees, but not all of the block is known.
+
+        Raises BadBlock, and nothing else, where something is malformed or does not agree: it names
+        the block, the field and both values.
+        """
+        try:
+            reasons = self._verify(raw)
+        except ValueError as error:
+            raise _bad_block(raw, error) from error
+        self.unverified.update(reasons)
+        return not reasons
+
+    def _verify(self, raw: RawBlock) -> list[str]:
+        block, reasons = raw.block, []
+        if not _verify_header(block, raw.unknown_fields):
+            reasons.append("header_fields")
+        transactions = self._verify_transactions(block)
+        if any(tx.parts is None for tx in transactions):
+            reasons.append("transaction_type")
+        else:
+            root = ordered_root([tx.encoded for tx in transactions])
+            expect_data(block.transactions_root, root, "transactionsRoot", "transactions_root")
+        _verify_withdrawals(block)
+        # A fork or a chain that nobody knows may have other rules for gas and prices.
+        rules_known = not reasons
+        if rules_known:
+            _verify_prices(transactions)
+        if raw.receipts is not None:
+            verify_receipts(block, raw.receipts, transactions, rules_known=rules_known)
+        if raw.calls is not None:
+            verify_calls(raw.calls, transactions)
+        if any(tx.parts is not None and not tx.parts.is_signed for tx in transactions):
+            reasons.append("unsigned")
+        return reasons
+
+    def _verify_transactions(self, block: RpcBlock) -> list[VerifiedTransaction]:
+        place = _Place(
+            block.hash,
+            data_of(block.hash, "hash", 32),
+            block.number,
+            quantity_of(block.number, "number", 63),
+            quantity_of(block.base_fee_per_gas or "0x0", "baseFeePerGas"),
+        )
+        sampled = self._sample(len(block.transactions), place.hash)
+        verified = []
+        for index, tx in enumerate(block.transactions):
+            try:
+                verified.append(_verify_transaction(tx, index, place, index in sampled))
+            except ValueError as error:
+                raise Mismatch.at(f"transaction {index}", error) from error
+        if len({tx.hash for tx in verified}) != len(verified):
+            twice = Counter(tx.hash for tx in verified).most_common(1)[0][0]
+            raise Mismatch("contradiction", f"transaction {twice} is in the block twice")
+        return verified
+
+    def _sample(self, count: int, seed: bytes) -> range | set[int]:
+        """The transactions whose sender is recovered: evenly spread, from where the hash says."""
+        if self._senders is None or self._senders >= count:
+            return range(count)
+        start = int.from_bytes(seed[:8], "big")
+        return {(start + k * count // self._senders) % count for k in range(self._senders)}
+
+
+class _Place(NamedTuple):
+    """The block that a transaction is in, as its source writes it and as it is."""
+
+    hash_text: str
+    hash: bytes
+    number_text: str
+    number: int
+    base_fee: int
+
+
+def _bad_block(raw: RawBlock, error: ValueError) -> BadBlock:
+    try:
+        number: int | None = quantity_of(raw.block.number, "number", 63)
+    except ValueError:
+        number = None
+    shown_number = shown(raw.block.number) if number is None else number
+    name = f"block {shown_number} ({shown(raw.block.hash)})"
+    return BadBlock(
+        f"{name}: {error}" if raw.where else str(error),
+        where=raw.where or name,
+        reason=error.reason if isinstance(error, Mismatch) else "malformed",
+        number=number,
+        hint="ask another endpoint, or fetch the file anew",
+    )
+
+
+def _verify_header(block: RpcBlock, unknown_fields: Sequence[str]) -> bool:
+    """False: the hash is of other fields, and there are fields that nobody knows."""
+    digest = header_hash(block)
+    if unknown_fields and data_of(block.hash, "hash", 32) != digest:
+        return False
+    expect_data(block.hash, digest, "hash", "header_hash", why="keccak of the header's fields")
+    return True
+
+
+def _verify_withdrawals(block: RpcBlock) -> None:
+    if block.withdrawals is None:
+        return
+    encoded = []
+    for position, withdrawal in enumerate(block.withdrawals):
+        try:
+            encoded.append(encode_withdrawal(withdrawal))
+        except ValueError as error:
+            raise Mismatch.at(f"withdrawal {position}", error) from error
+    if block.withdrawals_root is None:
+        if encoded:
+            raise Mismatch("withdrawals_root", "withdrawals without a withdrawalsRoot")
+        return
+    # The OP stack has no withdrawals and, since Isthmus, keeps another root in their place.
+    is_op_stack = bool(block.transactions) and block.transactions[0].type == "0x7e"
+    if encoded or not is_op_stack:
+        root = ordered_root(encoded)
+        expect_data(block.withdrawals_root, root, "withdrawalsRoot", "withdrawals_root")
+
+
+# --- transactions ------------------------------------------------------------------------------
+
+
+def _verify_transaction(
+    tx: RpcTransaction, index: int, place: _Place, recover: bool
+) -> VerifiedTransaction:
+    # Text that is equal needs no decoding; what differs may still be the same in other letters.
+    if tx.block_hash != place.hash_text and tx.block_hash is not None:
+        expect_data(tx.block_hash, place.hash, "blockHash")
+    if tx.block_number != place.number_text and tx.block_number is not None:
+        expect_quantity(tx.block_number, place.number, "blockNumber")
+    if tx.transaction_index is not None:
+        expect_quantity(tx.transaction_index, index, "transactionIndex", "order")
+    number = transaction_type(tx.type)
+    if number not in TRANSACTION_TYPES:
+        return _unknown_transaction(tx, index, number)
+    parts = transaction_parts(tx, number)
+    encoded = parts.encode()
+    digest = keccak(encoded)
+    text = "0x" + digest.hex()
+    if tx.hash != text:
+        expect_data(tx.hash, digest, "hash", "transaction_hash", why="keccak of its fields")
+    _verify_foreign(tx, number)
+    _verify_signature_fields(tx, parts)
+    sender = _verify_sender(tx, parts) if recover else data_of(tx.from_, "from", 20)
+    return VerifiedTransaction(
+        tx, index, number, text, sender, encoded, parts, _price(tx, number, place.base_fee)
+    )
+
+
+def _verify_sender(tx: RpcTransaction, parts: TransactionParts) -> bytes:
+    claim = data_of(tx.from_, "from", 20)
+    if parts.type == DEPOSIT or not parts.is_signed:
+        return claim
+    try:
+        sender = recover_signer(parts)
+    except ValueError as error:
+        raise Mismatch("sender", f"from is {shown(tx.from_)}, but {error}") from error
+    if claim != sender:
+        expect_data(tx.from_, sender, "from", "sender", why="who signed it")
+    return sender
+
+
+def _price(tx: RpcTransaction, number: int, base_fee: int) -> int:
+    """What a unit of gas costs the sender (EIP-1559); a deposit's was paid for elsewhere."""
+    if number in (LEGACY, ACCESS_LIST):
+        return quantity_of(tx.gas_price, "gasPrice")
+    if number == DEPOSIT:
+        return 0
+    tip = quantity_of(tx.max_priority_fee_per_gas, "maxPriorityFeePerGas")
+    return min(quantity_of(tx.max_fee_per_gas, "maxFeePerGas"), base_fee + tip)
+
+
+def _verify_prices(transactions: Sequence[VerifiedTransaction]) -> None:
+    for tx in transactions:
+        if tx.source.gas_price is not None and tx.type not in (LEGACY, ACCESS_LIST, DEPOSIT):
+            try:
+                why = "from maxFeePerGas, maxPriorityFeePerGas and baseFeePerGas"
+                expect_quantity(tx.source.gas_price, tx.price, "gasPrice", why=why)
+            except ValueError as error:
+                raise Mismatch.at(f"transaction {tx.position}", error) from error
+
+
+_DEPOSIT_FIELDS: Final = ("source_hash", "mint", "is_system_tx")
+_BLOB_FIELDS: Final = ("max_fee_per_blob_gas", "blob_versioned_hashes")
+_FEE_FIELDS: Final = ("max_fee_per_gas", "max_priority_fee_per_gas")
+_SIGNATURE_FIELDS: Final = ("v", "r", "s", "y_parity")
+
+# The fields that a transaction of a type does not have: nothing commits to what they say.
+_FOREIGN: Final[dict[int, tuple[str, ...]]] = {
+    LEGACY: (
+        *_FEE_FIELDS,
+        *_BLOB_FIELDS,
+        "access_list",
+        "authorization_list",
+        *_DEPOSIT_FIELDS,
+    ),
+    ACCESS_LIST: (*_FEE_FIELDS, *_BLOB_FIELDS, "authorization_list", *_DEPOSIT_FIELDS),
+    DYNAMIC_FEE: (*_BLOB_FIELDS, "authorization_list", *_DEPOSIT_FIELDS),
+    BLOB: ("authorization_list", *_DEPOSIT_FIELDS),
+    SET_CODE: (*_BLOB_FIELDS, *_DEPOSIT_FIELDS),
+    DEPOSIT: (
+        "gas_price",
+        *_FEE_FIELDS,
+        *_BLOB_FIELDS,
+        "access_list",
+        "authorization_list",
+        "chain_id",
+        *_SIGNATURE_FIELDS,
+    ),
+}
+_FOREIGN_VALUES: Final = {number: attrgetter(*names) for number, names in _FOREIGN.items()}
+
+
+def _verify_foreign(tx: RpcTransaction, number: int) -> None:
+    values = _FOREIGN_VALUES[number](tx)
+    if not any(values):
+        return
+    for name, value in zip(_FOREIGN[number], values, strict=True):
+        # Some nodes repeat the price of older types in the fields of newer ones.
+        if name not in _FEE_FIELDS or value != tx.gas_price:
+            expect_nothing(value, name, why=f"type {number:#x} has no such field")
+
+
+def _verify_signature_fields(tx: RpcTransaction, parts: TransactionParts) -> None:
+    if parts.type == LEGACY:
+        if tx.chain_id is not None:
+            v = quantity_of(tx.v, "v")
+            chain_id = legacy_chain_id(v) if parts.is_signed else None
+            expect_quantity(tx.chain_id, chain_id or 0, "chainId", why=f"from v, {v}")
+        if tx.y_parity is not None:
+            expect_quantity(tx.y_parity, parts.parity, "yParity", why="from v")
+    elif tx.v is not None and tx.v != tx.y_parity and parts.type != DEPOSIT:
+        expect_quantity(tx.v, parts.parity, "v", why="yParity")
+    if parts.type == SET_CODE:
+        for entry in tx.authorization_list or ():
+            if entry.v is not None and entry.y_parity is not None:
+                parity = quantity_of(entry.y_parity, "yParity", 8)
+                expect_quantity(entry.v, parity, "authorizationList.v", why="yParity")
+
+
+def _unknown_transaction(tx: RpcTransaction, index: int, number: int) -> VerifiedTransaction:
+    """A transaction of a type nobody knows: well-formed, and none of those that are known."""
+    digest = data_of(tx.hash, "hash", 32)
+    for known in TRANSACTION_TYPES:
+        try:
+            is_other = keccak(transaction_parts(tx, known).encode()) == digest
+        except ValueError:
+            continue
+        if is_other:
+            raise Mismatch("contradiction", f"type is {number:#x}, but it hashes as {known:#x}")
+    if tx.to is not None:
+        data_of(tx.to, "to", 20)
+    for field, value, bits in (
+        ("nonce", tx.nonce, 64),
+        ("gas", tx.gas, 63),
+        ("value", tx.value, 256),
+        ("gasPrice", tx.gas_price or "0x0", 256),
+        ("maxFeePerGas", tx.max_fee_per_gas or "0x0", 256),
+        ("maxPriorityFeePerGas", tx.max_priority_fee_per_gas or "0x0", 256),
+    ):
+        quantity_of(value, field, bits)
+    data_of(tx.input, "input")
+    sender = data_of(tx.from_, "from", 20)
+    return VerifiedTransaction(tx, index, number, "0x" + digest.hex(), sender, b"", None, 0)
