@@ -24,6 +24,7 @@ MIDDLE = BOTTOM | {
     "chainwarden.settings",
     "chainwarden.server",
     "chainwarden.wire",
+    "chainwarden.wire_columns",
     "chainwarden.memory_bus",
 }
 ONLY_IN = {
