@@ -1,0 +1,247 @@
+"""One DuckDB file, one writing process, one transaction at a time.
+
+What DuckDB leaves open is closed here: a second process is turned away with a message that says
+what to do, a connection is never shared by threads, and lost rows are noticed. DuckDB drops a torn
+tail of its log silently when it opens a file, so two witnesses are kept: the row counts in
+``totals``, written by every transaction, and beside the file the number of the last commit that was
+acknowledged.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from chainwarden.errors import DiskFull, LedgerDamaged, LedgerLocked, StoreError
+from store.migrations import COUNTED_TABLES, SERIALS, migrate
+
+log = logging.getLogger(__name__)
+
+_COUNTERS: Final = ("commits", *COUNTED_TABLES, *SERIALS)
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "python_enable_replacements": False,
+    "threads": 2,
+    "memory_limit": "2GB",
+}
+_FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
+REBUILD: Final = "run `chainwarden rebuild` to make it anew from the lake and the bus"
+
+
+class Transaction:
+    """A transaction in progress: a cursor, and the counters as they will be when it commits."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, totals: dict[str, int]) -> None:
+        self.cursor = cursor
+        self.totals = totals
+        self._then: list[Callable[[], None]] = []
+
+    def serials(self, kind: str, count: int) -> range:
+        """``count`` new serials of a kind."""
+        first = self.totals[kind] + 1
+        self.totals[kind] += count
+        return range(first, first + count)
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Call ``action`` once the transaction is durable; never, if it fails."""
+        self._then.append(action)
+
+    def committed(self) -> None:
+        """Do what was to be done after the commit."""
+        for action in self._then:
+            action()
+
+
+class Database:
+    """An open ledger file. ``cursor`` is safe in any thread, ``transaction`` is one at a time.
+
+    Raises LedgerLocked while another process has the file, LedgerDamaged when its counts disagree.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_file = _lock(path)
+        self._writing = threading.RLock()
+        self._local = threading.local()
+        self._closed = False
+        try:
+            self._connection = _attach(path)
+            try:
+                self.totals = self._checked_totals()
+            except BaseException:
+                self._connection.close()
+                raise
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """This thread's own cursor; the database is attached to it as ``ledger``."""
+        if self._closed:
+            raise StoreError("the ledger is closed")
+        cursor = getattr(self._local, "cursor", None)
+        if cursor is None:
+            cursor = self._local.cursor = self._connection.cursor()
+        return cursor
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All of the block's statements durable when it ends, or none of them.
+
+        Raises DiskFull where there is no space, StoreError for what else DuckDB refuses.
+        """
+        with self._writing:
+            cursor = self.cursor()
+            tx = Transaction(cursor, dict(self.totals))
+            try:
+                cursor.execute("BEGIN TRANSACTION")
+                yield tx
+                tx.totals["commits"] += 1
+                columns = ", ".join(f"{name} = ?" for name in _COUNTERS)
+                cursor.execute(
+                    f"UPDATE ledger.totals SET {columns}", [tx.totals[name] for name in _COUNTERS]
+                )
+                cursor.execute("COMMIT")
+            except BaseException as error:
+                _roll_back(cursor)
+                if isinstance(error, (duckdb.Error, OSError)):
+                    raise translated(error, self.path) from error
+                raise
+            self.totals = tx.totals
+            self._witness(tx.totals["commits"])
+            tx.committed()
+
+    def close(self) -> None:
+        """Close the file and let others have it. Closing twice is harmless."""
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._connection.execute("DETACH ledger")
+            except duckdb.Error as error:
+                # The log is still there and is replayed at the next open.
+                log.warning("%s: no checkpoint at closing: %s", self.path, error)
+            self._connection.close()
+            os.close(self._lock_file)
+
+    def _checked_totals(self) -> dict[str, int]:
+        cursor = self._connection
+        row = cursor.execute(f"SELECT {', '.join(_COUNTERS)} FROM ledger.totals").fetchone()
+        if row is None:
+            raise LedgerDamaged(f"{self.path} has no totals", hint=REBUILD)
+        totals = dict(zip(_COUNTERS, map(int, row), strict=True))
+        for table in COUNTED_TABLES:
+            counted = cursor.execute(f"SELECT count(*) FROM ledger.{table}").fetchone()
+            if counted is None or int(counted[0]) != totals[table]:
+                raise LedgerDamaged(
+                    f"{self.path}: {table} has {counted and counted[0]} rows, "
+                    f"not the {totals[table]} that were committed",
+                    hint=REBUILD,
+                )
+        witnessed = self._witnessed()
+        if witnessed > totals["commits"]:
+            raise LedgerDamaged(
+                f"{self.path} ends at commit {totals['commits']}, but commit {witnessed} was "
+                "acknowledged: the end of its log is lost",
+                hint=f"{REBUILD}, or delete {_witness_path(self.path)} to go on from the older one",
+            )
+        return totals
+
+    def _witnessed(self) -> int:
+        try:
+            text = _witness_path(self.path).read_text(encoding="ascii").strip()
+            return int(text or "0")
+        except FileNotFoundError:
+            return 0
+        except ValueError as error:
+            raise LedgerDamaged(
+                f"{_witness_path(self.path)} is not a number", hint="delete it, then open again"
+            ) from error
+
+    def _witness(self, commits: int) -> None:
+        # In place and without fsync: it must outlive the process. After a power failure it may be
+        # behind the ledger, which is harmless; it is never ahead, as the commit was flushed first.
+        try:
+            descriptor = os.open(_witness_path(self.path), os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.pwrite(descriptor, b"%020d\n" % commits, 0)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            log.warning("cannot note commit %d beside the ledger: %s", commits, error)
+
+
+def translated(error: Exception, path: Path) -> StoreError:
+    """The StoreError that says what a DuckDB or operating system error means here."""
+    text = str(error)
+    if any(phrase in text for phrase in _FULL):
+        return DiskFull(
+            f"no space left for {path}", hint="free some space; the same commit may be tried again"
+        )
+    return StoreError(f"{path}: {text}")
+
+
+def _witness_path(path: Path) -> Path:
+    return path.with_name(path.name + ".commits")
+
+
+def _lock(path: Path) -> int:
+    """Hold ``<path>.lock``. DuckDB's own lock is lost when this process copies the file; not ours.
+
+    A copy is how backups are made, and closing any descriptor of a file drops a POSIX lock on it.
+    """
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise LedgerLocked(
+            f"{path} is open in another process" + (f" (pid {holder})" if holder else ""),
+            hint="stop it, or ask its API instead of opening the file",
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _attach(path: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:", config=_CONFIG)
+    quoted = str(path).replace("'", "''")
+    try:
+        # Files that the previous major version can still open: a way back.
+        connection.execute(f"ATTACH '{quoted}' AS ledger (STORAGE_VERSION 'v1.5.0')")
+        connection.execute("SET enable_external_access = false")
+        migrate(connection)
+    except duckdb.Error as error:
+        connection.close()
+        text = str(error)
+        if "lock" in text.lower() or "already attached" in text:
+            raise LedgerLocked(
+                f"{path} is open elsewhere", hint="stop that process, or ask its API"
+            ) from error
+        if any(phrase in text for phrase in _FULL):
+            raise translated(error, path) from error
+        raise LedgerDamaged(f"{path} cannot be opened: {text}", hint=REBUILD) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+    try:
+        cursor.execute("ROLLBACK")
+    except duckdb.Error:
+        log.debug("nothing to roll back", exc_info=True)

@@ -1,0 +1,54 @@
+"""Files that are there whole or not at all, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from chainwarden.errors import DiskFull, StoreError
+
+TEMPORARY: Final = ".tmp"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, which becomes ``path`` when the block ends well.
+
+    In this order: the block writes it, it is flushed to disk, renamed, and its folder flushed. If
+    the block fails the temporary file is gone and ``path`` is what it was. Raises DiskFull where
+    there is no space, StoreError for other refusals of the file system.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+    except OSError as error:
+        raise _translated(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _translated(error: OSError, path: Path) -> StoreError:
+    # pyarrow gives the errno in the text only.
+    text = str(error)
+    if error.errno in _FULL or any(os.strerror(code) in text for code in _FULL):
+        return DiskFull(
+            f"no space left for {path}", hint="free some space; nothing was acknowledged"
+        )
+    return StoreError(f"{path} cannot be written: {text}")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

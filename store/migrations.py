@@ -1,0 +1,149 @@
+"""The ledger's tables, as versioned migrations.
+
+Each migration runs alone in its own transaction, and a checkpoint follows at once: a log that
+holds table definitions is the one thing DuckDB has been seen to fail to replay after a crash.
+A published migration is never edited; a change is a new one at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+
+from chainwarden.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+COUNTED_TABLES: Final = ("alerts", "outbox", "labels", "lake_files", "snapshots")
+"""Tables whose row counts ``totals`` keeps, and which are counted again when a ledger is opened."""
+
+SERIALS: Final = ("alert_serial", "outbox_serial", "label_serial", "snapshot_serial")
+"""The last serial given out, by kind. Serials increase and are never reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema: all of its statements take effect, or none."""
+
+    version: int
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: Final = (
+    Migration(
+        1,
+        "the ledger",
+        (
+            "CREATE TABLE ledger.chains (name VARCHAR NOT NULL, id UBIGINT NOT NULL)",
+            # One row. Whatever a transaction adds or removes, it counts here.
+            """CREATE TABLE ledger.totals (
+                commits BIGINT NOT NULL,
+                alerts BIGINT NOT NULL, outbox BIGINT NOT NULL, labels BIGINT NOT NULL,
+                lake_files BIGINT NOT NULL, snapshots BIGINT NOT NULL,
+                alert_serial BIGINT NOT NULL, outbox_serial BIGINT NOT NULL,
+                label_serial BIGINT NOT NULL, snapshot_serial BIGINT NOT NULL
+            )""",
+            "INSERT INTO ledger.totals VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            """CREATE TABLE ledger.cursors (
+                chain VARCHAR NOT NULL,
+                head_number BIGINT, head_hash BLOB,
+                offsets VARCHAR NOT NULL,
+                blocks BIGINT NOT NULL, transactions BIGINT NOT NULL, flows BIGINT NOT NULL
+            )""",
+            # The key is the only index: everything else is found through zone maps, because serials
+            # and block numbers arrive almost in order. Indexed columns are never updated.
+            """CREATE TABLE ledger.alerts (
+                id UUID PRIMARY KEY,
+                serial BIGINT NOT NULL,
+                chain VARCHAR NOT NULL,
+                rule VARCHAR NOT NULL, rule_version INTEGER NOT NULL,
+                typology VARCHAR NOT NULL,
+                severity TINYINT NOT NULL,
+                score DOUBLE NOT NULL,
+                subject BLOB NOT NULL,
+                role VARCHAR NOT NULL,
+                block_number BIGINT NOT NULL, block_hash BLOB NOT NULL,
+                block_timestamp BIGINT NOT NULL,
+                transaction_hash BLOB,
+                ordinal BIGINT NOT NULL,
+                sentence VARCHAR NOT NULL,
+                reasons VARCHAR NOT NULL,
+                evidence VARCHAR NOT NULL,
+                status VARCHAR NOT NULL,
+                retraction VARCHAR,
+                instance INTEGER NOT NULL
+            )""",
+            """CREATE TABLE ledger.alert_counts (
+                chain VARCHAR NOT NULL, rule VARCHAR NOT NULL, severity TINYINT NOT NULL,
+                status VARCHAR NOT NULL, alerts BIGINT NOT NULL
+            )""",
+            """CREATE TABLE ledger.labels (
+                serial BIGINT NOT NULL,
+                address BLOB NOT NULL, label VARCHAR NOT NULL, source VARCHAR NOT NULL,
+                valid_from BIGINT NOT NULL, valid_to BIGINT,
+                chain VARCHAR,
+                author VARCHAR NOT NULL, note VARCHAR NOT NULL, alert_id VARCHAR NOT NULL,
+                withdrawn BOOLEAN NOT NULL,
+                applied_number BIGINT
+            )""",
+            """CREATE TABLE ledger.lake_files (
+                path VARCHAR NOT NULL, chain VARCHAR NOT NULL, dataset VARCHAR NOT NULL,
+                first_number BIGINT NOT NULL, first_hash BLOB NOT NULL,
+                last_number BIGINT NOT NULL, last_hash BLOB NOT NULL,
+                rows BIGINT NOT NULL, size_bytes BIGINT NOT NULL
+            )""",
+            """CREATE TABLE ledger.snapshots (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL, path VARCHAR NOT NULL,
+                head_number BIGINT, head_hash BLOB, offsets VARCHAR NOT NULL,
+                blocks BIGINT NOT NULL, transactions BIGINT NOT NULL, flows BIGINT NOT NULL,
+                size_bytes BIGINT NOT NULL
+            )""",
+            # subject and lane say what must stay in order; position and instance, which telling of
+            # the alert this row is. Receivers are known by name only: no URL, no secret.
+            """CREATE TABLE ledger.outbox (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL, receiver VARCHAR NOT NULL,
+                subject BLOB NOT NULL, lane TINYINT NOT NULL,
+                alert_id UUID NOT NULL, kind VARCHAR NOT NULL, message_id VARCHAR NOT NULL,
+                block_number BIGINT NOT NULL, block_hash BLOB NOT NULL,
+                block_timestamp BIGINT NOT NULL, instance INTEGER NOT NULL,
+                data VARCHAR NOT NULL,
+                state VARCHAR NOT NULL, in_doubt BOOLEAN NOT NULL,
+                attempts INTEGER NOT NULL, next_at DOUBLE NOT NULL,
+                enqueued_at DOUBLE NOT NULL, settled_at DOUBLE, error VARCHAR NOT NULL
+            )""",
+        ),
+    ),
+)
+
+LATEST: Final = MIGRATIONS[-1].version
+
+
+def migrate(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Bring the attached database ``ledger`` to the latest version.
+
+    Raises StoreError for a ledger written by a newer chainwarden.
+    """
+    cursor.execute(
+        "CREATE TABLE IF NOT EXISTS ledger.migrations (version INTEGER NOT NULL, name VARCHAR)"
+    )
+    row = cursor.execute("SELECT coalesce(max(version), 0) FROM ledger.migrations").fetchone()
+    version = int(row[0]) if row else 0
+    if version > LATEST:
+        raise StoreError(
+            f"the ledger has schema version {version}, this chainwarden knows up to {LATEST}",
+            hint="use the newer chainwarden that wrote it",
+        )
+    for migration in MIGRATIONS[version:]:
+        cursor.execute("BEGIN TRANSACTION")
+        for statement in migration.statements:
+            cursor.execute(statement)
+        cursor.execute(
+            "INSERT INTO ledger.migrations VALUES (?, ?)", [migration.version, migration.name]
+        )
+        cursor.execute("COMMIT")
+        cursor.execute("CHECKPOINT ledger")
+        log.info("ledger schema is now version %d (%s)", migration.version, migration.name)

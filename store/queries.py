@@ -1,0 +1,94 @@
+"""What the ledger is asked: alerts by filter, with bound parameters only."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import duckdb
+
+from chainwarden.schema import Chain, Severity
+from store.alert_table import COLUMNS, AlertRecord, record_of
+
+MAX_LIMIT: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFilter:
+    """Which alerts are asked for; what is None does not narrow.
+
+    Times are block times, ``since`` included, ``until`` not; blocks are both included. ``after`` is
+    the id of the last alert of the page before; pages go from the newest arrival to the oldest, or
+    the other way with ``oldest_first``.
+    """
+
+    rule: str | None = None
+    min_severity: Severity | None = None
+    subject: bytes | None = None
+    transaction_hash: bytes | None = None
+    since: int | None = None
+    until: int | None = None
+    first_block: int | None = None
+    last_block: int | None = None
+    status: Literal["active", "retracted", "all"] = "active"
+    limit: int = 100
+    after: str | None = None
+    oldest_first: bool = False
+
+
+def select_alerts(
+    cursor: duckdb.DuckDBPyConnection, chain: Chain, wanted: AlertFilter
+) -> list[AlertRecord]:
+    """The alerts that a filter lets through, at most ``limit`` (and ``MAX_LIMIT``)."""
+    conditions: list[str] = ["chain = ?"]
+    values: list[Any] = [chain.name]
+    for condition, value in (
+        ("rule = ?", wanted.rule),
+        ("severity >= ?", None if wanted.min_severity is None else int(wanted.min_severity)),
+        ("subject = ?", wanted.subject),
+        ("transaction_hash = ?", wanted.transaction_hash),
+        ("block_timestamp >= ?", wanted.since),
+        ("block_timestamp < ?", wanted.until),
+        ("block_number >= ?", wanted.first_block),
+        ("block_number <= ?", wanted.last_block),
+        ("status = ?", None if wanted.status == "all" else wanted.status),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    if wanted.after is not None:
+        serial = _serial_of(cursor, wanted.after)
+        if serial is None:
+            return []
+        conditions.append("serial > ?" if wanted.oldest_first else "serial < ?")
+        values.append(serial)
+    order = "ASC" if wanted.oldest_first else "DESC"
+    query = (
+        f"SELECT {', '.join(COLUMNS)} FROM ledger.alerts WHERE {' AND '.join(conditions)} "
+        f"ORDER BY serial {order} LIMIT ?"
+    )
+    values.append(max(0, min(wanted.limit, MAX_LIMIT)))
+    return [record_of(row, chain) for row in cursor.execute(query, values).fetchall()]
+
+
+def _serial_of(cursor: duckdb.DuckDBPyConnection, alert_id: str) -> int | None:
+    key = key_of(alert_id)
+    if key is None:
+        return None
+    row = cursor.execute("SELECT serial FROM ledger.alerts WHERE id = ?", [key]).fetchone()
+    return None if row is None else int(row[0])
+
+
+def key_of(alert_id: str) -> uuid.UUID | None:
+    """The stored form of an alert id, or None if no alert can have that id.
+
+    >>> key_of("00" * 16)
+    UUID('00000000-0000-0000-0000-000000000000')
+    >>> key_of("'; DROP TABLE alerts") is None
+    True
+    """
+    try:
+        return uuid.UUID(alert_id)
+    except ValueError:
+        return None
