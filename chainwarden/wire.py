@@ -18,10 +18,11 @@ record or InvalidWire. Both directions are exact for every column, nulls include
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -478,7 +479,7 @@ def decode_blocks(
         return _decode_blocks(chain, blocks)
     except InvalidWire:
         raise
-    except (ValueError, OverflowError, TypeError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, pa.ArrowException) as error:
         raise InvalidWire(str(error)) from error
 
 
@@ -490,21 +491,30 @@ def _decode_blocks(
         records.sort(key=_index)
     transactions = list(chained.from_iterable(records for _, records in blocks))
     tables = {
-        "blocks": _table(BLOCKS, BlockRecord, headers, {}),
-        "transactions": _table(TRANSACTIONS, TransactionRecord, transactions, {}),
+        "blocks": _table(BLOCKS, headers, {}),
+        "transactions": _table(TRANSACTIONS, transactions, {}),
     }
-    for name, (schema, struct) in _CHILDREN.items():
-        owners: list[Any] = transactions
+    counts = np.fromiter((len(records) for _, records in blocks), np.int64)
+    for name, (schema, _) in _CHILDREN.items():
         if name == "flows" and any(header.flows for header in headers):
             # A block's own flows come after those of its transactions.
-            owners = list(chained.from_iterable((*records, head) for head, records in blocks))
-        lists = [getattr(owner, name) for owner in owners]
-        if not any(lists):
+            owners: Iterator[Any] = chained.from_iterable(
+                (*records, header) for header, records in blocks
+            )
+            lists = [owner.flows for owner in owners]
+            extra = 1
+        else:
+            lists = list(map(attrgetter(name), transactions))
+            extra = 0
+        rows = list(chained.from_iterable(lists))
+        if not rows:
             tables[name] = schema.empty_table()
             continue
-        rows = list(chained.from_iterable(lists))
-        places = np.repeat(np.arange(len(owners)), np.fromiter(map(len, lists), np.int64))
-        tables[name] = _table(schema, struct, rows, _inherited(name, owners, places, rows))
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        given = _inherited(schema, tables, counts, lengths, extra)
+        if name == "flows":
+            given["status"] = _statuses(rows, given["status"])
+        tables[name] = _table(schema, rows, given)
     return BlockBatch.of(chain, **tables)
 
 
@@ -513,59 +523,59 @@ def _index(record: TransactionRecord) -> int:
 
 
 def _inherited(
-    name: str,
-    owners: Sequence[Any],
-    places: np.ndarray[tuple[int], np.dtype[np.int64]],
-    rows: Sequence[Any],
+    schema: pa.Schema,
+    tables: dict[str, pa.Table],
+    counts: np.ndarray[tuple[int], np.dtype[np.int64]],
+    lengths: np.ndarray[tuple[int], np.dtype[np.int64]],
+    extra: int,
 ) -> dict[str, pa.Array]:
-    """The columns that rows have from their transaction or, without one, from their block."""
-    take = pa.array(places)
-    schema = _CHILDREN[name][0]
-    lone = [isinstance(owner, BlockRecord) for owner in owners]
-    pairs = list(zip(owners, lone, strict=True))
-    given = {
-        "block_number": [owner.block_number for owner in owners],
-        "block_timestamp": [owner.block_timestamp for owner in owners],
-        "transaction_index": [None if no else owner.transaction_index for owner, no in pairs],
-    }
+    """The columns that rows have from their transaction or, without one, from their block.
+
+    ``counts`` are the transactions of each block, ``lengths`` the rows of each owner: the
+    transactions of a block and, where ``extra`` is 1, the block itself behind them.
+    """
+    blocks_of = np.repeat(np.arange(len(counts)), counts + extra)
+    lone = np.zeros(len(blocks_of), dtype=bool)
+    if extra:
+        lone[np.cumsum(counts + 1) - 1] = True
+    places = np.repeat(np.cumsum(~lone) - 1, lengths)
+    of_block = pa.array(np.repeat(blocks_of, lengths))
+    of_transaction = pa.array(places, mask=np.repeat(lone, lengths))
     inherited = {
-        key: pa.array(values, schema.field(key).type).take(take) for key, values in given.items()
+        name: tables["blocks"][name].combine_chunks().take(of_block)
+        for name in ("block_number", "block_timestamp")
     }
-    hashes = [None if no else owner.transaction_hash for owner, no in pairs]
-    kind = schema.field("transaction_hash").type
-    inherited["transaction_hash"] = hex_column(hashes, kind).take(take)
-    if name == "flows":
-        statuses = [None if no else owner.status for owner, no in pairs]
-        own = [row.status for row in rows]
-        status = pa.array(statuses, pa.int8()).take(take)
-        if own.count(UNSET) != len(own):
-            said = pa.array([None if one is UNSET else one for one in own], pa.int8())
-            status = pc.if_else(pa.array([one is UNSET for one in own]), status, said)
-        inherited["status"] = status
+    for name in ("transaction_index", "transaction_hash", "status"):
+        if name in schema.names:
+            values = tables["transactions"][name].combine_chunks()
+            inherited[name] = values.take(of_transaction)
     return inherited
 
 
-def _table(
-    schema: pa.Schema, struct: type[Any], records: Sequence[Any], given: dict[str, pa.Array]
-) -> pa.Table:
+def _statuses(rows: Sequence[FlowRecord], inherited: pa.Array) -> pa.Array:
+    """A flow's status: what it says, else its transaction's."""
+    own = [row.status for row in rows]
+    if own.count(UNSET) == len(own):
+        return inherited
+    said = pa.array([None if one is UNSET else one for one in own], pa.int8())
+    return pc.if_else(pa.array([one is UNSET for one in own]), inherited, said)
+
+
+def _table(schema: pa.Schema, records: Sequence[Any], given: dict[str, pa.Array]) -> pa.Table:
     """A table of records: columns that are ``given``, else from the field of that name."""
     if not records:
         return schema.empty_table()
-    names = struct.__struct_fields__
-    fields = dict(zip(names, zip(*map(msgspec.structs.astuple, records), strict=True), strict=True))
-    columns = [
-        given[field.name] if field.name in given else _column(field, fields) for field in schema
-    ]
+    columns = [given[f.name] if f.name in given else _column(f, records) for f in schema]
     for field, values in zip(schema, columns, strict=True):
         if not field.nullable and values.null_count:
             raise InvalidWire(f"{field.name} is null")
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _column(field: pa.Field, fields: dict[str, Sequence[Any]]) -> pa.Array:
-    values = fields[field.name]
+def _column(field: pa.Field, records: Sequence[Any]) -> pa.Array:
+    values = list(map(attrgetter(field.name), records))
     if field.name == "value_f64":
-        return _doubles(values, fields["value"])
+        return _doubles(values, list(map(attrgetter("value"), records)))
     if field.type == pa.uint64() and field.name != "nonce":
         return uint64_column(values)
     if field.type == UINT256 and field.name in _AMOUNTS:

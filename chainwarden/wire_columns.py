@@ -67,42 +67,42 @@ def hex_column(texts: Texts, kind: pa.DataType) -> pa.Array:
     """``0x…`` text as values of a binary type, fixed-size or not; None is null."""
     if pa.types.is_fixed_size_binary(kind):
         return _fixed_column(texts, kind)
-    filled = ["0x" if text is None else text for text in texts]
-    joined = np.frombuffer("".join(filled).encode(), np.uint8)
-    lengths = np.fromiter(map(len, filled), np.int64, len(filled))
-    ends = np.concatenate(([0], np.cumsum(lengths)))
-    if ends[-1] != len(joined) or np.any(lengths & 1) or np.any(lengths < 2):
-        raise ValueError("no hex text")
-    digits = np.ones(len(joined), dtype=bool)
-    for at, character in ((ends[:-1], ord("0")), (ends[:-1] + 1, ord("x"))):
-        if np.any(joined[at] != character):
-            raise ValueError("hex text begins with 0x")
-        digits[at] = False
-    data = unhexlify(joined[digits].tobytes())
-    bounds = (ends // 2 - np.arange(len(ends))).astype(np.int64)
-    if bounds[-1] > np.iinfo(np.int32).max:
+    validity = _validity(texts)
+    if validity is not None:
+        texts = ["0x" if text is None else text for text in texts]
+    given = cast(Sequence[str], texts)
+    if "".join([text[:2] for text in given]) != "0x" * len(given):
+        raise ValueError("hex text begins with 0x")
+    digits = [text[2:] for text in given]
+    ends = np.zeros(len(digits) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, digits), np.int64, len(digits)), out=ends[1:])
+    if np.any(ends & 1):
+        raise ValueError("hex text has an odd number of digits")
+    if ends[-1] > 2 * np.iinfo(np.int32).max:
         raise ValueError("more than 2 GiB of bytes in one column")
-    buffers = [_validity(texts), pa.py_buffer(bounds.astype(np.int32)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(kind, len(filled), buffers)
+    bounds = (ends >> 1).astype(np.int32)
+    buffers = [validity, pa.py_buffer(bounds), pa.py_buffer(unhexlify("".join(digits)))]
+    return pa.Array.from_buffers(kind, len(digits), buffers)
 
 
 def decimal_column(texts: Texts) -> pa.Array:
     """Decimal digits as 32 big-endian bytes; None is null. Raises beyond 2^256-1."""
-    wide = [
-        (row, text) for row, text in enumerate(texts) if text is not None and len(text) > _DIGITS
-    ]
-    narrow = list(texts)
-    for row, _ in wide:
-        narrow[row] = "0"
-    decimals = pa.array(narrow, pa.string()).cast(_DECIMAL).fill_null(0)
-    raw = np.ascontiguousarray(_rows(decimals, 32)[:, ::-1])
+    array = pa.array(texts, pa.string())
+    wide = np.flatnonzero(pc.greater(pc.binary_length(array), _DIGITS).fill_null(False)).tolist()
+    if wide:
+        narrow = list(texts)
+        for row in wide:
+            narrow[row] = "0"
+        array = pa.array(narrow, pa.string())
+    raw = np.ascontiguousarray(_rows(array.cast(_DECIMAL).fill_null(0), 32)[:, ::-1])
     if np.any(raw[:, 0] & 0x80):
         raise ValueError("an amount is negative")
-    for row, text in wide:
+    for row in wide:
+        text = cast(str, texts[row])
         if len(text) > 78 or not (text.isascii() and text.isdigit()) or int(text) > _LARGEST:
             raise ValueError("an amount needs more than 256 bits")
         raw[row] = np.frombuffer(int(text).to_bytes(32, "big"), np.uint8)
-    return pa.Array.from_buffers(UINT256, len(narrow), [_validity(texts), pa.py_buffer(raw)])
+    return pa.Array.from_buffers(UINT256, len(texts), [_validity(texts), pa.py_buffer(raw)])
 
 
 def uint64_column(texts: Texts) -> pa.Array:
