@@ -102,8 +102,9 @@ def keccak(data: bytes) -> bytes:
     return sha3.keccak_256(data).digest()  # type: ignore[no-any-return]
 
 
-_STRING_HEADER: Final = tuple(bytes([0x80 + n]) for n in range(56))
-_LIST_HEADER: Final = tuple(bytes([0xC0 + n]) for n in range(56))
+# The headers of sizes below 256, which are most.
+_STRING_HEADER: Final = tuple(bytes([0x80 + n] if n < 56 else [0xB8, n]) for n in range(256))
+_LIST_HEADER: Final = tuple(bytes([0xC0 + n] if n < 56 else [0xF8, n]) for n in range(256))
 
 
 def rlp_encode(item: RlpItem) -> bytes:
@@ -116,7 +117,7 @@ def rlp_encode(item: RlpItem) -> bytes:
 def rlp_string(data: bytes) -> bytes:
     """The RLP of a byte string."""
     size = len(data)
-    if size < 56:
+    if size < 256:
         return data if size == 1 and data[0] < 0x80 else _STRING_HEADER[size] + data
     return _long_header(0xB7, size) + data
 
@@ -124,7 +125,7 @@ def rlp_string(data: bytes) -> bytes:
 def rlp_list(payload: bytes) -> bytes:
     """The RLP of a list whose items are encoded and joined already."""
     size = len(payload)
-    if size < 56:
+    if size < 256:
         return _LIST_HEADER[size] + payload
     return _long_header(0xF7, size) + payload
 
