@@ -127,9 +127,11 @@ class Sidecar(Generic[Payload]):
         index = self._index = {}
         try:
             packed = is_gzip(self._path)
-            unpacked: IO[bytes] = self._open.enter_context(
-                tempfile.TemporaryFile() if packed else self._path.open("rb")
-            )
+            unpacked: IO[bytes]
+            if packed:
+                unpacked = self._open.enter_context(tempfile.TemporaryFile())
+            else:
+                unpacked = self._open.enter_context(self._path.open("rb"))
             self._unpacked = unpacked
             for line in read_lines(self._path):
                 if packed:
