@@ -127,11 +127,7 @@ class Sidecar(Generic[Payload]):
         index = self._index = {}
         try:
             packed = is_gzip(self._path)
-            unpacked: IO[bytes]
-            if packed:
-                unpacked = self._open.enter_context(tempfile.TemporaryFile())
-            else:
-                unpacked = self._open.enter_context(self._path.open("rb"))
+            unpacked = self._open.enter_context(_nameless() if packed else self._path.open("rb"))
             self._unpacked = unpacked
             for line in read_lines(self._path):
                 if packed:
@@ -174,6 +170,10 @@ class Sidecar(Generic[Payload]):
                     )
                 )
             return None
+
+
+def _nameless() -> IO[bytes]:
+    return tempfile.TemporaryFile()
 
 
 class _Head(msgspec.Struct, rename="camel"):
