@@ -1,0 +1,16 @@
+"""A seeded, labelled chain with every attack in it, written to files or played on a dev node."""
+
+from ingest.simulate.campaigns import ALL as CAMPAIGNS
+from ingest.simulate.simulation import Simulation, SimulationConfig
+from ingest.simulate.truth import Campaign, Truth
+from ingest.simulate.write import Written, write_chain
+
+__all__ = [
+    "CAMPAIGNS",
+    "Campaign",
+    "Simulation",
+    "SimulationConfig",
+    "Truth",
+    "Written",
+    "write_chain",
+]

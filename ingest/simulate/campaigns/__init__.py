@@ -1,0 +1,82 @@
+"""The attacks: one script each, and how many of each a run of a given length has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ingest.simulate.campaigns import (
+    address_poisoning,
+    ice_phishing,
+    issuer_freeze,
+    key_compromise,
+    layering,
+    mixer,
+    native_claim,
+    phishing_wallet,
+    rug_pull,
+    safe_takeover,
+    sanctions,
+    sybil,
+    wash_trading,
+)
+from ingest.simulate.draft import Script
+from ingest.simulate.stage import Stage
+
+CAMPAIGN_SHARE: Final = 0.022  # of all transactions, at most, once each kind has had its one
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of attack: its script, about how many transactions one has, and what it is."""
+
+    script: Callable[[Stage], Script]
+    size: int
+    note: str
+
+
+SCRIPTED: Final[dict[str, Kind]] = {
+    "ice_phishing": Kind(
+        ice_phishing.script, 36, "allowances granted to a fresh EOA, then everything is taken"
+    ),
+    "address_poisoning": Kind(
+        address_poisoning.script, 17, "zero, dust and fake transfers from lookalikes, and payoffs"
+    ),
+    "native_claim": Kind(
+        native_claim.script, 19, "ether paid to claim() or SecurityUpdate() for nothing"
+    ),
+    "phishing_wallet": Kind(
+        phishing_wallet.script, 26, "fan-in from strangers, then at least 80 % is cashed out"
+    ),
+    "layering": Kind(
+        layering.script, 50, "a theft split, passed through fresh wallets, and peeled off"
+    ),
+    "sybil": Kind(sybil.script, 172, "one funder, equal children, the same actions, one sink"),
+    "wash_trading": Kind(
+        wash_trading.script, 37, "the same few wallets trade one thing in a circle"
+    ),
+    "mixer": Kind(mixer.script, 20, "Tornado Cash in and out; the funded wallets act"),
+    "key_compromise": Kind(
+        key_compromise.script, 22, "several people's wallets emptied to one fresh receiver"
+    ),
+    "rug_pull": Kind(rug_pull.script, 42, "the deployer takes the liquidity after others bought"),
+    "sanctions": Kind(sanctions.script, 12, "transfers to and from a sanctioned wallet"),
+    "issuer_freeze": Kind(
+        issuer_freeze.script, 8, "an issuer's blacklisting and the attempts to move after it"
+    ),
+    "safe_takeover": Kind(
+        safe_takeover.script, 14, "a Safe delegates to what is no MultiSend, and is emptied"
+    ),
+}
+"""Attacks that are scripts of transactions, by typology."""
+
+FORKED: Final = ("double_spend", "reorg", "consensus")
+"""What happens to the chain itself: see ``forks``. ``reorg`` is innocent and not in the truth."""
+
+ALL: Final = (*SCRIPTED, *FORKED)
+
+
+def instances(transactions: int) -> int:
+    """How many of each scripted kind a run of that many transactions has; at least one."""
+    return max(1, int(transactions * CAMPAIGN_SHARE / sum(kind.size for kind in SCRIPTED.values())))

@@ -1,0 +1,238 @@
+"""Benign trading: swaps, liquidity, approvals of routers and Permit2, arbitrage and sandwiches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ingest.codec import contract_address
+from ingest.simulate.contracts import ETHER, GWEI, UNLIMITED, At, Call, Event, pad, uint
+from ingest.simulate.draft import Draft, Log, Pause, Script, Wallet
+from ingest.simulate.payments import Action, stable, top_up
+from ingest.simulate.pools import Pool
+from ingest.simulate.tokens import (
+    ZERO,
+    Token,
+    approve,
+    permit2_approve,
+    transfer_log,
+)
+from ingest.simulate.world import World
+
+
+def pool(world: World) -> Pool:
+    """A pool, the popular ones more often."""
+    return world.pools[world.rank(len(world.pools))]
+
+
+def swap(world: World) -> Iterable[Draft]:
+    """A user buys a token with ether, or sells some of what it has, after approving the router."""
+    user, pair = world.user(), pool(world)
+    token = pair.token
+    if world.rng.random() < 0.45 and user.tokens.get(token.address):
+        return sell(world, user, pair)
+    value = world.spendable(user, None, world.dollars(150, 1.3))
+    value = min(value, pair.ether // 50)
+    if not value:
+        return [top_up(world, user)]
+    return [pair.buy(user, value, world.deadline())]
+
+
+def sell(world: World, user: Wallet, pair: Pool) -> Iterable[Draft]:
+    """A user sells a part of its tokens; the first time it approves the router before."""
+    amount = min(
+        int(user.tokens[pair.token.address] * world.rng.uniform(0.2, 1.0)), pair.tokens // 50
+    )
+    if not amount:
+        return [top_up(world, user)]
+    drafts = []
+    if world.rng.random() < 0.35:
+        drafts.append(approve(user, pair.token.address, At.V2_ROUTER))
+    return [*drafts, pair.sell(user, amount, world.deadline())]
+
+
+def approve_router(world: World) -> Iterable[Draft]:
+    """A user allows a well-known router, or Permit2, everything or what it will swap."""
+    user, token = world.user(), pool(world).token
+    spender = world.pick((At.V2_ROUTER, At.PERMIT2, At.PERMIT2, At.UNIVERSAL_ROUTER, At.ONE_INCH))
+    amount = UNLIMITED if world.rng.random() < 0.7 else token.units(world.dollars(500))
+    return [approve(user, token.address, spender, amount)]
+
+
+def allow_permit2(world: World) -> Iterable[Draft]:
+    """A user lets Permit2 hand out an allowance to the universal router."""
+    user, token = world.user(), stable(world)
+    return [
+        permit2_approve(user, token.address, At.UNIVERSAL_ROUTER, world.now.timestamp + 2_592_000)
+    ]
+
+
+def revoke(world: World) -> Iterable[Draft]:
+    """A careful user revokes an approval."""
+    return [approve(world.user(), stable(world).address, At.ONE_INCH, 0)]
+
+
+def universal_swap(world: World) -> Iterable[Draft]:
+    """A swap of wrapped ether through the universal router."""
+    user, pair = world.user(), pool(world)
+    value = min(world.spendable(user, None, world.dollars(200, 1.3)), pair.ether // 50)
+    if not value:
+        return [top_up(world, user)]
+    user.debit(None, value)
+    got, logs = pair.buy_logs(At.UNIVERSAL_ROUTER, user.address, value)
+    user.credit(pair.token.address, got)
+    wrap = Log(At.WETH, (Event.WETH_DEPOSIT, pad(At.UNIVERSAL_ROUTER)), uint(value))
+    data = Call.UNIVERSAL_EXECUTE + uint(96) + uint(160) + uint(world.deadline())
+    data += uint(value) + uint(got) + pad(user.address)
+    return [Draft(user, At.UNIVERSAL_ROUTER, value, data, [wrap, *logs])]
+
+
+def wrap(world: World) -> Iterable[Draft]:
+    """A user wraps ether, or unwraps it again."""
+    user = world.user()
+    held = user.tokens.get(At.WETH, 0)
+    if held and world.rng.random() < 0.5:
+        user.debit(At.WETH, held)
+        user.credit(None, held)
+        log = Log(At.WETH, (Event.WETH_WITHDRAWAL, pad(user.address)), uint(held))
+        return [Draft(user, At.WETH, data=Call.WETH_WITHDRAW + uint(held), logs=[log])]
+    value = world.spendable(user, None, world.dollars(300, 1.4))
+    if not value:
+        return [top_up(world, user)]
+    user.debit(None, value)
+    user.credit(At.WETH, value)
+    log = Log(At.WETH, (Event.WETH_DEPOSIT, pad(user.address)), uint(value))
+    return [Draft(user, At.WETH, value, Call.WETH_DEPOSIT, [log])]
+
+
+def provide(world: World) -> Iterable[Draft]:
+    """A user adds liquidity and takes a part of it back later: nowhere near all there is."""
+    user, pair = world.user(), pool(world)
+    value = min(world.spendable(user, None, world.dollars(700, 1.0)), pair.ether // 20)
+    if not value:
+        return [top_up(world, user)]
+
+    def later() -> Script:
+        yield Pause(world.rng.randrange(40, 400))
+        yield pair.remove(user, world.rng.uniform(0.3, 1.0), world.deadline())
+
+    if world.rng.random() < 0.6:
+        world.start(later(), 1)
+    tokens = pair.tokens * value // pair.ether
+    user.credit(pair.token.address, tokens)  # bought elsewhere
+    return [pair.add(user, value, tokens, world.deadline())]
+
+
+def sandwich(world: World) -> Iterable[Draft]:
+    """A bot buys ahead of a user's purchase and sells right after it."""
+    victim, pair, bot = world.user(), pool(world), world.pick(world.bots)
+    value = min(world.spendable(victim, None, world.dollars(900, 0.8)), pair.ether // 60)
+    if not value:
+        return [top_up(world, victim)]
+    contract = world.bot_contracts[world.bots.index(bot)]
+    bought, front = pair.buy_logs(contract, contract, value * 2)
+    middle = pair.buy(victim, value, world.deadline())
+    _, back = pair.sell_logs(contract, contract, bought)
+    calldata = world.rng.randbytes(68)
+    return [
+        Draft(bot, contract, data=calldata, logs=front, tip=0),
+        middle,
+        Draft(bot, contract, data=calldata[:36], logs=back, tip=8 * GWEI),
+    ]
+
+
+def arbitrage(world: World) -> Iterable[Draft]:
+    """A bot goes through many pools in one transaction: a dozen transfers of several tokens."""
+    bot = world.pick(world.bots)
+    contract = world.bot_contracts[world.bots.index(bot)]
+    logs: list[Log] = []
+    for pair in world.rng.sample(world.pools, 4):
+        paid = pair.ether // 4_000
+        bought, first = pair.buy_logs(contract, contract, paid)
+        _, second = pair.sell_logs(contract, contract, bought)
+        logs += first + second
+    calldata = world.rng.randbytes(100)
+    return [Draft(bot, contract, data=calldata, logs=logs, type=1, tip=3 * GWEI)]
+
+
+def launch(world: World) -> Iterable[Draft]:
+    """An honest token: created, given a pool, traded; the team keeps its liquidity in."""
+    if len(world.pools) > 400:
+        return []
+    team = world.user()
+    value = ETHER * world.rng.randrange(3, 20)
+    team.balance += value + ETHER
+
+    def script() -> Script:
+        token, creation = deploy_token(world, team, world.dollars(0.001, 2.0))
+        yield creation
+        yield Pause(world.rng.randrange(2, 9))
+        yield approve(team, token.address, At.V2_ROUTER)
+        pair = Pool(world.contract(), token)
+        yield pair.add(team, value, token.units(value / ETHER * 2_500), world.deadline())
+        world.pools.append(pair)
+
+    world.start(script(), 1)
+    return []
+
+
+def deploy_token(world: World, deployer: Wallet, dollars: float) -> tuple[Token, Draft]:
+    """Create a token contract as the deployer's next transaction; it gets all of the supply."""
+    token = Token(contract_address(deployer.address, deployer.nonce), 18, dollars)
+    supply = token.units(1_000_000)
+    deployer.credit(token.address, supply)
+    owned = (Event.OWNERSHIP_TRANSFERRED, bytes(32), pad(deployer.address))
+    return token, Draft(
+        deployer,
+        None,
+        data=bytes.fromhex("608060405234801561001057600080fd5b50") + world.rng.randbytes(900),
+        logs=[
+            Log(token.address, owned, b""),
+            transfer_log(token.address, ZERO, deployer.address, supply),
+        ],
+        gas_used=1_150_000,
+    )
+
+
+def migrate(world: World) -> Iterable[Draft]:
+    """A team moves all of its liquidity to a new pool within the hour: no rug pull."""
+    team = world.user()
+    value = ETHER * world.rng.randrange(2, 8)
+    team.balance += value + ETHER
+    token = Token(world.contract(), 18, world.dollars(0.01, 2.0))
+    old, new = Pool(world.contract(), token), Pool(world.contract(), token)
+    tokens = token.units(value / ETHER * 2_500)
+    team.credit(token.address, tokens)
+
+    def script() -> Script:
+        yield old.add(team, value, tokens, world.deadline())
+        yield Pause(world.rng.randrange(60, 200))
+        for _ in range(4):
+            buyer = world.user()
+            paid = world.spendable(buyer, None, world.dollars(60))
+            if paid:
+                yield old.buy(buyer, min(paid, old.ether // 20), world.deadline())
+        yield Pause(world.rng.randrange(20, 90))
+        ether_before, tokens_before = old.ether, old.tokens
+        yield old.remove(team, 1.0, world.deadline())
+        yield Pause(world.rng.randrange(1, 30))
+        yield new.add(team, ether_before, tokens_before, world.deadline())
+
+    world.start(script(), 1)
+    return []
+
+
+ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
+    (11.0, swap),
+    (2.5, universal_swap),
+    (4.0, approve_router),
+    (1.2, allow_permit2),
+    (0.4, revoke),
+    (1.2, wrap),
+    (0.5, provide),
+    (0.5, sandwich),
+    (0.9, arbitrage),
+    (0.03, launch),
+    (0.02, migrate),
+)
+"""Share of the traffic, in percent, of each kind of trade."""

@@ -1,0 +1,47 @@
+"""The benign traffic: which kind of transaction comes next, in mainnet's proportions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect
+from collections.abc import Iterable
+
+from ingest.simulate import background, collectibles, payments, trading
+from ingest.simulate.draft import Draft
+from ingest.simulate.world import World
+
+
+class Traffic:
+    """Draws benign drafts for a world, and says how many fit the hour."""
+
+    def __init__(self, world: World, transactions_per_block: float) -> None:
+        table = (
+            *payments.ACTIONS,
+            *trading.ACTIONS,
+            *collectibles.ACTIONS,
+            *background.ACTIONS,
+        )
+        self._actions = [action for _, action in table]
+        self._bounds = list(itertools.accumulate(weight for weight, _ in table))
+        self._world = world
+        self._mean = transactions_per_block
+
+    def next(self) -> Iterable[Draft]:
+        """What the next actor does: one draft, a few that belong together, or none yet."""
+        world = self._world
+        mark = world.rng.random() * self._bounds[-1]
+        return self._actions[bisect(self._bounds, mark)](world)
+
+    def demand(self, usual_base_fee: int) -> int:
+        """How many transactions people want in this block.
+
+        Busiest at 15:00 UTC and quietest at 03:00, fewer where the base fee is above the usual,
+        and spread from block to block.
+        """
+        world = self._world
+        hour = world.now.timestamp % 86_400 / 3_600
+        rhythm = 1.0 + 0.25 * math.cos((hour - 15.0) / 24.0 * math.tau)
+        elasticity: float = (usual_base_fee / world.now.base_fee) ** 0.5
+        spread = world.rng.lognormvariate(-0.06, 0.35)
+        return round(self._mean * rhythm * min(2.0, elasticity) * spread)
