@@ -1,0 +1,254 @@
+"""Address poisoning: a stranger plants a lookalike of a peer in a wallet's history, and waits.
+
+The lures are transfers of nothing (anyone may call ``transferFrom`` for 0), of dust, or of a token
+that only looks like money. They are cheap and come by the hundred thousand a day, so they are
+digest material. The payoff, when the victim copies the wrong address and pays it, is the alert.
+Figures: 270 million lures, 6,633 payoffs in two years (arXiv 2501.16681).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
+from detect.compiled import Array
+from detect.journal import Journaled, JournaledTable
+from detect.known import NATIVE, VALUE_TOKENS
+from detect.labels import LabelBook
+from detect.rules.columns import AFTER_ALL_TRANSACTIONS, ColumnCache, Columns, flow_ordinal
+from detect.rules.peers import (
+    HIT_PAID,
+    LURE_EITHER,
+    LURE_IN,
+    LURE_OUT,
+    REAL,
+    PeerRings,
+    is_close,
+    is_likeness,
+    likeness,
+)
+from detect.rules.rule import Finding
+from detect.rules.words import amount_text
+from detect.scored import ScoredBatch
+
+_DUST: Final = np.array([NATIVE.dust, *(token.dust for token in VALUE_TOKENS.values()), np.inf])
+"""Whole units a transfer must exceed to be a real one, by ``Columns.flow_coin``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoisoningConfig:
+    """How much is remembered: wallets with a ring of peers, lures laid, operators counted.
+
+    ``secret`` keys the hash of the ring table; give it a random pair where attackers matter.
+    ``digest_from``: from so many lures an operator is low instead of info.
+    """
+
+    wallets: int = 131_072
+    lures: int = 131_072
+    operators: int = 16_384
+    digest_from: int = 10
+    secret: tuple[int, int] = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
+
+
+class AddressPoisoning(Journaled):
+    """Finds lures (``address_poisoning``) and payoffs (``poisoning_payoff``).
+
+    A lure counts when its stranger is a lookalike of one of the last 16 wallets the victim really
+    paid. Lures are reported per operator (whoever signed), at the 1st, 10th, 100th …, info or low.
+    A payoff is critical, high where the likeness is only 2 + 3 digits. A real payment to a close
+    lookalike without a lure in sight is medium.
+    """
+
+    id = "address_poisoning"
+    version = 1
+    payoff_id = "poisoning_payoff"
+
+    def __init__(
+        self, labels: LabelBook, cache: ColumnCache, config: PoisoningConfig | None = None
+    ) -> None:
+        self._config = config or PoisoningConfig()
+        self._rings = PeerRings(self._config.wallets, self._config.secret)
+        # victim + lookalike -> (imitated, block time, transaction or b"", operator)
+        self._lures = JournaledTable(self._config.lures)
+        # operator -> (lures, first block time)
+        self._operators = JournaledTable(self._config.operators)
+        super().__init__({"rings": self._rings, "lures": self._lures, "operators": self._operators})
+        self._labels = labels
+        self._cache = cache
+
+    def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
+        """The findings in a batch, in chain order."""
+        columns = self._cache.of(scored)
+        if not columns.flow_count:
+            return ()
+        serials = columns.flow_row + columns.first_serial
+        hits, imitated = self._rings.scan(
+            columns.flow_from, columns.flow_to, flow_actions(columns), serials
+        )
+        findings = []
+        for (row, what, side), peer in zip(hits.tolist(), imitated, strict=True):
+            if what == HIT_PAID:
+                finding = self._paid(columns, row, peer if side else None)
+            else:
+                finding = self._lure(columns, row, bool(side), peer)
+            if finding is not None:
+                findings.append(finding)
+        return findings
+
+    def _lure(self, columns: Columns, row: int, to_victim: bool, peer: Array) -> Finding | None:
+        flows, chain = columns.batch.flows, columns.batch.chain.name
+        sender, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        victim, suspect = (receiver, sender) if to_victim else (sender, receiver)
+        facts = columns.scored.flow_facts[row]
+        if facts["to_is_contract"] if to_victim else facts["from_is_contract"]:
+            return None  # contracts do not copy addresses from a history
+        if columns.flow_tx[row] < 0:
+            return None
+        time = flows["block_timestamp"][row].as_py()
+        operator = columns.batch.transactions["from_address"][int(columns.flow_tx[row])].as_py()
+        if any(self._labels.is_service(a, time, chain) for a in (suspect, operator)):
+            return None
+        serial = columns.first_serial + int(columns.flow_row[row])
+        tx_hash = flows["transaction_hash"][row].as_py()
+        original = _address(peer)
+        self._lures.put(serial, victim + suspect, (original, time, tx_hash or b"", operator))
+        count, first = self._operators.get(operator) or (0, time)
+        count += 1
+        self._operators.put(serial, operator, (count, first))
+        if not _is_power_of_ten(count):
+            return None
+        many = count >= self._config.digest_from
+        score = 0.5 if many else 0.3
+        token = flows["token_address"][row].as_py()
+        return Finding(
+            rule=self.id,
+            rule_version=self.version,
+            typology="address_poisoning",
+            severity=Severity.LOW if many else Severity.INFO,
+            score=score,
+            subject=operator,
+            role=Role.ATTACKER,
+            block_row=int(columns.flow_row[row]),
+            transaction_index=int(columns.flow_tx_index[row]),
+            transaction_hash=tx_hash,
+            ordinal=flow_ordinal(columns, row),
+            sentence=(
+                f"{hex_of(operator)} has planted {count} lookalike address"
+                f"{'es' if count > 1 else ''}; the latest, {hex_of(suspect)}, imitates "
+                f"{hex_of(original)} in the history of {hex_of(victim)}."
+            ),
+            reasons=(Reason("lures", float(count), score, float(self._config.digest_from)),),
+            evidence=Evidence(
+                transactions=() if tx_hash is None else (tx_hash,),
+                addresses=(suspect, victim, original),
+                amounts=((token, int.from_bytes(flows["value"][row].as_py(), "big")),),
+            ),
+        )
+
+    def _paid(self, columns: Columns, row: int, peer: Array | None) -> Finding | None:
+        flows, chain = columns.batch.flows, columns.batch.chain.name
+        victim, suspect = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        time = flows["block_timestamp"][row].as_py()
+        lure = self._lures.get(victim + suspect)
+        tx_hash = flows["transaction_hash"][row].as_py()
+        transactions: tuple[bytes, ...] = () if tx_hash is None else (tx_hash,)
+        evidence: tuple[bytes, ...]
+        if lure is not None:
+            original, laid, laid_in, operator = lure
+            lead, trail, solid = _likeness(original, suspect)
+            sure = is_close(lead, trail, solid)
+            severity, score = (Severity.CRITICAL, 1.0) if sure else (Severity.HIGH, 0.85)
+            transactions += (laid_in,) if laid_in else ()
+            evidence = (suspect, original, operator)
+            after = f", planted {max(0, time - laid)} s before by {hex_of(operator)}"
+        else:
+            if peer is None:
+                return None
+            original = _address(peer)
+            lead, trail, solid = _likeness(original, suspect)
+            family = is_likeness(*_likeness(victim, suspect))
+            if family or lead < 4 or trail < 4 or not is_close(lead, trail, solid):
+                return None
+            if self._labels.is_service(suspect, time, chain):
+                return None
+            severity, score = Severity.MEDIUM, 0.6
+            evidence = (suspect, original)
+            after = ""
+        token = flows["token_address"][row].as_py()
+        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        return Finding(
+            rule=self.payoff_id,
+            rule_version=self.version,
+            typology="address_poisoning",
+            severity=severity,
+            score=score,
+            subject=victim,
+            role=Role.VICTIM,
+            block_row=int(columns.flow_row[row]),
+            transaction_index=int(columns.flow_tx_index[row]),
+            transaction_hash=tx_hash,
+            ordinal=flow_ordinal(columns, row),
+            sentence=(
+                f"{hex_of(victim)} sent {amount_text(token, amount)} to {hex_of(suspect)}, which "
+                f"imitates its peer {hex_of(original)} in {lead} leading and {trail} trailing "
+                f"digits{after}."
+            ),
+            reasons=(Reason("digits_in_common", float(lead + trail), score, 7.0),),
+            evidence=Evidence(transactions, evidence, ((token, amount),)),
+        )
+
+
+def flow_actions(columns: Columns) -> Array:
+    """What each flow is to the ring table (``detect.rules.peers``), int8."""
+    coin, kind = columns.flow_coin, columns.flow_kind
+    moved, units = columns.flow_moved, columns.flow_units
+    actions = np.zeros(columns.flow_count, np.int8)
+    valued = (coin >= 0) & moved
+    small = units <= _DUST[coin]
+    actions[valued & ~small] = REAL
+    actions[valued & small] = LURE_IN
+    rows = np.flatnonzero((kind == FlowKind.ERC20) & ((coin < 0) | (columns.flow_value == 0)))
+    if len(rows):
+        listed = coin[rows] >= 0
+        actions[rows] = np.where(listed, LURE_OUT, LURE_EITHER)
+        _drop_own_doing(columns, actions, rows)
+    ends = columns.flow_from, columns.flow_to
+    nobody = ~ends[0].any(axis=1) | ~ends[1].any(axis=1)
+    itself = (ends[0] == ends[1]).all(axis=1)
+    actions[nobody | itself | (columns.flow_tx_index == AFTER_ALL_TRANSACTIONS)] = 0
+    return actions
+
+
+def _drop_own_doing(columns: Columns, actions: Array, rows: Array) -> None:
+    # Nobody lures himself: what the victim signed is his own doing.
+    tx = columns.flow_tx[rows]
+    if not len(columns.tx_from):
+        actions[rows] = 0
+        return
+    signers = columns.tx_from[tx]
+    sent_it = (signers == columns.flow_from[rows]).all(axis=1) | (tx < 0)
+    got_it = (signers == columns.flow_to[rows]).all(axis=1) | (tx < 0)
+    either = actions[rows] == LURE_EITHER
+    actions[rows[sent_it & ~either]] = 0
+    actions[rows[either & sent_it]] = LURE_IN
+    actions[rows[either & got_it]] = LURE_OUT
+    actions[rows[either & sent_it & got_it]] = 0
+
+
+def _address(words: Array) -> bytes:
+    return words.astype(">u4").tobytes()
+
+
+def _likeness(a: bytes, b: bytes) -> tuple[int, int, int]:
+    first, second = (np.frombuffer(x, ">u4").astype(np.uint32) for x in (a, b))
+    return likeness(first, second)
+
+
+def _is_power_of_ten(count: int) -> bool:
+    while count % 10 == 0:
+        count //= 10
+    return count == 1

@@ -1,0 +1,308 @@
+"""The arrays that several rules need of one batch, each computed once and only if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chainwarden.schema import ADDRESS, FlowKind, column
+from detect.compiled import Array
+from detect.known import ETHER, VALUE_TOKENS
+from detect.scored import ScoredBatch
+
+UNKNOWN_STATUS: Final = -1
+AFTER_ALL_TRANSACTIONS: Final = 2**31 - 1  # where a withdrawal sorts within its block
+
+_TOKEN_UNITS: Final = tuple(VALUE_TOKENS.values())
+
+
+class Columns:
+    """NumPy views of a batch. Nothing here makes a Python object per row."""
+
+    def __init__(self, scored: ScoredBatch) -> None:
+        self.scored = scored
+        self.batch = scored.batch
+        self.first_serial = scored.first_serial
+
+    # --- blocks
+
+    @cached_property
+    def block_numbers(self) -> Array:
+        """Block numbers, int64."""
+        return self.batch.numbers()
+
+    @cached_property
+    def block_times(self) -> Array:
+        """Block times, int64 seconds."""
+        return column(self.batch.blocks, "block_timestamp")
+
+    # --- transactions
+
+    @cached_property
+    def tx_block(self) -> Array:
+        """Block number per transaction."""
+        return column(self.batch.transactions, "block_number")
+
+    @cached_property
+    def tx_index(self) -> Array:
+        """Index within the block per transaction."""
+        return column(self.batch.transactions, "transaction_index")
+
+    @cached_property
+    def tx_from(self) -> Array:
+        """Signer per transaction as five big-endian uint32 words."""
+        return address_words(self.batch.transactions["from_address"])
+
+    @cached_property
+    def tx_value(self) -> Array:
+        """Native value per transaction, float64 wei."""
+        return column(self.batch.transactions, "value_f64")
+
+    @cached_property
+    def tx_status(self) -> Array:
+        """1, 0, or -1 where it is unknown, per transaction."""
+        return nullable(self.batch.transactions["status"], UNKNOWN_STATUS)
+
+    @cached_property
+    def input_lengths(self) -> Array:
+        """Bytes of calldata per transaction; -1 where the source gives none."""
+        return _input_shape(self.batch.transactions["input"])[0]
+
+    @cached_property
+    def selectors(self) -> Array:
+        """The first four bytes of the calldata as a big-endian uint32; 0 where there are fewer."""
+        lengths, offsets, data = _input_shape(self.batch.transactions["input"])
+        out = np.zeros(len(lengths), np.uint32)
+        rows = np.flatnonzero(lengths >= 4)
+        if len(rows):
+            at = offsets[rows]
+            for byte in range(4):
+                out[rows] = (out[rows] << np.uint32(8)) | data[at + byte]
+        return out
+
+    def transactions_with(self, selectors: Iterable[int]) -> Array:
+        """Rows of the transactions that call one of these selectors, in order."""
+        wanted = np.fromiter(selectors, np.uint32)
+        return np.flatnonzero(np.isin(self.selectors, wanted) & (self.input_lengths >= 4))
+
+    # --- flows
+
+    @cached_property
+    def flow_count(self) -> int:
+        """How many flows."""
+        return int(self.batch.flows.num_rows)
+
+    @cached_property
+    def flow_block(self) -> Array:
+        """Block number per flow."""
+        return column(self.batch.flows, "block_number")
+
+    @cached_property
+    def flow_row(self) -> Array:
+        """Row of its block in the batch, per flow."""
+        return self.block_row(self.flow_block)
+
+    @cached_property
+    def flow_kind(self) -> Array:
+        """``FlowKind`` per flow, int8."""
+        return column(self.batch.flows, "kind")
+
+    @cached_property
+    def flow_value(self) -> Array:
+        """Value per flow, float64 wei or token units."""
+        return column(self.batch.flows, "value_f64")
+
+    @cached_property
+    def flow_tx_index(self) -> Array:
+        """Transaction index per flow; withdrawals sort after all transactions."""
+        return nullable(self.batch.flows["transaction_index"], AFTER_ALL_TRANSACTIONS)
+
+    @cached_property
+    def flow_moved(self) -> Array:
+        """Whether value moved: more than 0, in a transaction not known to have failed."""
+        status = self.batch.flows["status"]
+        moved = self.flow_value > 0
+        if status.null_count < len(status):
+            moved &= nullable(status, UNKNOWN_STATUS) != 0
+        return moved
+
+    @cached_property
+    def flow_coin(self) -> Array:
+        """What moved: 0 the chain's coin, 1 and up a listed value token, -1 anything else.
+
+        The numbers are those of ``VALUE_TOKENS``, counted from 1.
+        """
+        kind = self.flow_kind
+        native = (
+            (kind == FlowKind.NATIVE) | (kind == FlowKind.INTERNAL) | (kind == FlowKind.WITHDRAWAL)
+        )
+        out = np.where(native, 0, -1).astype(np.int8)
+        rows = np.flatnonzero(kind == FlowKind.ERC20)
+        if len(rows):
+            tokens = fixed_bytes(self.batch.flows["token_address"], 20)[rows]
+            for number, token in enumerate(VALUE_TOKENS, start=1):
+                out[rows[np.all(tokens == np.frombuffer(token, np.uint8), axis=1)]] = number
+        return out
+
+    @cached_property
+    def flow_units(self) -> Array:
+        """Value in whole coins (ether, dollars, bitcoin); NaN where the coin is not listed."""
+        scale = np.array([ETHER, *(10.0**token.decimals for token in _TOKEN_UNITS), np.nan])
+        units: Array = self.flow_value / scale[self.flow_coin]
+        return units
+
+    @cached_property
+    def flow_from(self) -> Array:
+        """Sender per flow as five big-endian uint32 words."""
+        return address_words(self.batch.flows["from_address"])
+
+    @cached_property
+    def flow_to(self) -> Array:
+        """Receiver per flow as five big-endian uint32 words."""
+        return address_words(self.batch.flows["to_address"])
+
+    @cached_property
+    def flow_tx(self) -> Array:
+        """Row of its transaction per flow; -1 for a withdrawal."""
+        return self.tx_rows(self.flow_block, self.flow_tx_index)
+
+    # --- logs
+
+    @cached_property
+    def log_topic(self) -> Array:
+        """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
+        topics = self.batch.logs["topic0"]
+        raw = np.ascontiguousarray(fixed_bytes(topics, 32)[:, :8]).view(">u8").reshape(-1)
+        out = raw.astype(np.uint64)
+        if topics.null_count:
+            out[_nulls(topics)] = 0
+        return out
+
+    def logs_with(self, topics: Iterable[bytes]) -> Array:
+        """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
+        if not self.batch.logs.num_rows:
+            return np.empty(0, np.int64)
+        wanted = list(topics)
+        prefixes = np.array([int.from_bytes(t[:8], "big") for t in wanted], np.uint64)
+        rows = np.flatnonzero(np.isin(self.log_topic, prefixes))
+        names = self.batch.logs["topic0"]
+        return np.array([row for row in rows if names[int(row)].as_py() in wanted], np.int64)
+
+    # --- where rows meet
+
+    def block_row(self, numbers: Array) -> Array:
+        """Row in the batch of each block number."""
+        return np.searchsorted(self.block_numbers, numbers)
+
+    def row_of_block(self, number: int) -> int:
+        """Row in the batch of that block."""
+        return int(np.searchsorted(self.block_numbers, number))
+
+    def tx_rows(self, blocks: Array, indexes: Array) -> Array:
+        """Row of the transaction at each (block, index); -1 where there is none."""
+        base = int(self.block_numbers[0]) if len(self.block_numbers) else 0
+        keys = ((self.tx_block - base) << 31) | self.tx_index.astype(np.int64)
+        wanted = ((blocks - base) << 31) | indexes.astype(np.int64)
+        rows = np.searchsorted(keys, wanted)
+        found = rows < len(keys)
+        found[found] = keys[rows[found]] == wanted[found]
+        rows[~found] = -1
+        return rows
+
+    def members(self, table: str, name: str, addresses: pa.Array) -> Array:
+        """Per row of a table whether the address in that column is one of these."""
+        values = getattr(self.batch, table)[name]
+        if not len(addresses) or not len(values):
+            return np.zeros(len(values), np.bool_)
+        found = pc.is_in(values, value_set=addresses)
+        return found.to_numpy()  # type: ignore[no-any-return]
+
+
+class ColumnCache:
+    """The columns of the batch seen last: rules that share one compute nothing twice."""
+
+    def __init__(self) -> None:
+        self._last: Columns | None = None
+
+    def of(self, scored: ScoredBatch) -> Columns:
+        """The columns of that batch."""
+        if self._last is None or self._last.scored is not scored:
+            self._last = Columns(scored)
+        return self._last
+
+
+def within_transaction(ordinal: int) -> tuple[int, int]:
+    """Where an ordinal stands in its transaction: native, then internal calls, then logs.
+
+    >>> sorted([2, -1, 0, -2, 1], key=within_transaction)
+    [0, -1, -2, 1, 2]
+    """
+    return (ordinal > 0) - (ordinal == 0), abs(ordinal)
+
+
+def flow_ordinal(columns: Columns, row: int) -> int:
+    """The ordinal of a flow as an alert id needs it: unique with the transaction hash.
+
+    A withdrawal has no transaction, so its block number goes in (a block has at most 16).
+    """
+    ordinal = int(columns.batch.flows["ordinal"][row].as_py())
+    if columns.flow_tx_index[row] != AFTER_ALL_TRANSACTIONS:
+        return ordinal
+    return -((int(columns.flow_block[row]) << 4) | (ordinal & 15))
+
+
+def nullable(values: pa.ChunkedArray, default: int) -> Array:
+    """An integer column as NumPy, nulls replaced."""
+    if values.null_count == len(values):
+        return np.full(len(values), default, values.type.to_pandas_dtype())
+    if values.null_count:
+        values = pc.fill_null(values, default)
+    chunk = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    return chunk.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def fixed_bytes(values: pa.ChunkedArray, width: int) -> Array:
+    """A fixed-size binary column as a (rows, width) uint8 array; null rows hold anything."""
+    if not len(values):
+        return np.empty((0, width), np.uint8)
+    array = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros((len(array), width), np.uint8)
+    flat = np.frombuffer(data, np.uint8, count=len(array) * width, offset=array.offset * width)
+    return flat.reshape(-1, width)
+
+
+def address_words(values: pa.ChunkedArray) -> Array:
+    """An address column as (rows, 5) uint32 words, big-endian: word 0 holds the first 8 digits."""
+    raw = np.ascontiguousarray(fixed_bytes(values, 20))
+    return raw.view(">u4").astype(np.uint32)
+
+
+def address_set(addresses: Iterable[bytes]) -> pa.Array:
+    """Addresses as the value set of ``Columns.members``."""
+    return pa.array(sorted(addresses), ADDRESS)
+
+
+def _nulls(values: pa.ChunkedArray) -> Array:
+    return pc.is_null(values).to_numpy()  # type: ignore[no-any-return]
+
+
+def _input_shape(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
+    # Lengths, offsets and bytes of a variable binary column, straight from its buffers.
+    count = len(values)
+    if not count or values.null_count == count:
+        return np.full(count, -1, np.int64), np.zeros(count, np.int64), np.empty(0, np.uint8)
+    array = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    _, offset_buffer, data_buffer = array.buffers()
+    bounds = np.frombuffer(offset_buffer, np.int32, count=count + 1, offset=array.offset * 4)
+    lengths = np.diff(bounds).astype(np.int64)
+    if values.null_count:
+        lengths[_nulls(values)] = -1
+    data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.empty(0, np.uint8)
+    return lengths, bounds[:-1].astype(np.int64), data
