@@ -12,6 +12,7 @@
     │   └── DeepReorg           a fork reaches below what can be undone; rebuild from a snapshot
     ├── BusError                the bus cannot take or give records
     │   ├── InvalidRecord       one record cannot be decoded; it goes to the dead letters
+    │   ├── IncompleteBlock     records of one block are missing for good; fetch it from a node
     │   └── OffsetGone          the stored offset is no longer on the bus; rebuild
     ├── DetectError             the detector refuses what it was given
     │   └── SnapshotRefused     a snapshot of another version, truncated, or tampered with
@@ -127,6 +128,27 @@ class InvalidRecord(BusError):
         self.offset = offset
 
 
+class IncompleteBlock(BusError):
+    """Records of one block are missing for good, or cannot be read.
+
+    ``number`` and ``block_hash`` (empty where the source has none) say which. The consumer stays
+    where it is. To go on, get the block elsewhere (a node, by hash), then seek to ``offsets``: what
+    comes after the block.
+    """
+
+    def __init__(
+        self, reason: str, *, number: int, block_hash: bytes, offsets: dict[str, int]
+    ) -> None:
+        name = f"block {number}" + (f" (0x{block_hash.hex()})" if block_hash else "")
+        super().__init__(
+            f"{name} is incomplete on the bus: {reason}",
+            hint="fetch the block from a node, then go on behind it",
+        )
+        self.number = number
+        self.block_hash = block_hash
+        self.offsets = offsets
+
+
 class OffsetGone(BusError):
     """The offset stored in the ledger is no longer on the bus."""
 
@@ -166,7 +188,10 @@ class LabelError(ChainwardenError):
 
 
 class DeliveryError(ChainwardenError):
-    """A receiver did not accept a notification; ``retriable`` says whether to try again."""
+    """A receiver did not accept a notification; ``retriable`` says whether to try again.
+
+    ``in_doubt``: no answer came, so it may have been accepted all the same.
+    """
 
     exit_code = 9
 
@@ -177,9 +202,11 @@ class DeliveryError(ChainwardenError):
         retriable: bool,
         status: int | None = None,
         retry_after_seconds: float | None = None,
+        in_doubt: bool = False,
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.retriable = retriable
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+        self.in_doubt = in_doubt
