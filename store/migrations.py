@@ -111,7 +111,7 @@ MIGRATIONS: Final = (
                 block_number BIGINT NOT NULL, block_hash BLOB NOT NULL,
                 block_timestamp BIGINT NOT NULL, instance INTEGER NOT NULL,
                 data VARCHAR NOT NULL,
-                state VARCHAR NOT NULL, in_doubt BOOLEAN NOT NULL,
+                state VARCHAR NOT NULL, in_doubt BOOLEAN NOT NULL, refused BOOLEAN NOT NULL,
                 attempts INTEGER NOT NULL, next_at DOUBLE NOT NULL,
                 enqueued_at DOUBLE NOT NULL, settled_at DOUBLE, error VARCHAR NOT NULL
             )""",

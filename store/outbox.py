@@ -232,7 +232,9 @@ def _append(tx: Transaction, chain: Chain, rows: Sequence[OutboxRow]) -> None:
     ]
     names = f"{_COLUMNS}, chain"
     tx.cursor.register("incoming", pa.table(columns, names=names.split(", ")))
-    tx.cursor.execute(f"INSERT INTO ledger.outbox ({names}) SELECT {names} FROM incoming")
+    tx.cursor.execute(
+        f"INSERT INTO ledger.outbox ({names}, refused) SELECT {names}, false FROM incoming"
+    )
     tx.cursor.unregister("incoming")
     tx.totals["outbox"] += len(rows)
 
@@ -288,12 +290,14 @@ class Outbox:
         retry_after: float | None = None,
         final: bool = False,
         in_doubt: bool = False,
+        refused: bool = False,
     ) -> bool:
         """The receiver did not accept it. Returns whether that was the last attempt.
 
         It is tried again as ``SCHEDULE`` says, or after ``retry_after`` seconds if that is later
         (at most ``RETRY_AFTER_CAP``). ``final``: the receiver wants no more of it (410).
-        ``in_doubt``: it may have arrived all the same.
+        ``in_doubt``: it may have arrived all the same. ``refused``: the receiver is well, and would
+        not have this message; ``hasten`` leaves it alone.
         """
         attempts = row.attempts + 1
         dead = final or attempts >= len(SCHEDULE)
@@ -304,10 +308,12 @@ class Outbox:
             self._set(
                 tx,
                 [row.serial],
-                "state = ?, in_doubt = ?, attempts = ?, next_at = ?, settled_at = ?, error = ?",
+                "state = ?, in_doubt = ?, refused = ?, attempts = ?, next_at = ?, settled_at = ?, "
+                "error = ?",
                 [
                     _DEAD if dead else _PENDING,
                     still_in_doubt,
+                    refused,
                     attempts,
                     now + wait,
                     now if dead else None,
@@ -335,7 +341,8 @@ class Outbox:
         with self._database.transaction() as tx:
             tx.cursor.execute(
                 "UPDATE ledger.outbox SET next_at = ? "
-                "WHERE receiver = ? AND chain = ? AND state = 'pending' AND next_at > ?",
+                "WHERE receiver = ? AND chain = ? AND state = 'pending' AND NOT refused "
+                "AND next_at > ?",
                 [now, receiver, self._chain.name, now],
             )
 

@@ -1,0 +1,187 @@
+"""Delivery: takes what is due from the outbox to the receivers, each on a thread of its own.
+
+A receiver that is slow or gone holds up nobody else. One that fails is left alone for a while:
+after n failures in a row nothing is sent to it for 5 s, 10 s, 20 s … at most 5 min, or for as long
+as its Retry-After says. When it answers again, what waited for it is sent at once. A receiver that
+refuses one message (400, 413, 422 …) is not failing: only that message waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from chainwarden.errors import DeliveryError, StoreError
+from store.outbox import RETRY_AFTER_CAP, Outbox, OutboxRow
+from store.payload import body_of
+from store.webhook import Sender
+
+log = logging.getLogger(__name__)
+
+FIRST_HOLD: Final = 5.0
+LONGEST_HOLD: Final = 300.0
+_IDLE_SECONDS: Final = 0.5
+
+Observe = Callable[[str, str, float], None]
+"""Called with receiver, outcome (``delivered``, ``failed``, ``dead``), seconds since the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCounts:
+    """What became of the attempts for one receiver; ``dead`` ones are among the failed.
+
+    Latencies are seconds from the commit to the receiver's yes.
+    """
+
+    delivered: int = 0
+    failed: int = 0
+    dead: int = 0
+    latency_seconds: float = 0.0
+    latency_seconds_total: float = 0.0
+
+
+@dataclass(slots=True)
+class _Hold:
+    """How a receiver has been doing: failures in a row, and until when it is left alone."""
+
+    failures: int = 0
+    until: float = 0.0
+
+
+class Delivery:
+    """Delivers an outbox through senders, in order per receiver and subject, at least once."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        senders: Sequence[Sender],
+        clock: Callable[[], float] = time.time,
+        observe: Observe = lambda _receiver, _outcome, _seconds: None,
+    ) -> None:
+        self._outbox = outbox
+        self._senders = tuple(senders)
+        self._clock = clock
+        self._observe = observe
+        self._holds = {sender.name: _Hold() for sender in senders}
+        self._counts = {sender.name: DeliveryCounts() for sender in senders}
+
+    def counts(self) -> dict[str, DeliveryCounts]:
+        """What was done so far, by receiver. Safe to read in any thread."""
+        return dict(self._counts)
+
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until ``stop`` is set; returns when the last attempt under way has ended."""
+        threads = [
+            threading.Thread(target=self._serve, args=(sender, stop), name=f"to {sender.name}")
+            for sender in self._senders
+        ]
+        for thread in threads:
+            thread.start()
+        stop.wait()
+        self._outbox.wake()
+        for thread in threads:
+            thread.join()
+
+    def deliver_due(self) -> int:
+        """Attempt everything that is due by the clock, in this thread. Returns the attempts."""
+        attempts = 0
+        for sender in self._senders:
+            while done := self._round(sender):
+                attempts += done
+        return attempts
+
+    def _serve(self, sender: Sender, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                idle = not self._round(sender, stop)
+            except StoreError as error:
+                log.error("delivery to %s: %s", sender.name, error)
+                stop.wait(FIRST_HOLD)
+                continue
+            except Exception:
+                # Whatever it is, the other alerts are not to be lost with this thread.
+                log.exception("delivery to %s", sender.name)
+                stop.wait(FIRST_HOLD)
+                continue
+            if idle:
+                self._outbox.wait(_IDLE_SECONDS)
+
+    def _round(self, sender: Sender, stop: threading.Event | None = None) -> int:
+        """Attempt what is due for one receiver, until it fails. Returns the attempts."""
+        hold = self._holds[sender.name]
+        attempts = 0
+        while hold.until <= self._clock() and not (stop is not None and stop.is_set()):
+            # One at a time: what is taken but not attempted would be in doubt for nothing.
+            rows = self._outbox.due(sender.name, self._clock(), limit=1)
+            if not rows:
+                break
+            attempts += 1
+            self._attempt(sender, rows[0])
+        return attempts
+
+    def _attempt(self, sender: Sender, row: OutboxRow) -> None:
+        try:
+            sender.send(row.message_id, body_of(row), self._clock())
+        except DeliveryError as error:
+            self._failed(sender, row, error)
+        else:
+            self._delivered(sender, row)
+
+    def _delivered(self, sender: Sender, row: OutboxRow) -> None:
+        now = self._clock()
+        self._outbox.delivered(row, now)
+        latency = max(0.0, now - row.enqueued_at)
+        counts = self._counts[sender.name]
+        self._counts[sender.name] = replace(
+            counts,
+            delivered=counts.delivered + 1,
+            latency_seconds=latency,
+            latency_seconds_total=counts.latency_seconds_total + latency,
+        )
+        self._observe(sender.name, "delivered", latency)
+        hold = self._holds[sender.name]
+        if hold.failures:
+            hold.failures, hold.until = 0, 0.0
+            self._outbox.hasten(sender.name, now)
+
+    def _failed(self, sender: Sender, row: OutboxRow, error: DeliveryError) -> None:
+        now = self._clock()
+        refused = error.status is not None and _is_refusal(error.status)
+        dead = self._outbox.failed(
+            row,
+            now,
+            error.message,
+            retry_after=error.retry_after_seconds,
+            final=not error.retriable,
+            in_doubt=error.in_doubt,
+            refused=refused,
+        )
+        counts = self._counts[sender.name]
+        self._counts[sender.name] = replace(
+            counts, failed=counts.failed + 1, dead=counts.dead + dead
+        )
+        self._observe(sender.name, "dead" if dead else "failed", max(0.0, now - row.enqueued_at))
+        log.log(
+            logging.ERROR if dead else logging.WARNING,
+            "%s of %s, attempt %d: %s",
+            row.kind,
+            row.message_id,
+            row.attempts + 1,
+            error,
+        )
+        if refused:
+            return
+        hold = self._holds[sender.name]
+        hold.failures += 1
+        wait = min(FIRST_HOLD * 2.0 ** min(hold.failures - 1, 16), LONGEST_HOLD)
+        asked = min(error.retry_after_seconds or 0.0, RETRY_AFTER_CAP)
+        hold.until = now + max(wait, asked)
+
+
+def _is_refusal(status: int) -> bool:
+    """Whether a status is about the message, not about the receiver or our right to speak to it."""
+    return 400 <= status < 500 and status not in (401, 403, 404, 407, 408, 410, 425, 429)

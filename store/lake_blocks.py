@@ -1,0 +1,76 @@
+"""Blocks read back from the lake: what a restart and a rebuild start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chainwarden.errors import StoreError
+from chainwarden.schema import TABLES, BlockBatch, LakeFile, Position
+from store.lake import Lake
+
+
+def read_blocks(
+    lake: Lake, manifest: Sequence[LakeFile], after: int | None = None
+) -> Iterator[BlockBatch]:
+    """The blocks of a manifest in order of their numbers, a batch for each file of blocks.
+
+    ``after`` leaves out blocks up to and including that number. Raises StoreError where a file
+    cannot be read, or where a block's rows are not all there.
+    """
+    by_dataset = {name: [file for file in manifest if file.dataset == name] for name in TABLES}
+
+    @lru_cache(maxsize=2 * len(TABLES))
+    def read(file: LakeFile) -> pa.Table:
+        return lake.read([file])
+
+    for blocks_file in sorted(by_dataset["blocks"], key=lambda file: file.first.number):
+        blocks = _between(read(blocks_file), after, None)
+        if not blocks.num_rows:
+            continue
+        low, high = blocks["block_number"][0].as_py(), blocks["block_number"][-1].as_py()
+        tables = {"blocks": blocks.cast(TABLES["blocks"])}
+        for name in list(TABLES)[1:]:
+            parts = [
+                _between(read(file), low - 1, high)
+                for file in by_dataset[name]
+                if file.first.number <= high and file.last.number >= low
+            ]
+            if parts:
+                tables[name] = pa.concat_tables(parts).cast(TABLES[name])
+        batch = BlockBatch.of(lake.chain, **tables)
+        expected = pc.sum(batch.blocks["transaction_count"]).as_py()
+        if batch.transactions.num_rows != expected:
+            raise StoreError(
+                f"the lake has {batch.transactions.num_rows} of the {expected} transactions of "
+                f"blocks {low} to {high}",
+                hint="fetch these blocks again and rebuild",
+            )
+        yield batch
+
+
+def recent_positions(lake: Lake, manifest: Sequence[LakeFile], count: int) -> list[Position]:
+    """The positions of the newest ``count`` blocks of a manifest, oldest first."""
+    positions: list[Position] = []
+    files = [file for file in manifest if file.dataset == "blocks"]
+    for file in sorted(files, key=lambda file: -file.last.number):
+        if len(positions) >= count:
+            break
+        table = lake.read([file], columns=["block_number", "block_hash"])
+        rows = zip(table["block_number"].to_pylist(), table["block_hash"].to_pylist(), strict=True)
+        positions[:0] = [Position(number, hash_ or b"") for number, hash_ in rows]
+    return positions[-count:]
+
+
+def _between(table: pa.Table, after: int | None, last: int | None) -> pa.Table:
+    """The rows whose block number is above ``after`` and at most ``last``."""
+    numbers = table["block_number"]
+    if after is not None:
+        table = table.filter(pc.greater(numbers, after))
+        numbers = table["block_number"]
+    if last is not None:
+        table = table.filter(pc.less_equal(numbers, last))
+    return table
