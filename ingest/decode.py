@@ -8,20 +8,16 @@ gas, the address of a new contract from its creator and nonce.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from chainwarden.errors import BadBlock
 from chainwarden.schema import (
-    APPROVALS,
     AUTHORIZATIONS,
     BLOCKS,
     CREATIONS,
-    FLOWS,
-    LOGS,
     TRANSACTIONS,
     BlockBatch,
     Chain,
@@ -31,9 +27,10 @@ from ingest import columns
 from ingest.calls import Created, Moved, follow_calls
 from ingest.codec import DEPOSIT, contract_address, data_of, quantity_of, shown
 from ingest.columns import Bytes, Index, Mask, Texts, Words
-from ingest.events import Logs, Transfers, decode_logs
+from ingest.events import Logs
 from ingest.raw import RawBlock, RpcReceipt, RpcTransaction, RpcWithdrawal
 from ingest.senders import recover_authority
+from ingest.tables import FlowGroup, LogTables, Places, flow_table, log_tables
 
 _GWEI: Final = 10**9
 
@@ -111,24 +108,6 @@ def _given(cells: Sequence[object]) -> Mask:
     return np.array([cell is not None for cell in cells], np.bool_)
 
 
-@dataclass(slots=True)
-class _Flows:
-    """One group of flows, before all are put in order. ``place`` sorts: transaction, then class."""
-
-    place: Index
-    block: Index  # row of the block
-    transaction: Index  # row of the transaction, -1 for a withdrawal
-    ordinal: Index
-    item: Index
-    kind: Index
-    sender: Bytes
-    recipient: Bytes
-    value: Words
-    token: Bytes | None = None
-    token_id: Bytes | None = None
-    has_id: Mask | None = field(default=None)
-
-
 class _Decoder:
     """The tables of some blocks. Everything is decoded by the constructor."""
 
@@ -142,41 +121,39 @@ class _Decoder:
         self._behind = np.cumsum(self._counts)
         self._tx_block = np.repeat(np.arange(len(blocks)), self._counts)
         self._tx_index = np.arange(len(self._txs)) - (self._behind - self._counts)[self._tx_block]
-        self._hashes = _fixed("transaction hash", [tx.hash for tx in self._txs], 32)
         self._senders = _fixed("from", [tx.from_ for tx in self._txs], 20)
         self._receipts = self._receipts_of_all()
         self._status, self._has_status = self._statuses()
+        self._places = Places(
+            numbers=self._numbers,
+            times=self._times,
+            tx_block=self._tx_block,
+            tx_index=self._tx_index,
+            hashes=_fixed("transaction hash", [tx.hash for tx in self._txs], 32),
+            has_hash=None,
+            status=self._status,
+            has_status=self._has_status,
+        )
         self._created = self._creations_by_transactions()
         self._recipients = self._recipients_of_all()
         self._values = _quantities("value", [tx.value for tx in self._txs])
-        self.blocks = self._block_table(verified)
-        self.transactions = self._transaction_table()
         moved, created = self._calls()
-        self.creations = self._creation_table(created)
-        transfers, self.approvals, self.logs, ordinals, log_tx = self._events()
-        self.flows = self._flow_table(
-            [
-                self._native(),
-                self._internal(moved),
-                self._token(transfers, ordinals, log_tx),
-                self._withdrawals(),
-            ]
-        )
-        self.authorizations = self._authorization_table()
+        by_logs = self._log_tables()
+        flows = [self._native(), self._internal(moved), by_logs.flows, self._withdrawals()]
+        self._tables = {
+            "blocks": self._block_table(verified),
+            "transactions": self._transaction_table(),
+            "flows": flow_table(self._places, flows),
+            "approvals": by_logs.approvals,
+            "creations": self._creation_table(created),
+            "logs": by_logs.logs,
+            "authorizations": self._authorization_table(),
+        }
 
     def batch(self, chain: Chain) -> BlockBatch:
         if np.any(np.diff(self._numbers) <= 0):
             raise ValueError("block numbers must increase within a batch")
-        return BlockBatch.of(
-            chain,
-            blocks=self.blocks,
-            transactions=self.transactions,
-            flows=self.flows,
-            approvals=self.approvals,
-            creations=self.creations,
-            logs=self.logs,
-            authorizations=self.authorizations,
-        )
+        return BlockBatch.of(chain, **self._tables)
 
     # --- blocks and transactions ---------------------------------------------------------------
 
@@ -218,7 +195,7 @@ class _Decoder:
         self._inputs = columns.data_array(*_data("input", [tx.input for tx in txs]))
         return pa.Table.from_arrays(
             [
-                *self._keys(np.arange(len(txs))),
+                *self._places.keys(np.arange(len(txs))),
                 columns.number_array(types, pa.int16()),
                 pa.array(_uint64("nonce", [tx.nonce for tx in txs])),
                 columns.fixed_array(self._senders),
@@ -240,16 +217,6 @@ class _Decoder:
     @staticmethod
     def _price(name: str, cells: Sequence[str | None]) -> pa.Array:
         return columns.number_array(_uint64(name, cells), pa.uint64(), _given(cells))
-
-    def _keys(self, rows: Index) -> list[pa.Array]:
-        """block_number, block_timestamp, transaction_hash and transaction_index of transactions."""
-        block = self._tx_block[rows]
-        return [
-            pa.array(self._numbers[block]),
-            pa.array(self._times[block]),
-            columns.fixed_array(self._hashes[rows]),
-            pa.array(self._tx_index[rows].astype(np.int32)),
-        ]
 
     # --- receipts ------------------------------------------------------------------------------
 
@@ -340,7 +307,7 @@ class _Decoder:
         ]
         return pa.Table.from_arrays(
             [
-                *self._keys(rows),
+                *self._places.keys(rows),
                 pa.array([c.ordinal for c in made], pa.int32()),
                 pa.array([c.creator for c in made], pa.binary(20)),
                 pa.array([c.contract for c in made], pa.binary(20)),
@@ -351,10 +318,10 @@ class _Decoder:
 
     # --- flows ---------------------------------------------------------------------------------
 
-    def _native(self) -> _Flows:
+    def _native(self) -> FlowGroup:
         rows = np.arange(len(self._txs))
         zero = np.zeros(len(rows), np.int64)
-        return _Flows(
+        return FlowGroup(
             place=rows * 4,
             block=self._tx_block,
             transaction=rows,
@@ -366,10 +333,10 @@ class _Decoder:
             value=self._values,
         )
 
-    def _internal(self, moved: Sequence[Moved]) -> _Flows:
+    def _internal(self, moved: Sequence[Moved]) -> FlowGroup:
         rows = np.array([m.transaction for m in moved], np.int64)
         value = b"".join([m.value for m in moved])
-        return _Flows(
+        return FlowGroup(
             place=rows * 4 + 1,
             block=self._tx_block[rows],
             transaction=rows,
@@ -381,24 +348,7 @@ class _Decoder:
             value=columns.words_of(np.frombuffer(value, np.uint8).reshape(-1, 32)),
         )
 
-    def _token(self, transfers: Transfers, ordinals: Index, log_tx: Index) -> _Flows:
-        rows = log_tx[transfers.log]
-        return _Flows(
-            place=rows * 4 + 2,
-            block=self._tx_block[rows],
-            transaction=rows,
-            ordinal=ordinals[transfers.log],
-            item=transfers.item,
-            kind=transfers.kind,
-            sender=transfers.sender,
-            recipient=transfers.recipient,
-            value=columns.words_of(transfers.value),
-            token=transfers.token,
-            token_id=transfers.token_id,
-            has_id=transfers.has_id,
-        )
-
-    def _withdrawals(self) -> _Flows:
+    def _withdrawals(self) -> FlowGroup:
         owed: list[tuple[int, int, RpcWithdrawal]] = [
             (block, position, each)
             for block, raw in enumerate(self._raws)
@@ -407,7 +357,7 @@ class _Decoder:
         block = np.array([b for b, _, _ in owed], np.int64)
         wei = [quantity_of(each.amount, "amount", 64) * _GWEI for _, _, each in owed]
         joined = b"".join([amount.to_bytes(32, "big") for amount in wei])
-        return _Flows(
+        return FlowGroup(
             place=(self._behind[block] - 1) * 4 + 3,  # behind the last transaction up to here
             block=block,
             transaction=np.full(len(owed), -1, np.int64),
@@ -419,57 +369,10 @@ class _Decoder:
             value=columns.words_of(np.frombuffer(joined, np.uint8).reshape(-1, 32)),
         )
 
-    def _flow_table(self, groups: Sequence[_Flows]) -> pa.Table:
-        def joined(name: str) -> Any:
-            return np.concatenate([getattr(group, name) for group in groups])
-
-        def optional(name: str, width: int) -> Bytes:
-            parts = []
-            for group in groups:
-                part = getattr(group, name)
-                empty = np.zeros((len(group.place), width), np.uint8)
-                parts.append(empty if part is None else part)
-            return np.concatenate(parts)
-
-        # Stable: a transaction's calls, logs and batch items come in order already.
-        order = np.argsort(joined("place"), kind="stable")
-        block, transaction = joined("block")[order], joined("transaction")[order]
-        of_tx = transaction >= 0
-        has_token = np.repeat([g.token is not None for g in groups], [len(g.place) for g in groups])
-        masks = [np.zeros(len(g.place), np.bool_) if g.has_id is None else g.has_id for g in groups]
-        # Row -1 (a withdrawal) is masked below; the extra row lets it be gathered all the same.
-        hashes = np.concatenate([self._hashes, np.zeros((1, 32), np.uint8)])[transaction]
-        index = np.append(self._tx_index, 0)[transaction]
-        status = np.append(self._status, 0)[transaction]
-        known = np.append(self._has_status, False)[transaction]
-        value = joined("value")[order]
-        return pa.Table.from_arrays(
-            [
-                pa.array(self._numbers[block]),
-                pa.array(self._times[block]),
-                columns.fixed_array(hashes, of_tx),
-                columns.number_array(index, pa.int32(), of_tx),
-                columns.number_array(joined("ordinal")[order], pa.int32()),
-                columns.number_array(joined("item")[order], pa.int32()),
-                columns.number_array(joined("kind")[order], pa.int8()),
-                columns.fixed_array(optional("token", 20)[order], has_token[order]),
-                columns.fixed_array(optional("token_id", 32)[order], np.concatenate(masks)[order]),
-                columns.fixed_array(joined("sender")[order]),
-                columns.fixed_array(joined("recipient")[order]),
-                columns.fixed_array(columns.big_endian(value)),
-                pa.array(columns.float64_of(value)),
-                columns.number_array(status, pa.int8(), known),
-            ],
-            schema=FLOWS,
-        )
-
     # --- logs ----------------------------------------------------------------------------------
 
-    def _events(self) -> tuple[Transfers, pa.Table, pa.Table, Index, Index]:
-        """Transfers, the tables of approvals and of other logs, and every log's place."""
+    def _log_tables(self) -> LogTables:
         per_tx = np.array([0 if r is None else len(r.logs) for r in self._receipts], np.int64)
-        log_tx = np.repeat(np.arange(len(per_tx)), per_tx)
-        ordinals = 1 + np.arange(len(log_tx)) - np.repeat(np.cumsum(per_tx) - per_tx, per_tx)
         every = [log for r in self._receipts if r is not None for log in r.logs]
         topic_count = np.array([len(log.topics) for log in every], np.int64)
         if np.any(topic_count > 4):
@@ -483,34 +386,8 @@ class _Decoder:
             data=data,
             data_offset=offsets,
         )
-        transfers, grants, rest = decode_logs(logs)
-        value = columns.words_of(grants.value)
-        approvals = pa.Table.from_arrays(
-            [
-                *self._keys(log_tx[grants.log]),
-                columns.number_array(ordinals[grants.log], pa.int32()),
-                columns.number_array(grants.kind, pa.int8()),
-                columns.fixed_array(grants.token),
-                columns.fixed_array(grants.token_id, grants.has_id),
-                columns.fixed_array(grants.owner),
-                columns.fixed_array(grants.spender),
-                columns.fixed_array(grants.value, grants.has_value),
-                columns.number_array(columns.float64_of(value), pa.float64(), grants.has_value),
-                pa.array(grants.approved),
-            ],
-            schema=APPROVALS,
-        )
-        left = pa.Table.from_arrays(
-            [
-                *self._keys(log_tx[rest]),
-                columns.number_array(ordinals[rest], pa.int32()),
-                columns.fixed_array(logs.address[rest]),
-                *_topic_columns(logs, rest),
-                columns.data_array(data, offsets).take(pa.array(rest)),
-            ],
-            schema=LOGS,
-        )
-        return transfers, approvals, left, ordinals, log_tx
+        ordinals = 1 + np.arange(len(every)) - np.repeat(np.cumsum(per_tx) - per_tx, per_tx)
+        return log_tables(self._places, logs, np.repeat(np.arange(len(per_tx)), per_tx), ordinals)
 
     # --- authorizations ------------------------------------------------------------------------
 
@@ -526,7 +403,7 @@ class _Decoder:
         delegates = _fixed("authorizationList.address", [a.address for a in entries], 20)
         return pa.Table.from_arrays(
             [
-                *self._keys(np.array([row for row, _, _ in signed], np.int64)),
+                *self._places.keys(np.array([row for row, _, _ in signed], np.int64)),
                 pa.array([position for _, position, _ in signed], pa.int32()),
                 columns.fixed_array(columns.big_endian(chain_ids)),
                 columns.fixed_array(delegates),
@@ -545,18 +422,6 @@ def _new_contract(tx: RpcTransaction, receipt: RpcReceipt | None, sender: bytes)
             return data_of(receipt.contract_address, "contractAddress", 20)
         nonce = receipt.deposit_nonce or nonce
     return contract_address(sender, quantity_of(nonce, "nonce", 64))
-
-
-def _topic_columns(logs: Logs, rows: Index) -> list[pa.Array]:
-    """The columns topic0 to topic3 of the logs in those rows."""
-    start, count = logs.topic_start[rows], logs.topic_count[rows]
-    arrays = []
-    for position in range(4):
-        has = count > position
-        topics = np.zeros((len(rows), 32), np.uint8)
-        topics[has] = logs.topics[start[has] + position]
-        arrays.append(columns.fixed_array(topics, has))
-    return arrays
 
 
 def _matrix(cells: Sequence[bytes], width: int) -> Bytes:
