@@ -135,15 +135,12 @@ class Ledger:
 
     # --- writing -------------------------------------------------------------------------------
 
-    def commit(self, commit: Commit) -> bool:
+    def commit(self, commit: Commit) -> None:
         """Make one batch durable, whole or not at all. It is on disk when this returns.
 
-        Repeating a commit changes nothing. A commit that the bus offsets show to be behind the
-        cursor was made before the last restart: it is left out, and False is returned. Raises
-        DiskFull or StoreError, and then nothing of it is there.
+        Repeating the last commit changes nothing. Raises DiskFull or StoreError, and then nothing
+        of it is there.
         """
-        if _behind(commit.cursor, self._cursor):
-            return False
         with self._database.transaction() as tx:
             changed, counts = alert_table.apply(tx, self.chain, commit.retractions, commit.alerts)
             news = 0
@@ -157,7 +154,6 @@ class Ledger:
             self._write_cursor(tx, commit.cursor)
         if news:
             self.outbox.wake()
-        return True
 
     def add_label(self, label: Label) -> bool:
         """Keep a label, to be learnt with the next block. False if one like it was replaced."""
@@ -367,13 +363,6 @@ class Ledger:
             )
             tx.cursor.unregister("incoming")
             tx.totals["lake_files"] += len(added)
-
-
-def _behind(cursor: Cursor, stored: Cursor | None) -> bool:
-    """Whether everything up to ``cursor`` is in a ledger that stands at ``stored``."""
-    if stored is None or not cursor.offsets or cursor.offsets == stored.offsets:
-        return False
-    return all(offset <= stored.offsets.get(key, -1) for key, offset in cursor.offsets.items())
 
 
 def _cursor_values(cursor: Cursor) -> list[Any]:

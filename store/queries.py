@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import duckdb
 
 from chainwarden.schema import Chain, Severity
 from store.alert_table import COLUMNS, AlertRecord, record_of
+from store.database import Database
 
 MAX_LIMIT: Final = 100_000
 
@@ -70,6 +72,16 @@ def select_alerts(
     )
     values.append(max(0, min(wanted.limit, MAX_LIMIT)))
     return [record_of(row, chain) for row in cursor.execute(query, values).fetchall()]
+
+
+def chains_of(path: Path) -> list[Chain]:
+    """The chains a ledger file holds, by name. Raises LedgerLocked while another process has it."""
+    database = Database(path)
+    try:
+        rows = database.cursor().execute("SELECT name, id FROM ledger.chains ORDER BY name")
+        return [Chain(str(name), int(id_)) for name, id_ in rows.fetchall()]
+    finally:
+        database.close()
 
 
 def _serial_of(cursor: duckdb.DuckDBPyConnection, alert_id: str) -> int | None:
