@@ -274,3 +274,16 @@ def op_stack_block() -> RawBlock:
         deposit_receipt_version="0x1",
     )
     return RawBlock(block, [outcome], where="made:2")
+
+
+def unknown_type_block() -> RawBlock:
+    """A block with one transaction of a type nobody knows."""
+    raw = made_block()
+    tx = raw.block.transactions[3]
+    tx.type, tx.hash, tx.from_ = "0x6a", "0x" + "ab" * 32, "0x" + "cd" * 20
+    assert raw.receipts is not None
+    raw.receipts[3].type = "0x6a"
+    items: list[RpcReceipt | RpcLog] = [raw.receipts[3], *raw.receipts[3].logs]
+    for item in items:
+        item.transaction_hash = tx.hash
+    return raw
