@@ -22,10 +22,15 @@ from ingest.simulate.tokens import (
 )
 from ingest.simulate.world import Collection, World
 
+SOLD_OUT: Final = 10_000  # items; then the next collection is in fashion
+
 
 def collection(world: World) -> Collection:
     """A collection, the popular ones more often."""
-    return world.collections[world.rank(len(world.collections))]
+    index = world.rank(len(world.collections))
+    if len(world.collections[index].owners) >= SOLD_OUT:
+        world.collections[index] = Collection(world.contract(), ether(world.dollars(150)))
+    return world.collections[index]
 
 
 def mint(world: World) -> Iterable[Draft]:

@@ -73,7 +73,7 @@ class Draft:
     """A transaction its sender wants, with the logs it will have.
 
     ``nonce`` None takes the sender's next one. ``gas_price`` makes it a legacy transaction at
-    exactly that price. ``records`` are the campaigns it belongs to.
+    exactly that price. ``record`` is the campaign it belongs to.
     """
 
     sender: Wallet

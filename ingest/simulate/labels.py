@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from chainwarden.schema import Chain
 from ingest.simulate.contracts import At
 from ingest.simulate.world import World
-
-if TYPE_CHECKING:
-    from ingest.simulate.simulation import SimulationConfig
 
 COLUMNS: Final = (
     "address",
@@ -44,12 +42,12 @@ _CONTRACTS: Final = (
 )
 
 
-def labels_of(world: World, config: SimulationConfig) -> list[tuple[str, ...]]:
+def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
     """The rows, in the order of ``COLUMNS``; an empty ``valid_to`` means it still holds.
 
-    No attacker is among them but the sanctioned; one of those was delisted a month before the run.
+    ``start`` is the run's first second. No attacker is among them but the sanctioned; one of those
+    was delisted a month before the run.
     """
-    start = config.start_time
     rows = [(address, label, note, 0, "") for label, note, address in _CONTRACTS]
     for exchange in world.exchanges:
         rows += [(wallet.address, "exchange", exchange.name, 0, "") for wallet in exchange.hot]
@@ -78,6 +76,6 @@ def labels_of(world: World, config: SimulationConfig) -> list[tuple[str, ...]]:
     delisted = (start - 2 * YEAR, str(start - YEAR // 12))
     rows.append((world.delisted.address, "sanctioned", "simulated list, delisted", *delisted))
     return [
-        ("0x" + address.hex(), label, "simulator", str(since), until, config.chain.name, "", note)
+        ("0x" + address.hex(), label, "simulator", str(since), until, chain.name, "", note)
         for address, label, note, since, until in rows
     ]

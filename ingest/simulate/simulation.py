@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from chainwarden.errors import SettingsError
 from chainwarden.schema import ETHEREUM, Chain
 from ingest.codec import keccak
 from ingest.raw import RawBlock
@@ -37,6 +38,7 @@ class SimulationConfig:
     ``transactions_per_block`` is the mean. ``campaigns`` are names out of
     ``ingest.simulate.campaigns.ALL``; their number grows with the run, and at least about 300
     blocks are needed for every one to run to its end. ``start_time`` is in seconds since 1970.
+    Raises SettingsError for what cannot be simulated.
     """
 
     seed: int = 1
@@ -49,13 +51,14 @@ class SimulationConfig:
     def __post_init__(self) -> None:
         unknown = sorted(set(self.campaigns) - set(campaigns.ALL))
         if unknown:
-            raise ValueError(
-                f"no such campaign: {', '.join(unknown)}; there are {', '.join(campaigns.ALL)}"
+            raise SettingsError(
+                f"no such campaign: {', '.join(unknown)}",
+                hint=f"there are {', '.join(campaigns.ALL)}",
             )
         if self.blocks < 1 or self.transactions_per_block <= 0:
-            raise ValueError("blocks and transactions_per_block must be positive")
+            raise SettingsError("blocks and transactions per block must be positive")
         if self.start_time < GENESIS_SECONDS:
-            raise ValueError("start_time is before the beacon chain's first slot")
+            raise SettingsError("start_time is before the beacon chain's first slot, in 2020")
 
 
 class Simulation:
@@ -87,7 +90,7 @@ class Simulation:
 
     def labels(self) -> list[tuple[str, ...]]:
         """The rows of the label list that an analyst would have loaded before the run."""
-        return labels_of(_world(self.config), self.config)
+        return labels_of(_world(self.config), self.chain, self.config.start_time)
 
 
 def _world(config: SimulationConfig) -> World:

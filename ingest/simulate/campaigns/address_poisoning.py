@@ -31,6 +31,15 @@ def lookalike(stage: Stage, peer: bytes) -> bytes:
     return bytes.fromhex(text[:front] + middle + text[40 - back :])
 
 
+def _plain_address(stage: Stage) -> bytes:
+    """A random address without zeros at its ends, which vanity addresses share by chance."""
+    while True:
+        address = stage.rng.randbytes(20)
+        text = address.hex()
+        if "0" not in text[:6] + text[-6:]:
+            return address
+
+
 def script(stage: Stage) -> Script:
     """Poison eight to fourteen victims by zero, dust and fake transfers; some fall for it."""
     world, rng = stage.world, stage.rng
@@ -44,7 +53,7 @@ def script(stage: Stage) -> Script:
         token = STABLES[rng.randrange(2)]
         amount = token.units(rng.randrange(500, 9_000))
         victim.tokens[token.address] = max(world.holding(victim, token), 4 * amount)
-        peer = rng.randbytes(20)
+        peer = _plain_address(stage)
         marks.append(_Mark(victim, token, peer, lookalike(stage, peer), amount))
         stage.record.involve("lookalike", marks[-1].lookalike)
         stage.record.involve("imitated", peer)

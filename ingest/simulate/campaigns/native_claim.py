@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ingest.codec import contract_address
 from ingest.simulate.contracts import ETHER, Call
 from ingest.simulate.draft import Draft, Script
-from ingest.simulate.payments import empty
 from ingest.simulate.stage import Stage
 
 
@@ -32,16 +32,9 @@ def script(stage: Stage) -> Script:
         yield stage.attack(Draft(attacker, target, 0, Call.WITHDRAW, gas_used=34_000))
         yield stage.soon()
     attacker.credit(None, taken)
-    deposit = stage.world.deposit_address(attacker)
-    stage.record.involve("deposit_address", deposit.address)
-    draft = empty(stage.world, attacker, deposit.address)
-    if draft:
-        deposit.credit(None, draft.value)
-        yield stage.attack(draft)
+    yield stage.cash_out(attacker, None, attacker.balance * 97 // 100)
 
 
 def creation_address(creation: Draft) -> bytes:
     """The address of the contract that a draft has just created, right after it was signed."""
-    from ingest.codec import contract_address
-
     return contract_address(creation.sender.address, creation.sender.nonce - 1)

@@ -25,6 +25,7 @@ def script(stage: Stage) -> Script:
         for _ in range(out // ETHER):
             yield stage.soon(3)
             yield stage.attack(mix(stage, attacker, At.TORNADO_1, ETHER))
+        yield stage.cash_out(attacker, None, out % ETHER)
         return
     for part in (out * 6 // 10, out * 4 // 10):
         yield stage.soon()

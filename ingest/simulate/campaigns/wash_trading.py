@@ -16,13 +16,13 @@ ROUNDS = 7
 def script(stage: Stage) -> Script:
     """NFTs in the first instance and every other one after it, a token in the rest."""
     funder = stage.attacker("funder")
-    ring = [stage.attacker("trader") for _ in range(3)]
+    ring = [stage.attacker("trader") for _ in range(2 + stage.variant % 2)]
     yield stage.fund(funder, 40 * ETHER)
     yield stage.soon()
     for wallet in ring:
         yield stage.funded_by(funder, wallet, 8 * ETHER)
     yield stage.pause(0.05)
-    yield from (_token(stage, ring) if stage.variant % 2 else _items(stage, ring[:2]))
+    yield from (_token(stage, ring) if stage.variant % 2 else _items(stage, ring))
 
 
 def _items(stage: Stage, pair: list[Wallet]) -> Script:
@@ -59,8 +59,8 @@ def _token(stage: Stage, ring: list[Wallet]) -> Script:
         for index, sender in enumerate(ring):
             yield stage.pause(0.015)
             receiver = ring[(index + 1) % len(ring)]
-            sent = amount - stage.rng.randrange(amount // 200)
-            sender.tokens[token.address] = max(sent, sender.tokens.get(token.address, 0))
+            sent = amount - stage.rng.randrange(amount // 500)
+            sent = min(sent, sender.tokens[token.address])
             receiver.credit(token.address, sent)
             yield stage.attack(transfer(sender, token.address, receiver.address, sent))
     for _ in range(3):
