@@ -9,7 +9,7 @@ replayed is the same state.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -78,6 +78,10 @@ class JournaledTable:
     def __iter__(self) -> Iterator[bytes]:
         """The keys, longest unwritten first."""
         return iter(sorted(self._rows, key=lambda key: self._rows[key][0]))
+
+    def keys(self) -> KeysView[bytes]:
+        """The keys in no order that may matter."""
+        return self._rows.keys()
 
     @property
     def stamp(self) -> int:

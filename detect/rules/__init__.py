@@ -1,1 +1,55 @@
-"""One file per typology; each is a ``Rule``."""
+"""One file per typology; each is a ``Rule``. ``default_rules`` makes all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chainwarden.schema import Chain
+from detect.labels import LabelBook
+from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
+from detect.rules.columns import ColumnCache
+from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
+from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
+from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
+from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
+from detect.rules.mixer_touch import MixerConfig, MixerTouch
+from detect.rules.native_claim import NativeClaim, NativeClaimConfig
+from detect.rules.reorg_depth import ReorgDepth, ReorgDepthConfig
+from detect.rules.rule import Finding, Rule
+from detect.rules.safe_delegatecall import SafeDelegatecall, SafeDelegatecallConfig
+from detect.rules.sanctions_touch import SanctionsConfig, SanctionsTouch
+
+__all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class RulesConfig:
+    """The thresholds and bounds of every rule."""
+
+    safe_delegatecall: SafeDelegatecallConfig = field(default_factory=SafeDelegatecallConfig)
+    sanctions_touch: SanctionsConfig = field(default_factory=SanctionsConfig)
+    issuer_freeze: IssuerFreezeConfig = field(default_factory=IssuerFreezeConfig)
+    mixer_touch: MixerConfig = field(default_factory=MixerConfig)
+    address_poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
+    ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
+    native_claim: NativeClaimConfig = field(default_factory=NativeClaimConfig)
+    missed_slots: MissedSlotsConfig = field(default_factory=MissedSlotsConfig)
+    reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
+    double_spend: DoubleSpendConfig = field(default_factory=DoubleSpendConfig)
+
+
+def default_rules(labels: LabelBook, chain: Chain, config: RulesConfig | None = None) -> list[Rule]:
+    """Every rule for that chain, sharing one set of columns per batch."""
+    config, cache = config or RulesConfig(), ColumnCache()
+    return [
+        SafeDelegatecall(cache, config.safe_delegatecall),
+        SanctionsTouch(labels, cache, config.sanctions_touch),
+        IssuerFreeze(cache, config.issuer_freeze),
+        MixerTouch(cache, config.mixer_touch),
+        AddressPoisoning(labels, cache, config.address_poisoning),
+        IcePhishing(labels, cache, config.ice_phishing),
+        NativeClaim(labels, cache, config.native_claim),
+        MissedSlots(chain, cache, config.missed_slots),
+        ReorgDepth(cache, config.reorg_depth),
+        DoubleSpend(labels, cache, config.double_spend),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Final
@@ -18,7 +19,15 @@ from detect.scored import ScoredBatch
 UNKNOWN_STATUS: Final = -1
 AFTER_ALL_TRANSACTIONS: Final = 2**31 - 1  # where a withdrawal sorts within its block
 
+_NEEDED: Final = {
+    "input": "safe_delegatecall and native_claim stand aside, permits are not seen",
+    "log_count": "what needs receipts (freezes, mixer withdrawals, tokens) is not seen",
+}
+
 _TOKEN_UNITS: Final = tuple(VALUE_TOKENS.values())
+
+
+log = logging.getLogger(__name__)
 
 
 class Columns:
@@ -228,12 +237,22 @@ class ColumnCache:
 
     def __init__(self) -> None:
         self._last: Columns | None = None
+        self._said: set[str] = set()
 
     def of(self, scored: ScoredBatch) -> Columns:
         """The columns of that batch."""
         if self._last is None or self._last.scored is not scored:
             self._last = Columns(scored)
+            self._say_what_is_missing(scored)
         return self._last
+
+    def _say_what_is_missing(self, scored: ScoredBatch) -> None:
+        transactions = scored.batch.transactions
+        for name, lost in _NEEDED.items():
+            values = transactions[name]
+            if name not in self._said and len(values) and values.null_count == len(values):
+                self._said.add(name)
+                log.info("the source has no %s: %s", name, lost)
 
 
 def within_transaction(ordinal: int) -> tuple[int, int]:

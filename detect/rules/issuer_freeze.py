@@ -91,7 +91,7 @@ class IssuerFreeze(Journaled):
     def _candidate_flows(self, columns: Columns, logs: np.ndarray) -> np.ndarray:
         # Whoever is frozen before the batch or by it; which of their flows come after the freeze
         # is decided flow by flow.
-        suspects = set(self._frozen)
+        suspects = set(self._frozen.keys())
         for row in logs.tolist():
             wallet = _wallet(columns, row)
             if wallet is not None:

@@ -97,7 +97,7 @@ def _find(secret: Array, keys: Array, stamps: Array, wallet: Array) -> int:
 def _room(secret: Array, keys: Array, stamps: Array, wallet: Array) -> int:
     # Where the wallet's row goes: a free way, or the way longest unwritten.
     ways = 8
-    first = np.int64(siphash(secret, wallet) % np.uint64(len(keys) // ways)) * ways
+    first = int(siphash(secret, wallet) % np.uint64(len(keys) // ways)) * ways
     best = first
     for slot in range(first, first + ways):
         if stamps[slot] < stamps[best]:

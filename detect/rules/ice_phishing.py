@@ -1,0 +1,386 @@
+"""Approval phishing: victims sign an allowance, later (or at once) somebody spends it.
+
+Signals and thresholds follow Nethermind's Forta bot: a 30 day window, more than three ERC-20
+approvals or any ApprovalForAll to one suspicious spender, more than two transfers of approved
+funds. A permit, signed off-chain and cashed in by somebody else, needs no history to look bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from chainwarden.schema import (
+    ADDRESS,
+    ZERO_ADDRESS,
+    ApprovalKind,
+    Evidence,
+    FlowKind,
+    Reason,
+    Role,
+    Severity,
+    column,
+    hex_of,
+)
+from detect.compiled import Array
+from detect.journal import Journaled, JournaledTable
+from detect.known import DAI, PERMITS, USDC, USDT, VALUE_TOKENS, WBTC, WETH
+from detect.labels import LabelBook
+from detect.rules.columns import ColumnCache, Columns, flow_ordinal, within_transaction
+from detect.rules.rule import Finding
+from detect.rules.words import amount_text
+from detect.scored import ScoredBatch
+
+PERMIT_CALLS: Final = tuple(selector.to_bytes(4, "big") for selector in PERMITS)
+SEARCHED_CALLDATA: Final = 128 * 1024  # how far a permit is looked for inside a multicall
+OWNERS_KEPT: Final = 32
+UNLIMITED: Final = 2.0**255
+LARGE: Final = {USDT: 100_000, USDC: 100_000, DAI: 100_000, WETH: 30, WBTC: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class IcePhishingConfig:
+    """Thresholds, and how much is remembered.
+
+    ``approvals``: more ERC-20 approvals by distinct owners than that to a wallet are medium.
+    ``drains``: more drained owners than that are high, ``drains_critical`` or more by a fresh
+    wallet or by permit critical. A spender is trusted from ``trusted_*`` on.
+    """
+
+    window_seconds: int = 30 * 86_400
+    approvals: int = 3
+    drains: int = 2
+    drains_critical: int = 10
+    fresh_nonce: int = 100
+    trusted_nonce: int = 500
+    trusted_nonce_seconds: int = 90 * 86_400
+    trusted_contract_seconds: int = 30 * 86_400
+    trusted_events: int = 5_000
+    spenders: int = 16_384
+    pending: int = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class _Spender:
+    # What is known about who was approved; times are block times.
+    since: int
+    nonce: int
+    is_contract: bool
+    approvals: tuple[bytes, ...] = ()  # owners of ERC-20 approvals
+    for_all: tuple[bytes, ...] = ()  # owners of ApprovalForAll
+    drained: tuple[bytes, ...] = ()
+    permits: int = 0  # drains by permit
+    large: bool = False  # one drain was of a large amount
+
+    def row(self) -> tuple[Any, ...]:
+        return (
+            self.since,
+            self.nonce,
+            self.is_contract,
+            self.approvals,
+            self.for_all,
+            self.drained,
+            self.permits,
+            self.large,
+        )
+
+
+class IcePhishing(Journaled):
+    """Finds suspicious spenders being approved, and allowances being cashed in against the owner.
+
+    A drain is a transfer away from an owner who did not sign the transaction, by a spender it had
+    approved in the window, to somebody else, with nothing coming back to the owner in the same
+    transaction. Suppressed: services and routers, spenders with a reputation, owners and receivers
+    that are contracts, allowances that a token merely reports.
+    """
+
+    id = "ice_phishing"
+    version = 1
+
+    def __init__(
+        self, labels: LabelBook, cache: ColumnCache, config: IcePhishingConfig | None = None
+    ) -> None:
+        self._config = config or IcePhishingConfig()
+        self._spenders = JournaledTable(self._config.spenders)
+        # token + owner + spender -> (block time, by permit, unlimited)
+        self._pending = JournaledTable(self._config.pending)
+        super().__init__({"spenders": self._spenders, "pending": self._pending})
+        self._labels = labels
+        self._cache = cache
+
+    def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
+        """The findings in a batch, in chain order."""
+        columns = self._cache.of(scored)
+        approvals = columns.batch.approvals
+        flows = self._candidate_flows(columns)
+        if not approvals.num_rows and not len(flows):
+            return ()
+        steps: list[tuple[tuple[int, ...], bool, int]] = []
+        if approvals.num_rows:
+            blocks = columns.block_row(column(approvals, "block_number")).tolist()
+            indexes = column(approvals, "transaction_index").tolist()
+            ordinals = column(approvals, "ordinal").tolist()
+            places = zip(blocks, indexes, ordinals, strict=True)
+            for row, (block, index, ordinal) in enumerate(places):
+                steps.append(((block, index, *within_transaction(ordinal)), False, row))
+        ordinals_of_flows = column(columns.batch.flows, "ordinal")
+        for row in flows.tolist():
+            place = within_transaction(int(ordinals_of_flows[row]))
+            block, index = int(columns.flow_row[row]), int(columns.flow_tx_index[row])
+            steps.append(((block, index, *place), True, row))
+        findings = []
+        for _, is_flow, row in sorted(steps):
+            finding = self._moved(columns, row) if is_flow else self._approved(columns, row)
+            if finding is not None:
+                findings.append(finding)
+        return findings
+
+    def _candidate_flows(self, columns: Columns) -> Array:
+        # Token flows whose signer is not the one who pays, in transactions from or to a spender
+        # that is remembered or approved in this batch.
+        none = np.empty(0, np.int64)
+        if not columns.flow_count or not len(columns.tx_block):
+            return none
+        kind = columns.flow_kind
+        token = (kind == FlowKind.ERC20) | (kind == FlowKind.ERC721) | (kind == FlowKind.ERC1155)
+        rows = np.flatnonzero(token & columns.flow_moved & (columns.flow_tx >= 0))
+        spenders = set(self._spenders.keys())
+        if columns.batch.approvals.num_rows:
+            spenders.update(columns.batch.approvals["spender"].unique().to_pylist())
+        if not len(rows) or not spenders:
+            return none
+        signer = columns.tx_from[columns.flow_tx[rows]]
+        rows = rows[(signer != columns.flow_from[rows]).any(axis=1)]
+        wanted = pa.array(list(spenders), ADDRESS)
+        theirs = columns.members("transactions", "from_address", wanted)
+        theirs = theirs | columns.members("transactions", "to_address", wanted)
+        candidates: Array = rows[theirs[columns.flow_tx[rows]]]
+        return candidates
+
+    # --- approvals
+
+    def _approved(self, columns: Columns, row: int) -> Finding | None:
+        approvals = columns.batch.approvals
+        owner, spender = approvals["owner"][row].as_py(), approvals["spender"][row].as_py()
+        token, time = (
+            approvals["token_address"][row].as_py(),
+            approvals["block_timestamp"][row].as_py(),
+        )
+        key = token + owner + spender
+        serial = columns.first_serial + columns.row_of_block(approvals["block_number"][row].as_py())
+        if not approvals["approved"][row].as_py():
+            self._pending.remove(serial, key)
+            return None
+        facts = columns.scored.approval_facts[row]
+        if (
+            spender in (ZERO_ADDRESS, owner)
+            or facts["owner_is_contract"]
+            or self._labels.is_service(spender, time, columns.batch.chain.name)
+            or self._has_reputation(facts, time)
+        ):
+            return None
+        kind = approvals["kind"][row].as_py()
+        number = approvals["block_number"][row].as_py()
+        index = approvals["transaction_index"][row].as_py()
+        by_permit = False
+        if _signer(columns, number, index) != owner:
+            by_permit = kind == ApprovalKind.PERMIT2_PERMIT or _holds_permit(columns, number, index)
+            if not by_permit:
+                return None  # a token that reports what is left of an allowance
+        amount = approvals["value_f64"][row].as_py()
+        unlimited = kind == ApprovalKind.FOR_ALL or (amount is not None and amount >= UNLIMITED)
+        self._pending.put(serial, key, (time, by_permit, unlimited))
+        before = self._spender(spender, time)
+        if before is None:
+            before = _Spender(time, int(facts["spender_nonce"]), bool(facts["spender_is_contract"]))
+        erc20 = before.approvals if kind == ApprovalKind.FOR_ALL else _with(before.approvals, owner)
+        for_all = _with(before.for_all, owner) if kind == ApprovalKind.FOR_ALL else before.for_all
+        after = _Spender(
+            before.since,
+            max(before.nonce, int(facts["spender_nonce"])),
+            before.is_contract or bool(facts["spender_is_contract"]),
+            erc20,
+            for_all,
+            before.drained,
+            before.permits,
+            before.large,
+        )
+        self._spenders.put(serial, spender, after.row())
+        # That a spender is a wallet is known only once it has signed something itself; contracts
+        # and strangers are judged by what they do with an allowance.
+        if after.is_contract or not 0 <= after.nonce < self._config.fresh_nonce:
+            return None
+        grew = (len(erc20), len(for_all)) != (len(before.approvals), len(before.for_all))
+        if not grew or not (len(erc20) > self._config.approvals or for_all):
+            return None
+        many = len(erc20) > self._config.approvals or len(for_all) > self._config.drains
+        tx_hash = approvals["transaction_hash"][row].as_py()
+        score = 0.6 if many else 0.4
+        return Finding(
+            rule=self.id,
+            rule_version=self.version,
+            typology="ice_phishing",
+            severity=Severity.MEDIUM if many else Severity.LOW,
+            score=score,
+            subject=spender,
+            role=Role.ATTACKER,
+            block_row=serial - columns.first_serial,
+            transaction_index=index,
+            transaction_hash=tx_hash,
+            ordinal=approvals["ordinal"][row].as_py(),
+            sentence=(
+                f"{len(erc20)} wallets approved tokens and {len(for_all)} whole collections to "
+                f"{hex_of(spender)}, a wallet with {after.nonce + 1} transactions behind it."
+            ),
+            reasons=(
+                Reason("approvals", float(len(erc20)), score / 2, float(self._config.approvals)),
+                Reason("approvals_for_all", float(len(for_all)), score / 2, 1.0),
+            ),
+            evidence=Evidence(
+                transactions=() if tx_hash is None else (tx_hash,), addresses=(owner, token)
+            ),
+        )
+
+    def _has_reputation(self, facts: Any, time: int) -> bool:
+        config, age = self._config, max(0, time - int(facts["spender_first_seen"]))
+        if facts["spender_events"] >= config.trusted_events:
+            return True
+        if facts["spender_is_contract"]:
+            return age >= config.trusted_contract_seconds
+        return bool(
+            facts["spender_nonce"] >= config.trusted_nonce and age >= config.trusted_nonce_seconds
+        )
+
+    def _spender(self, address: bytes, time: int) -> _Spender | None:
+        row = self._spenders.get(address)
+        if row is None or time - row[0] > self._config.window_seconds:
+            return None  # a new window starts
+        return _Spender(*row)
+
+    # --- transfers
+
+    def _moved(self, columns: Columns, row: int) -> Finding | None:
+        flows, transactions = columns.batch.flows, columns.batch.transactions
+        owner, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        token, time = flows["token_address"][row].as_py(), flows["block_timestamp"][row].as_py()
+        tx = int(columns.flow_tx[row])
+        pending = None
+        for name in ("from_address", "to_address"):
+            spender = transactions[name][tx].as_py()
+            if spender is not None:
+                pending = self._pending.get(token + owner + spender)
+                if pending is not None:
+                    break
+        if pending is None or max(0, time - pending[0]) > self._config.window_seconds:
+            return None
+        facts, chain = columns.scored.flow_facts[row], columns.batch.chain.name
+        if (
+            receiver in (owner, ZERO_ADDRESS)
+            or facts["from_is_contract"]
+            or (facts["to_is_contract"] and receiver != spender)
+            or self._labels.is_service(receiver, time, chain)
+            or _got_something(columns, row, owner)
+        ):
+            return None
+        before = self._spender(spender, time) or _Spender(time, -1, False)
+        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        large = token in LARGE and amount >= LARGE[token] * 10 ** VALUE_TOKENS[token].decimals
+        by_permit = bool(pending[1])
+        after = _Spender(
+            before.since,
+            before.nonce,
+            before.is_contract,
+            before.approvals,
+            before.for_all,
+            _with(before.drained, owner),
+            before.permits + by_permit,
+            before.large or large,
+        )
+        serial = columns.first_serial + int(columns.flow_row[row])
+        self._spenders.put(serial, spender, after.row())
+        judged = self._judge(after)
+        if judged is None:
+            return None
+        severity, score = judged
+        tx_hash = flows["transaction_hash"][row].as_py()
+        how = "a permit signed off-chain" if by_permit else "an approval"
+        return Finding(
+            rule=self.id,
+            rule_version=self.version,
+            typology="ice_phishing",
+            severity=severity,
+            score=score,
+            subject=spender,
+            role=Role.ATTACKER,
+            block_row=int(columns.flow_row[row]),
+            transaction_index=int(columns.flow_tx_index[row]),
+            transaction_hash=tx_hash,
+            ordinal=flow_ordinal(columns, row),
+            sentence=(
+                f"{hex_of(spender)} took {amount_text(token, amount)} from {hex_of(owner)} to "
+                f"{hex_of(receiver)} with {how}; {len(after.drained)} owner"
+                f"{'s' if len(after.drained) > 1 else ''} drained so far, nothing came back."
+            ),
+            reasons=(
+                Reason(
+                    "drained_owners",
+                    float(len(after.drained)),
+                    score / 2,
+                    float(self._config.drains),
+                ),
+                Reason("permits", float(after.permits), score / 4, 1.0),
+                Reason("unlimited_allowance", float(pending[2]), score / 4, 1.0),
+            ),
+            evidence=Evidence(
+                transactions=() if tx_hash is None else (tx_hash,),
+                addresses=(owner, receiver),
+                amounts=((token, amount),),
+            ),
+        )
+
+    def _judge(self, spender: _Spender) -> tuple[Severity, float] | None:
+        config, drained = self._config, len(spender.drained)
+        fresh = not spender.is_contract and 0 <= spender.nonce < config.fresh_nonce
+        if drained > config.drains:
+            if (drained >= config.drains_critical or spender.large) and (fresh or spender.permits):
+                return Severity.CRITICAL, 0.95
+            return Severity.HIGH, 0.8
+        if spender.permits:
+            return (Severity.HIGH, 0.75) if spender.large else (Severity.MEDIUM, 0.6)
+        return None
+
+
+def _with(owners: tuple[bytes, ...], owner: bytes) -> tuple[bytes, ...]:
+    if owner in owners or len(owners) >= OWNERS_KEPT:
+        return owners
+    return (*owners, owner)
+
+
+def _signer(columns: Columns, number: int, index: int) -> bytes | None:
+    tx = int(columns.tx_rows(np.array([number]), np.array([index]))[0])
+    if tx < 0:
+        return None
+    signer: bytes = columns.batch.transactions["from_address"][tx].as_py()
+    return signer
+
+
+def _holds_permit(columns: Columns, number: int, index: int) -> bool:
+    # Called directly or within a multicall: the selector stands somewhere in the calldata.
+    tx = int(columns.tx_rows(np.array([number]), np.array([index]))[0])
+    data = columns.batch.transactions["input"][tx].as_py() if tx >= 0 else None
+    head = (data or b"")[:SEARCHED_CALLDATA]
+    return any(call in head for call in PERMIT_CALLS)
+
+
+def _got_something(columns: Columns, row: int, owner: bytes) -> bool:
+    # Whether the transaction pays the owner anything: then it was a swap, an order, a bridge.
+    number, index = int(columns.flow_block[row]), int(columns.flow_tx_index[row])
+    low, high = np.searchsorted(columns.flow_block, [number, number + 1]).tolist()
+    mine = low + np.flatnonzero(columns.flow_tx_index[low:high] == index)
+    words = np.frombuffer(owner, ">u4").astype(np.uint32)
+    paid = (columns.flow_to[mine] == words).all(axis=1) & columns.flow_moved[mine]
+    return bool(paid.any())

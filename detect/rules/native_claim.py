@@ -1,0 +1,162 @@
+"""Ether sent along with a call of nothing but ``claim()``, ``SecurityUpdate()`` and their like.
+
+Fake claim pages make their victims sign such calls: the name is bait, the value is the loot, and
+nothing comes back. PTXPhish counts them among the commonest subtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
+from detect.journal import Journaled, JournaledTable
+from detect.known import NATIVE_CLAIMS
+from detect.labels import LabelBook
+from detect.rules.columns import ColumnCache, Columns
+from detect.rules.rule import Finding
+from detect.rules.words import amount_text
+from detect.scored import ScoredBatch
+
+TARGETS_VICTIMS = 16  # how many victims of a target are told apart
+
+
+@dataclass(frozen=True, slots=True)
+class NativeClaimConfig:
+    """``fresh_seconds``: a contract known for longer is left alone. ``min_ether``: less is no loot.
+
+    ``victims_high``: from so many distinct victims the finding is a step worse. ``trusted_events``:
+    a target with so many flows behind it has a reputation. ``capacity``: targets remembered.
+    """
+
+    fresh_seconds: int = 30 * 86_400
+    min_ether: float = 0.0005
+    victims_high: int = 3
+    trusted_events: int = 5_000
+    capacity: int = 16_384
+
+
+class NativeClaim(Journaled):
+    """Finds payments into claim bait: high for a target without code, else medium.
+
+    A step lower for the first victims of a contract. Left alone: services, targets in view for 30
+    days or with thousands of flows, and calls that gave the sender anything back (a real mint).
+    That the target has no code is certain where the call used exactly its intrinsic gas.
+    """
+
+    id = "native_claim"
+    version = 1
+
+    def __init__(
+        self, labels: LabelBook, cache: ColumnCache, config: NativeClaimConfig | None = None
+    ) -> None:
+        self._config = config or NativeClaimConfig()
+        # target -> (payments, ether in all, victims seen first)
+        self._targets = JournaledTable(self._config.capacity)
+        super().__init__({"targets": self._targets})
+        self._labels = labels
+        self._cache = cache
+
+    def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
+        """The findings in a batch, in chain order."""
+        columns = self._cache.of(scored)
+        if not len(columns.tx_block):
+            return ()
+        rows = columns.transactions_with(NATIVE_CLAIMS)
+        keep = (
+            (columns.input_lengths[rows] == 4)
+            & (columns.tx_value[rows] >= self._config.min_ether * 1e18)
+            & (columns.tx_status[rows] != 0)
+        )
+        findings = []
+        for row in rows[keep].tolist():
+            finding = self._look_at(columns, row)
+            if finding is not None:
+                findings.append(finding)
+        return findings
+
+    def _look_at(self, columns: Columns, row: int) -> Finding | None:
+        transactions, config = columns.batch.transactions, self._config
+        target = transactions["to_address"][row].as_py()
+        victim = transactions["from_address"][row].as_py()
+        time = transactions["block_timestamp"][row].as_py()
+        if target is None or self._labels.is_service(target, time, columns.batch.chain.name):
+            return None
+        number, index = int(columns.tx_block[row]), int(columns.tx_index[row])
+        facts, repaid = _native_facts(columns, number, index, victim)
+        if facts is None or repaid:
+            return None
+        known_for = max(0, time - int(facts["to_first_seen"]))
+        if known_for > config.fresh_seconds or facts["to_events"] >= config.trusted_events:
+            return None
+        serial = columns.first_serial + columns.row_of_block(number)
+        value = int.from_bytes(transactions["value"][row].as_py(), "big")
+        payments, total, victims = self._targets.get(target) or (0, 0.0, ())
+        if victim not in victims and len(victims) < TARGETS_VICTIMS:
+            victims = (*victims, victim)
+        self._targets.put(serial, target, (payments + 1, total + value / 1e18, victims))
+        codeless = _uses_intrinsic_gas(columns, row) or (
+            not facts["to_is_contract"] and transactions["log_count"][row].as_py() in (0, None)
+        )
+        many = len(victims) >= config.victims_high
+        if codeless:
+            severity, score = (Severity.HIGH, 0.95) if many else (Severity.HIGH, 0.9)
+        else:
+            severity, score = (Severity.MEDIUM, 0.7) if many else (Severity.LOW, 0.5)
+        bait = NATIVE_CLAIMS[int(columns.selectors[row])]
+        tx_hash = transactions["transaction_hash"][row].as_py()
+        return Finding(
+            rule=self.id,
+            rule_version=self.version,
+            typology="native_claim",
+            severity=severity,
+            score=score,
+            subject=target,
+            role=Role.ATTACKER,
+            block_row=columns.row_of_block(number),
+            transaction_index=index,
+            transaction_hash=tx_hash,
+            ordinal=0,
+            sentence=(
+                f"{hex_of(victim)} sent {amount_text(None, value)} to {hex_of(target)} calling "
+                f"{bait} and got nothing back; {len(victims)} known victim"
+                f"{'s' if len(victims) != 1 else ''} so far."
+            ),
+            reasons=(
+                Reason("victims", float(len(victims)), score / 2, float(config.victims_high)),
+                Reason("target_has_no_code", float(codeless), score / 2, 1.0),
+            ),
+            evidence=Evidence(
+                transactions=() if tx_hash is None else (tx_hash,),
+                addresses=(victim,),
+                amounts=((None, value),),
+            ),
+        )
+
+
+def _native_facts(
+    columns: Columns, number: int, index: int, sender: bytes
+) -> tuple[np.void | None, bool]:
+    # The facts of the transaction's native flow, and whether any flow of it went to the sender.
+    low, high = np.searchsorted(columns.flow_block, [number, number + 1]).tolist()
+    mine = low + np.flatnonzero(columns.flow_tx_index[low:high] == index)
+    facts, receivers = None, columns.batch.flows["to_address"]
+    for flow in mine.tolist():
+        if columns.flow_kind[flow] == FlowKind.NATIVE:
+            facts = columns.scored.flow_facts[flow]
+        elif receivers[flow].as_py() == sender:
+            return facts, True
+    return facts, False
+
+
+def _uses_intrinsic_gas(columns: Columns, row: int) -> bool:
+    # Code that runs costs gas; a call of a wallet costs what its calldata costs and no more:
+    # 16 gas a byte that is not zero and 4 for zero, or EIP-7623's floor of 40 and 10.
+    transactions = columns.batch.transactions
+    used = transactions["gas_used"][row].as_py()
+    data = transactions["input"][row].as_py()
+    zeros = data.count(0)
+    solid = len(data) - zeros
+    return used in (21_000 + 16 * solid + 4 * zeros, 21_000 + 40 * solid + 10 * zeros)
