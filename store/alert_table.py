@@ -168,8 +168,8 @@ def apply(
     changed = []
     for key in ids:
         old, told = before.get(key), latest.get(key)
-        if old is not None and (told is None or standing.get((key, old.alert.position), 0) > 0):
-            told = old.alert  # it stands where it stood, or stands there again
+        if old is not None and (told is None or _stands(old, standing)):
+            told = old.alert
         if told is None:
             continue  # the retraction of an alert that never was
         stands = standing.get((key, told.position), 0) > 0
@@ -180,6 +180,12 @@ def apply(
     _insert(tx, [record for record in changed if record.alert.id not in before])
     _update(tx, [record for record in changed if record.alert.id in before])
     return changed, _count_changes(before, changed)
+
+
+def _stands(record: AlertRecord, standing: dict[tuple[str, Position], int]) -> bool:
+    """Whether an active alert stands where it stood, or does again."""
+    alert = record.alert
+    return record.retraction is None and standing[alert.id, alert.position] > 0
 
 
 def _next(
