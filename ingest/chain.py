@@ -16,7 +16,7 @@ always names the block at the end of that chain.
 3. *the child of a known block that is not the head*, on the chain or orphaned: the blocks above
    the common ancestor are reverted, from the head down; then the orphans between it and the block
    are added again, oldest first; then the block.
-4. *an orphan, claimed again* (a flip-flop): as 3, up to the orphan itself.
+4. *an orphan, claimed again* (a flip-flop): as 3.
 5. *the sibling of the first block ever taken in*: as 3; everything is reverted. So it is, from a
    node, by an unconnected block at or below the first one's height: nothing below was taken in.
 6. *unconnected*. In a file (``linked=False``) a new segment begins, ``gap`` says so, and what came
@@ -205,11 +205,8 @@ class ChainFollower:
             position, parent = batch.position(row), batch.blocks["parent_hash"][row].as_py() or b""
             if self._is_known(position.hash):
                 continue  # case 1
-            if position.hash in self._state.orphans and self._reaches(position, position.hash):
-                events += self._switch(position.hash)  # case 4
-                continue
             if self._reaches(position, parent):
-                events += self._switch(parent)  # cases 2, 3 and 5
+                events += self._switch(parent)  # cases 2 to 5
             gap = not self._follows(position, parent)
             if gap or self.head is None:
                 events += self._begin(position, parent)
@@ -239,7 +236,7 @@ class ChainFollower:
         state = self._state
         if not target or state.root is None or not (head := self.head) or not head.hash:
             return False  # nothing to compare with
-        lowest, known = position.number, target in state.sunk
+        lowest, known = position.number, target in state.sunk or position.hash in state.orphans
         while target in state.orphans:
             known, orphan = True, state.orphans[target]
             lowest, target = orphan.position.number, orphan.parent
@@ -317,7 +314,9 @@ class ChainFollower:
 
     def _append(self, block: _Block) -> None:
         state = self._state
-        state.chain[_key(block.position)] = block
+        key = _key(block.position)
+        state.orphans.pop(key, None)
+        state.chain[key] = block
         if len(state.chain) > self._window:
             self._sink(state.chain.popitem(last=False)[1])
 

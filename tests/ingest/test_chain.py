@@ -189,6 +189,7 @@ def test_a_flip_flop_adds_orphans_again_from_memory() -> None:
         ("add", [tip.position]),
     ]
     assert shape(follower.add(batch(new[0])))[-1] == ("add", [new[0].position])
+    assert set(follower._state.orphans) == {n.hash for n in (*old, tip, new[1])}
 
 
 def test_a_sibling_of_the_first_block_reverts_everything() -> None:
@@ -295,8 +296,9 @@ def test_an_orphan_whose_fork_sank_is_refused() -> None:
     branch, nodes = line(start, 4, "orphan"), line(start, 5)
     feed(follower, start, *branch, *nodes)
     follower.finalize(nodes[1].position)
-    with pytest.raises(DeepReorg):
-        follower.add(batch(branch[3]))
+    for orphan in branch[2:]:
+        with pytest.raises(DeepReorg):
+            follower.add(batch(orphan))
     assert follower.head == nodes[4].position
 
 

@@ -1,0 +1,182 @@
+"""Following a chain as it grows: heads, what is missing below them, forks, finality.
+
+The head is asked for by HTTP, again and again; a doorbell only makes the next question come sooner.
+Everything below a head is fetched by hash, walking back from it, so that all of it belongs to one
+fork. Only what lies far behind is fetched by number, in ranges, and it is held to its parent hashes
+like everything else. Failures end nothing: who watches the cursor sees that it does not move.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from chainwarden.errors import BadBlock, MissingAncestor, SourceError
+from chainwarden.schema import BlockBatch, ChainEvent, Position
+from ingest.chain import ChainFollower
+from ingest.heads import HeadDoorbell
+from ingest.pool import Stopped
+from ingest.raw import RawBlock
+from ingest.rpc import RpcSource
+
+log = logging.getLogger(__name__)
+
+Accept = Callable[[RawBlock], BlockBatch]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """How the head is followed.
+
+    The pause between two questions for the head is ``shortest_pause_seconds`` after a new one and
+    grows by half up to ``longest_pause_seconds``. A head more than ``far_blocks`` away is
+    approached by ranges, in batches of up to ``batch_blocks``, up to ``near_blocks`` below it.
+    """
+
+    shortest_pause_seconds: float = 0.2
+    longest_pause_seconds: float = 2.0
+    failure_pause_seconds: float = 1.0
+    finality_seconds: float = 6.0
+    far_blocks: int = 32
+    near_blocks: int = 8
+    batch_blocks: int = 64
+
+
+def live(
+    source: RpcSource,
+    follower: ChainFollower,
+    verify_and_decode: Accept,
+    *,
+    start: int | None,
+    stop: threading.Event,
+    doorbell: HeadDoorbell | None = None,
+    config: LiveConfig = LiveConfig(),
+) -> Iterator[ChainEvent]:
+    """The chain events of a growing chain, until ``stop`` is set; then it ends within a second.
+
+    ``follower`` must be ``linked``. It goes on from the follower's head; a new follower begins with
+    block ``start``, or with the head where that is None. ``verify_and_decode`` turns a block into a
+    batch of one, or raises BadBlock, and then another endpoint is asked; it runs in another thread.
+
+    Raises DeepReorg, and SettingsError where no endpoint is on the right chain. An event counts as
+    happened when it is yielded: whoever stores ``follower.recent()`` does so after storing the
+    event, and before asking for the next.
+    """
+    following = _Following(source, follower, verify_and_decode, config)
+    source.stop_on(stop)
+    pause, failures = config.shortest_pause_seconds, 0
+    with doorbell or nullcontext():
+        while not stop.is_set():
+            before = follower.head
+            try:
+                yield from following.catch_up(start)
+                yield from following.finality()
+                failures, pause = 0, 1.5 * pause
+            except Stopped:
+                return
+            except SourceError as error:
+                failures += 1
+                if failures & (failures - 1) == 0:  # the 1st, 2nd, 4th, 8th … in a row
+                    log.warning("the head cannot be followed now (%d): %s", failures, error)
+                pause = max(1.5 * pause, config.failure_pause_seconds)
+            if follower.head != before:
+                pause = config.shortest_pause_seconds
+            pause = min(pause, config.longest_pause_seconds)
+            if doorbell is None:
+                stop.wait(pause)
+            else:
+                doorbell.wait(pause, stop)
+
+
+class _Following:
+    """The steps of ``live``."""
+
+    def __init__(
+        self, source: RpcSource, follower: ChainFollower, accept: Accept, config: LiveConfig
+    ) -> None:
+        self._source = source
+        self._follower = follower
+        self._accept = accept
+        self._config = config
+        self._finality_due = 0.0
+
+    def catch_up(self, start: int | None) -> Iterator[ChainEvent]:
+        """Make the node's head the follower's."""
+        head = self._source.head()
+        if self._follower.head is None:
+            if start is not None and start > head.number:
+                return  # not there yet
+            first = head.hash if start is None else start
+            yield from self._add(self._source.fetch(first, self._accept))
+        ours, floor = self._follower.head, self._follower.floor
+        if ours is None or floor is None or self._follower.at(head.number) == head:
+            return
+        if head.number <= floor.number:
+            self._source.stats.stale_heads += 1  # a node that lags, or one that was reset
+            return
+        if head.number - ours.number > self._config.far_blocks:
+            for batch in self._range(ours.number + 1, head.number - self._config.near_blocks):
+                yield from self._add(batch)
+        yield from self._add(self._source.fetch(head.hash, self._accept))
+
+    def finality(self) -> Iterator[ChainEvent]:
+        """Ask every so often what is final."""
+        if time.monotonic() < self._finality_due:
+            return
+        final = self._source.finalized()
+        self._finality_due = time.monotonic() + self._config.finality_seconds
+        if final is None or (ours := self._follower.at(final.number)) is None:
+            return
+        if ours != final:
+            # Whichever it is, the next heads will tell: we are on a fork, or the node lies.
+            self._source.stats.finality_conflicts += 1
+            log.error("block %s is final for the node, but our chain has %s", final, ours)
+            return
+        yield from self._follower.finalize(final)
+
+    def _add(self, batch: BlockBatch) -> Iterator[ChainEvent]:
+        """Claim the batch as the head, after its ancestors as far as they are missing."""
+        pending = [batch]
+        while pending:
+            try:
+                events = self._follower.add(pending[-1])
+            except MissingAncestor as missing:
+                wanted = Position(missing.number, missing.parent_hash)
+                ancestor = self._source.fetch(wanted.hash, self._accept)
+                # Numbers fall with every step, so the walk ends, at the latest in DeepReorg.
+                if ancestor.position(0) != wanted:
+                    raise BadBlock(
+                        f"it is not block {wanted}", where="a parent", reason="order"
+                    ) from missing
+                pending.append(ancestor)
+            else:
+                pending.pop()
+                yield from events
+
+    def _range(self, start: int, stop: int) -> Iterator[BlockBatch]:
+        """The blocks by number, as batches of linked blocks."""
+        group: list[BlockBatch] = []
+        try:
+            for block in self._source.fetch_range(start, stop, self._accept):
+                if isinstance(block, BadBlock):
+                    raise block
+                linked = group and _follows(block, group[-1])
+                if group and (not linked or len(group) >= self._config.batch_blocks):
+                    yield BlockBatch.concat(group)
+                    group = []
+                group.append(block)
+        except SourceError:
+            if group:  # what was read before goes on first
+                yield BlockBatch.concat(group)
+            raise
+        if group:
+            yield BlockBatch.concat(group)
+
+
+def _follows(block: BlockBatch, before: BlockBatch) -> bool:
+    parent = block.blocks["parent_hash"][0].as_py()
+    return parent is not None and parent == before.position(-1).hash

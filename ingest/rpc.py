@@ -1,0 +1,302 @@
+"""Blocks from nodes: whole, by hash, from whichever endpoint gives an honest answer.
+
+A block is asked for together with all its receipts (never ``eth_getLogs``: omissions in it cannot
+be seen). A ``null`` is never a statement about the chain, only about the node: the next endpoint is
+asked, then the same ones again. What an answer says of itself is compared with what was asked for
+here; whether it is true is for ``accept`` to say, and an answer it rejects is asked for elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from chainwarden.errors import BadBlock, NotYet, SourceError
+from chainwarden.schema import Chain, Position
+from ingest.answers import Selector, read_position
+from ingest.endpoint import Call, Endpoint
+from ingest.fault import Fault, NodeError
+from ingest.fetch import ask_blocks
+from ingest.pool import EndpointPool, Operation, PoolConfig, RpcStats, Stopped
+from ingest.raw import RawBlock
+
+if TYPE_CHECKING:
+    from web3 import Web3
+
+T = TypeVar("T")
+Accept = Callable[[RawBlock], T]
+
+CHAIN_NAMES: Final = {
+    1: "ethereum",
+    10: "optimism",
+    56: "bsc",
+    137: "polygon",
+    8453: "base",
+    42161: "arbitrum",
+    11155111: "sepolia",
+    31337: "anvil",
+}
+
+# A batch that took less than this grows, one that took longer shrinks.
+_QUICK_SECONDS: Final = 0.5
+_SLOW_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RpcConfig:
+    """How blocks are asked for.
+
+    ``quorum`` is how many endpoints must know a head before it is one: roots prove that a block
+    agrees with itself, not that it is the chain's. ``traces`` asks for call trees, too
+    (``debug_traceBlockByHash``). A range is fetched in batches of up to ``max_batch_blocks``
+    (found by trial), ``in_flight`` of them at a time.
+    """
+
+    quorum: int = 1
+    traces: bool = False
+    first_batch_blocks: int = 8
+    max_batch_blocks: int = 64
+    in_flight: int = 4
+    pool: PoolConfig = field(default_factory=PoolConfig)
+
+
+def whole(raw: RawBlock) -> RawBlock:
+    """The ``accept`` that takes every block as it is."""
+    return raw
+
+
+class RpcSource:
+    """A chain, as its nodes tell it. Close it, or use it as a context.
+
+    ``chain`` None asks the nodes which it is. Every method may be called from any one thread at a
+    time, and raises EndpointError when no endpoint answered within the deadline, NotYet when they
+    did and none has what was asked for, and Stopped once the event of ``stop_on`` is set.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        chain: Chain | None = None,
+        config: RpcConfig = RpcConfig(),
+    ) -> None:
+        self.config = config
+        self._pool = EndpointPool(endpoints, chain.id if chain else None, config.pool)
+        self._chain = chain
+        self._stop = threading.Event()
+        self._batch_blocks = config.first_batch_blocks
+
+    def __enter__(self) -> RpcSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what is in flight and release everything."""
+        self._pool.close()
+
+    def stop_on(self, stop: threading.Event) -> None:
+        """From now on, waiting for an answer ends within 0.1 s of ``stop`` being set."""
+        self._stop = stop
+
+    @property
+    def stats(self) -> RpcStats:
+        """What was counted so far."""
+        self._pool.stats.requests = sum(e.requests for e in self._pool.endpoints)
+        return self._pool.stats
+
+    @property
+    def chain(self) -> Chain:
+        """The chain, asked for on first use; see ``connect``."""
+        return self._chain or self.connect()
+
+    def connect(self) -> Chain:
+        """Ask every endpoint which chain it is on.
+
+        Raises SettingsError where two differ or one is on another chain than the given one. An
+        endpoint that is down now is checked when it is up, and not asked again if it is on another.
+        """
+        chain_id = self._wait(self._pool.submit(self._pool.connect()))
+        if self._chain is None:
+            self._chain = Chain(CHAIN_NAMES.get(chain_id, f"chain-{chain_id}"), chain_id)
+        return self._chain
+
+    @property
+    def web3(self) -> Web3:
+        """web3.py on these endpoints, for one-off calls; its answers are not verified."""
+        from ingest.provider import web3_on  # importing web3 takes most of a second
+
+        return web3_on(self.call)
+
+    def call(self, method: str, params: Sequence[Any] = ()) -> msgspec.Raw:
+        """The result of any one call, as JSON text."""
+        asked = Call(method, tuple(params))
+
+        async def once(endpoint: Endpoint) -> msgspec.Raw | NodeError:
+            try:
+                return await endpoint.call(asked)
+            except NodeError as error:
+                if error.fault in (Fault.REFUSED, Fault.NOT_YET):
+                    return error  # the answer to the question, not a fault of the endpoint
+                raise
+
+        answer = self._run(once)
+        if isinstance(answer, NodeError):
+            raise answer
+        return answer
+
+    def head(self) -> Position:
+        """The newest block, known to ``quorum`` endpoints."""
+        return self._run(self._head)
+
+    def finalized(self) -> Position | None:
+        """The newest block that will never be reverted; None where the node does not know one."""
+        return self._run(_finalized)
+
+    def block_by_hash(self, hash_: bytes) -> RawBlock:
+        """The block of that hash, with its receipts."""
+        return self.fetch(hash_, whole)
+
+    def block_by_number(self, number: int) -> RawBlock:
+        """The block that is canonical at that number now, with its receipts."""
+        return self.fetch(number, whole)
+
+    def fetch(self, selector: Selector, accept: Accept[T]) -> T:
+        """``accept`` of the block with that hash (bytes) or number (int).
+
+        Where ``accept`` raises BadBlock the answer was a lie: it is counted, and another endpoint
+        is asked. The last BadBlock is raised when all of them lied twice.
+        """
+        found = self._wait(self._pool.submit(self._collect([selector], accept)))[0]
+        if isinstance(found, SourceError):
+            raise found
+        return found
+
+    def range(self, start: int, stop: int) -> Iterator[RawBlock | BadBlock]:
+        """The blocks from ``start`` up to, not including, ``stop``; see ``fetch_range``."""
+        return self.fetch_range(start, stop, whole)
+
+    def fetch_range(self, start: int, stop: int, accept: Accept[T]) -> Iterator[T | BadBlock]:
+        """``accept`` of every block from ``start`` up to, not including, ``stop``, in order.
+
+        Several batches are in flight at a time, of as many blocks as answers stay quick with. A
+        block of which every endpoint gives a bad answer is yielded as the BadBlock it is. What no
+        endpoint has is raised, after everything before it was yielded. Ends early once stopped.
+        """
+        flying: deque[Future[list[T | SourceError]]] = deque()
+        try:
+            while (start < stop or flying) and not self._stop.is_set():
+                while start < stop and len(flying) < self.config.in_flight:
+                    end = min(stop, start + self._batch_blocks)
+                    numbers = list(range(start, end))
+                    flying.append(self._pool.submit(self._collect(numbers, accept)))
+                    start = end
+                for found in self._wait(flying.popleft()):
+                    if isinstance(found, SourceError) and not isinstance(found, BadBlock):
+                        raise found
+                    yield found
+        except Stopped:
+            return
+        finally:
+            for future in flying:
+                future.cancel()
+
+    # --- on the event loop -------------------------------------------------------------------
+
+    def _wait(self, future: Future[T]) -> T:
+        return self._pool.wait(future, self._stop)
+
+    def _run(self, operation: Operation[T]) -> T:
+        return self._wait(self._pool.submit(self._pool.run(operation)))
+
+    async def _head(self, endpoint: Endpoint) -> Position:
+        raw = await endpoint.call(Call("eth_getBlockByNumber", ("latest", False)))
+        head = read_position(endpoint.name, raw)
+        if self.config.quorum > 1:
+            call = Call("eth_getBlockByHash", (f"0x{head.hash.hex()}", False))
+            others = [each for each in self._pool.endpoints if each is not endpoint]
+            known = 1 + sum(await asyncio.gather(*(_knows(each, call, head) for each in others)))
+            if known < self.config.quorum:
+                self._pool.stats.unconfirmed_heads += 1
+                raise NotYet(f"{endpoint.name}: only {known} endpoints know head {head}")
+        return head
+
+    async def _collect(
+        self, selectors: Sequence[Selector], accept: Accept[T]
+    ) -> list[T | SourceError]:
+        """For every selector the accepted block, or why there is none."""
+        found: dict[Selector, T | SourceError] = {}
+        failed: dict[Selector, SourceError] = {}
+
+        async def operation(endpoint: Endpoint) -> None:
+            failed.clear()
+            missing = deque(selector for selector in selectors if selector not in found)
+            while missing:
+                part = [missing[i] for i in range(min(len(missing), self._batch_blocks))]
+                answers = await self._measured(endpoint, part)
+                for selector, answer in zip(part[: len(answers)], answers, strict=True):
+                    missing.popleft()
+                    try:
+                        if isinstance(answer, SourceError):
+                            raise answer
+                        found[selector] = await self._pool.accepted(accept, answer)
+                    except SourceError as error:
+                        failed[selector] = error
+            if failed:
+                raise next(iter(failed.values()))
+
+        while len(found) < len(selectors):
+            try:
+                await self._pool.run(operation)
+            except SourceError as error:
+                rest = {s: failed.get(s, error) for s in selectors if s not in found}
+                bad = {s: e for s, e in rest.items() if isinstance(e, BadBlock)}
+                # Where nobody has a good answer for some, the others are asked for again.
+                found.update(bad if isinstance(error, BadBlock) else rest)
+        return [found[selector] for selector in selectors]
+
+    async def _measured(
+        self, endpoint: Endpoint, part: Sequence[Selector]
+    ) -> list[RawBlock | SourceError]:
+        """``ask_blocks``, which sets how many blocks the next batch has. Empty: ask for fewer."""
+        began = asyncio.get_running_loop().time()
+        try:
+            answers = await ask_blocks(endpoint, part, traces=self.config.traces)
+        except NodeError as error:
+            if error.fault is not Fault.TOO_LARGE or len(part) == 1:
+                raise
+            self._batch_blocks = max(1, len(part) // 2)
+            return []
+        seconds = asyncio.get_running_loop().time() - began
+        if seconds > _SLOW_SECONDS:
+            self._batch_blocks = max(1, len(part) // 2)
+        elif seconds < _QUICK_SECONDS and len(part) == self._batch_blocks:
+            self._batch_blocks = min(2 * len(part), self.config.max_batch_blocks)
+        return answers
+
+
+async def _knows(endpoint: Endpoint, call: Call, head: Position) -> bool:
+    """Whether an endpoint has the block, too."""
+    try:
+        return read_position(endpoint.name, await endpoint.call(call)) == head
+    except SourceError:
+        return False
+
+
+async def _finalized(endpoint: Endpoint) -> Position | None:
+    try:
+        raw = await endpoint.call(Call("eth_getBlockByNumber", ("finalized", False)))
+        return read_position(endpoint.name, raw)
+    except NotYet:
+        return None
+    except NodeError as error:
+        if error.fault in (Fault.RATE_LIMITED, Fault.TOO_LARGE):
+            raise
+        return None  # the node has no such tag, or nothing is final yet
