@@ -34,7 +34,7 @@ HIT_PAID: Final = 1  # a wallet that was lured pays somebody new, or pays a look
 # Columns of an undo record: the block, the slot, the ring place or -1, the row's state (how many
 # peers, where the next one goes, whether it was lured), its stamp. Then columns of that state.
 _SERIAL, _SLOT, _PLACE = 0, 1, 2
-_ROW_COUNT, _ROW_CURSOR = 0, 1
+_ROW_CURSOR = 1
 
 
 @compiled
@@ -83,26 +83,31 @@ def _same(a: Array, b: Array) -> bool:
 
 
 @compiled
+def _copy(target: Array, source: Array) -> None:
+    # Word by word: assigning slices makes numba allocate.
+    for word in range(5):
+        target[word] = source[word]
+
+
+@compiled
 def _find(secret: Array, keys: Array, stamps: Array, wallet: Array) -> int:
     # The wallet's slot, or -1.
-    ways = 8
-    first = int(siphash(secret, wallet) % np.uint64(len(keys) // ways)) * ways
-    for slot in range(first, first + ways):
-        if stamps[slot] > 0 and _same(keys[slot], wallet):
-            return slot
+    first = np.int64(siphash(secret, wallet) % np.uint64(len(keys) // 8)) * 8
+    for way in range(8):
+        if stamps[first + way] > 0 and _same(keys[first + way], wallet):
+            return int(first + way)
     return -1
 
 
 @compiled
 def _room(secret: Array, keys: Array, stamps: Array, wallet: Array) -> int:
     # Where the wallet's row goes: a free way, or the way longest unwritten.
-    ways = 8
-    first = int(siphash(secret, wallet) % np.uint64(len(keys) // ways)) * ways
-    best = first
-    for slot in range(first, first + ways):
-        if stamps[slot] < stamps[best]:
-            best = slot
-    return best
+    first = np.int64(siphash(secret, wallet) % np.uint64(len(keys) // 8)) * 8
+    best = 0
+    for way in range(1, 8):
+        if stamps[first + way] < stamps[first + best]:
+            best = way
+    return int(first + best)
 
 
 @compiled
@@ -133,9 +138,9 @@ def _note(
     log[at, 0], log[at, 1], log[at, 2] = serial, slot, place
     log[at, 3], log[at, 4], log[at, 5] = state[slot, 0], state[slot, 1], state[slot, 2]
     log[at, 6] = stamps[slot]
-    old[at, 0] = keys[slot]
+    _copy(old[at, 0], keys[slot])
     if place >= 0:
-        old[at, 1] = rings[slot, place]
+        _copy(old[at, 1], rings[slot, place])
 
 
 @compiled
@@ -159,7 +164,7 @@ def scan(
     """One pass over the flows, in chain order; how many hits there are.
 
     ``senders``, ``receivers`` uint32 (n, 5); ``actions`` int8; ``serials`` int64. The table:
-    ``keys`` uint32 (slots, 5), ``stamps`` int64 (0: free), ``state`` uint8 (slots, 3), ``rings``
+    ``keys`` uint32 (slots, 5), ``stamps`` int64 (0: free), ``state`` int32 (slots, 3), ``rings``
     uint32 (slots, 16, 5). ``log`` and ``old`` have room for two records a flow; ``clock`` int64
     (2,): the stamp given last, the records in use. Each hit has its flow, what it is, and a word
     more: for a lure 1 if the receiver is the victim, for a payment 1 if the receiver imitates a
@@ -185,7 +190,7 @@ def scan(
                 place = _imitated(rings, state[slot, 0], slot, receiver)
                 if place >= 0 or state[slot, 2] != 0:
                     if place >= 0:
-                        imitated[found] = rings[slot, place]
+                        _copy(imitated[found], rings[slot, place])
                     hits[found, 0], hits[found, 1], hits[found, 2] = row, 1, place >= 0
                     found += 1
             else:
@@ -197,9 +202,9 @@ def scan(
             clock[1] += 1
             stamps[slot] = clock[0]
             if fresh:
-                keys[slot] = sender
+                _copy(keys[slot], sender)
                 state[slot, 0], state[slot, 1], state[slot, 2] = 0, 0, 0
-            rings[slot, place] = receiver
+            _copy(rings[slot, place], receiver)
             state[slot, 1] = (place + 1) % 16
             if state[slot, 0] < 16:
                 state[slot, 0] += 1
@@ -224,7 +229,7 @@ def scan(
             lead, trail, solid = likeness(victim, suspect)
             if is_likeness(lead, trail, solid):
                 continue
-            imitated[found] = rings[slot, place]
+            _copy(imitated[found], rings[slot, place])
             hits[found, 0], hits[found, 1], hits[found, 2] = row, 0, side
             found += 1
             if state[slot, 2] == 0:
@@ -247,9 +252,9 @@ def undo(
         clock[0] -= 1
         at = clock[1]
         slot, place = log[at, 1], log[at, 2]
-        keys[slot] = old[at, 0]
+        _copy(keys[slot], old[at, 0])
         if place >= 0:
-            rings[slot, place] = old[at, 1]
+            _copy(rings[slot, place], old[at, 1])
         state[slot, 0], state[slot, 1], state[slot, 2] = log[at, 3], log[at, 4], log[at, 5]
         stamps[slot] = log[at, 6]
 
@@ -268,7 +273,7 @@ class PeerRings:
         self._secret = np.array(secret, np.uint64)
         self._keys = np.zeros((slots, WORDS), np.uint32)
         self._stamps = np.zeros(slots, np.int64)
-        self._state = np.zeros((slots, 3), np.uint8)
+        self._state = np.zeros((slots, 3), np.int32)
         self._rings = np.zeros((slots, RING, WORDS), np.uint32)
         self._clock = np.zeros(2, np.int64)
         self._log = np.zeros((1024, 7), np.int64)
@@ -348,12 +353,12 @@ class PeerRings:
         count, used = len(at), int(times[1])
         new_keys = np.frombuffer(keys, np.uint32).reshape(count, WORDS)
         new_stamps = np.frombuffer(stamps, np.int64).reshape(count)
-        new_state = np.frombuffer(rows, np.uint8).reshape(count, 3)
+        new_state = np.frombuffer(rows, np.int32).reshape(count, 3)
         new_rings = np.frombuffer(rings, np.uint32).reshape(count, RING, WORDS)
         new_log = np.frombuffer(log, np.int64).reshape(used, 7)
         new_old = np.frombuffer(old, np.uint32).reshape(used, 2, WORDS)
         fits = (
-            (new_state[:, _ROW_COUNT] <= RING).all()
+            ((new_state >= 0) & (new_state <= RING)).all()
             and (new_state[:, _ROW_CURSOR] < RING).all()
             and ((new_log[:, _SLOT] >= 0) & (new_log[:, _SLOT] < total)).all()
             and (new_log[:, _PLACE] < RING).all()
