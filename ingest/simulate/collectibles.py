@@ -46,7 +46,7 @@ def mint(world: World) -> Iterable[Draft]:
 def claim(world: World) -> Iterable[Draft]:
     """A user pays a fee to a real ``claim()`` and gets an item for it."""
     user, nfts = world.user(), collection(world)
-    fee = world.spendable(user, None, 4.0)
+    fee = world.spendable(user, None, 12.0)
     nfts.owners.append(user)
     logs = [nft_log(nfts.address, ZERO, user.address, len(nfts.owners) - 1)]
     user.debit(None, fee)

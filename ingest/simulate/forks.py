@@ -46,7 +46,7 @@ def draw_fate(seed: int, blocks: int, first_block: int, kinds: tuple[str, ...]) 
     if "reorg" in kinds:
         count = max(1, round(blocks * REORG_RATE))
         depths = [2 if number % 4 == 3 else 1 for number in range(count)]
-    doubles = min(12, 2 + blocks // 1_000) if "double_spend" in kinds else 0
+    doubles = min(12, 3 + blocks // 2_000) if "double_spend" in kinds else 0
     for number in range(doubles):
         if not room:
             return fate

@@ -1,0 +1,503 @@
+"""What each simulated attack leaves on the chain, and that nothing innocent looks the same."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+import pytest
+
+from ingest.simulate import Campaign, SimulationConfig
+from ingest.simulate.contracts import ETHER, At, Call, Event
+from tests.ingest.simulated import Mined, Run, account, logs_of, run, text, transfers
+
+ZERO = "0x" + "0" * 40
+HALF = 2**255
+MULTI_SENDS = {
+    "0xa238cbeb142c10ef7ad8442c6d1f9e89e07e7761",
+    "0x38869bf66a61cf6bdb996a6ae40d5853fd43b526",
+    "0x40a2accbd92bca938b02010e17a5b8929b49130d",
+    "0x9641d764fc13c8b624c04430c7356c1c7c8102e2",
+}
+CLAIMS = {
+    "4e71d92d",
+    "3158952e",
+    "372500ab",
+    "79372f9a",
+    "12798972",
+    "b88a802f",
+    "5fba79f5",
+    "af347b61",
+    "a16f15c3",
+    "2d66f063",
+    "3f6b6f2e",
+    "3884d635",
+    "1249c58b",
+}
+
+
+@pytest.fixture(scope="module")
+def chain() -> Run:
+    """Six hours with three of every attack, so that every variant occurs."""
+    return run(SimulationConfig(seed=21, blocks=1_900))
+
+
+def several(chain: Run, typology: str) -> list[Campaign]:
+    """The campaigns of one kind, of which there must be three."""
+    found = chain.campaigns(typology)
+    assert len(found) >= 3
+    return found
+
+
+def role(campaign: Campaign, name: str) -> str:
+    """The one address in that role."""
+    (found,) = campaign.addresses[name]
+    return found
+
+
+def first_nonce(chain: Run, wallet: str) -> int:
+    """The nonce of the first transaction that a wallet sends."""
+    return min(int(m.transaction.nonce, 16) for m in chain.mined.values() if m.sender == wallet)
+
+
+def grants(mined: Mined) -> list[tuple[str, str, bool]]:
+    """(owner, spender, unlimited) of the approvals a transaction logs; permits included."""
+    found = []
+    for log in mined.logs:
+        if log.topics[0] == text(Event.APPROVAL) and len(log.topics) == 3:
+            amount = int(log.data, 16)
+            found.append((account(log.topics[1]), account(log.topics[2]), amount >= HALF))
+        elif log.topics[0] == text(Event.APPROVAL_FOR_ALL):
+            found.append((account(log.topics[1]), account(log.topics[2]), True))
+        elif log.topics[0] == text(Event.PERMIT2_PERMIT):
+            found.append((account(log.topics[1]), account(log.topics[3]), True))
+    return found
+
+
+def outflow(chain: Run, wallet: str, since: int) -> int:
+    """The ether a wallet sends from that block on, in wei."""
+    return sum(m.value for m in chain.mined.values() if m.sender == wallet and m.number >= since)
+
+
+def test_ice_phishing_takes_what_was_granted_to_a_fresh_wallet(chain: Run) -> None:
+    """At least eight owners grant all to one EOA, which moves their tokens soon after."""
+    for campaign in several(chain, "ice_phishing"):
+        spender = role(campaign, "attacker")
+        assert first_nonce(chain, spender) == 0
+        granted: dict[str, int] = {}
+        drained: dict[str, int] = {}
+        for mined in chain.of(campaign):
+            for owner, who, unlimited in grants(mined):
+                assert unlimited
+                assert who == spender
+                granted.setdefault(owner, mined.timestamp)
+            if mined.sender == spender:
+                for transfer in transfers(mined):
+                    assert transfer.source not in (spender, transfer.target)
+                    drained[transfer.source] = mined.timestamp
+        assert len(granted) >= 8
+        assert drained.keys() == granted.keys() == set(campaign.addresses["victim"])
+        assert all(0 <= drained[owner] - granted[owner] <= 3_600 for owner in granted)
+        plain = [m for m in chain.of(campaign) if m.selector == Call.APPROVE.hex()]
+        assert len(plain) > 3
+
+
+def test_poisoned_histories_hold_lookalikes_and_some_fall_for_them(chain: Run) -> None:
+    """Attempts of all three kinds imitate a recent peer by 4 + 4 digits; real value follows."""
+    kinds = set()
+    for campaign in several(chain, "address_poisoning"):
+        pairs = dict(
+            zip(campaign.addresses["lookalike"], campaign.addresses["imitated"], strict=True)
+        )
+        for fake, real in pairs.items():
+            assert fake != real
+            assert fake[2:6] == real[2:6]
+            assert fake[-4:] == real[-4:]
+            assert "0" not in fake[2:6] + fake[-4:]
+        paid: set[tuple[str, str]] = set()
+        poisoned: set[tuple[str, str]] = set()
+        fooled: set[str] = set()
+        victims = set(campaign.addresses["victim"])
+        for mined in chain.mined.values():
+            for transfer in transfers(mined):
+                if transfer.source in victims and transfer.target in pairs.values():
+                    paid.add((transfer.source, transfer.target))
+        for mined in chain.of(campaign):
+            for transfer in transfers(mined):
+                if transfer.target in pairs and mined.sender == transfer.source:
+                    assert (transfer.source, transfer.target) in poisoned
+                    assert transfer.amount > 10**8
+                    fooled.add(transfer.source)
+                elif mined.sender == role(campaign, "attacker") and victims & {
+                    transfer.source,
+                    transfer.target,
+                }:
+                    victim, fake = transfer.source, transfer.target
+                    if victim not in victims:
+                        victim, fake = fake, victim
+                    assert (victim, pairs[fake]) in paid
+                    poisoned.add((victim, fake))
+                    counterfeit = transfer.token in campaign.addresses["fake_token"]
+                    kinds.add("fake" if counterfeit else "dust" if transfer.amount else "zero")
+        assert fooled == set(campaign.addresses["fooled"])
+        assert len(fooled) >= 2
+        assert len(poisoned) >= 8
+    assert kinds == {"fake", "dust", "zero"}
+
+
+def test_native_claims_pay_and_get_nothing(chain: Run) -> None:
+    """Ten or more victims send ether with a bare selector; no log answers."""
+    targets = set()
+    for campaign in several(chain, "native_claim"):
+        target = role(
+            campaign, next(iter({"phishing_contract"} & campaign.addresses.keys()), "attacker")
+        )
+        paid = [m for m in chain.of(campaign) if m.to == target and m.value]
+        assert len({m.sender for m in paid}) >= 10
+        assert all(m.selector in CLAIMS and len(m.transaction.input) == 10 for m in paid)
+        assert not any(m.logs for m in paid)
+        targets.add(target == role(campaign, "attacker"))
+        attacker = role(campaign, "attacker")
+        assert first_nonce(chain, attacker) == 0
+        taken = sum(m.value for m in paid)
+        assert outflow(chain, attacker, campaign.start_block) >= 0.8 * taken
+    assert targets == {True, False}
+
+
+def test_phishing_wallets_gather_and_cash_out(chain: Run) -> None:
+    """At least seven strangers pay an EOA; four fifths or more leave within a day."""
+    mixed = False
+    for campaign in several(chain, "phishing_wallet"):
+        attacker = role(campaign, "attacker")
+        paid = [m for m in chain.of(campaign) if m.to == attacker]
+        out = [m for m in chain.of(campaign) if m.sender == attacker]
+        assert len({m.sender for m in paid}) >= 7
+        assert sum(m.value for m in out) >= 0.8 * sum(m.value for m in paid)
+        assert out[-1].timestamp - paid[0].timestamp < 86_400
+        mixed |= any(logs_of(m, Event.TORNADO_DEPOSIT) for m in out)
+    assert mixed
+
+
+def test_layers_pass_nearly_all_on_through_four_hops_and_more(chain: Run) -> None:
+    """An equal split, wallets that keep under a per cent, and a peel chain at the end."""
+    for campaign in several(chain, "layering"):
+        origin = role(campaign, "origin")
+        steps = chain.of(campaign)
+        split = [m.value for m in steps if m.sender == origin]
+        assert len(split) == 5
+        assert len(set(split)) == 1
+        hop = {origin: 0}
+        passed = peeled = 0
+        for mined in steps:
+            if mined.sender in hop and mined.to is not None:
+                hop.setdefault(mined.to, hop[mined.sender] + 1)
+        for wallet in campaign.addresses["pass_through"]:
+            got = sum(m.value for m in steps if m.to == wallet)
+            sent = [m.value for m in steps if m.sender == wallet]
+            passed += len(sent) == 1 and sent[0] >= 0.99 * got
+            peeled += len(sent) == 2 and sent[0] <= 0.2 * got and sent[1] >= 0.75 * got
+        assert max(hop.values()) >= 8
+        assert passed >= 15
+        assert peeled >= 6
+
+
+def test_sybils_share_funder_amount_actions_and_sink(chain: Run) -> None:
+    """At least 25 children funded alike do the same calls and send to one sink."""
+    for campaign in several(chain, "sybil"):
+        steps = chain.of(campaign)
+        funder, sink = role(campaign, "funder"), role(campaign, "sink")
+        funded = {m.to: m.value for m in steps if m.sender == funder}
+        assert len(funded) >= 25
+        assert funded.keys() == set(campaign.addresses["child"])
+        amounts = list(funded.values())
+        assert statistics.pstdev(amounts) / statistics.mean(amounts) <= 0.05
+        calls: dict[str, list[tuple[str | None, str]]] = defaultdict(list)
+        for mined in steps:
+            calls[mined.sender].append((mined.to, mined.selector))
+        actions = {tuple(calls[child]) for child in funded if child}
+        assert len(actions) == 1
+        arrived = {t.source for m in steps for t in transfers(m) if t.target == sink}
+        assert arrived == funded.keys()
+
+
+def test_wash_traders_go_in_circles(chain: Run) -> None:
+    """The same NFT is bought again and again, or a token's net position stays near nothing."""
+    shapes = set()
+    for campaign in several(chain, "wash_trading"):
+        traders = set(campaign.addresses["trader"])
+        funder = role(campaign, "funder")
+        assert traders <= {m.to for m in chain.of(campaign) if m.sender == funder}
+        moves = [t for m in chain.of(campaign) for t in transfers(m)]
+        if "collection" in campaign.addresses:
+            shapes.add("nft")
+            bought = Counter((t.item, t.target) for t in moves if t.source in traders)
+            assert all(bought[item, who] >= 3 for item in range(4) for who in traders)
+            sales = [m for m in chain.of(campaign) if logs_of(m, Event.ORDER_FULFILLED)]
+            assert all(m.value > 0 for m in sales)
+        else:
+            shapes.add("token")
+            token = role(campaign, "token")
+            inside = [t for t in moves if t.token == token and {t.source, t.target} <= traders]
+            assert len(inside) >= 18
+            amounts = [t.amount for t in inside]
+            assert (max(amounts) - min(amounts)) / max(amounts) < 0.05
+            for one, two in pairwise(inside):
+                assert abs(one.amount - two.amount) <= 0.01 * one.amount
+            for trader in traders:
+                net = sum(t.amount * ((t.target == trader) - (t.source == trader)) for t in inside)
+                gross = sum(t.amount for t in inside if trader in (t.source, t.target))
+                assert abs(net) <= 0.01 * gross or trader == inside[0].source
+    assert shapes == {"nft", "token"}
+
+
+def test_mixed_ether_funds_wallets_that_act(chain: Run) -> None:
+    """Deposits and withdrawals of one real pool; recipients, named in the data only, then act."""
+    pool = text(At.TORNADO_10)
+    for campaign in several(chain, "mixer"):
+        steps = chain.of(campaign)
+        deposits = [m for m in steps if logs_of(m, Event.TORNADO_DEPOSIT)]
+        assert len(deposits) >= 4
+        assert all(
+            m.value == 10 * ETHER and m.sender == role(campaign, "depositor") for m in deposits
+        )
+        paid: dict[str, int] = {}
+        for mined in steps:
+            for log in logs_of(mined, Event.TORNADO_WITHDRAWAL):
+                assert log.address == pool
+                assert account(log.topics[1]) == mined.sender
+                paid.setdefault(account(log.data[2:66]), mined.number)
+        assert paid.keys() == set(campaign.addresses["funded"])
+        for wallet, number in paid.items():
+            acts = [m for m in chain.mined.values() if m.sender == wallet]
+            assert min(m.number for m in acts) >= number
+            assert any(m.to is None for m in acts)
+            assert first_nonce(chain, wallet) == 0
+
+
+def test_stolen_keys_empty_several_wallets_to_one(chain: Run) -> None:
+    """Six or more wallets with a past send everything to a fresh receiver within six hours."""
+    for campaign in several(chain, "key_compromise"):
+        receiver = role(campaign, "attacker")
+        steps = [m for m in chain.of(campaign) if m.sender != receiver]
+        victims = set(campaign.addresses["victim"])
+        assert len(victims) >= 6
+        assert {m.sender for m in steps} == victims
+        assert steps[-1].timestamp - steps[0].timestamp < 6 * 3_600
+        emptied = {m.sender for m in steps if m.to == receiver and m.value}
+        assert len(emptied) >= 6
+        for victim in victims:
+            past = [m for m in chain.mined.values() if m.sender == victim]
+            assert min(m.number for m in past) < campaign.start_block
+            last = [m for m in steps if m.sender == victim and m.value]
+            price = int(last[0].transaction.gas_price or "", 16)
+            assert last[0].transaction.type == "0x0"
+            assert price >= int(last[0].receipt.effective_gas_price or "", 16)
+
+
+def test_rugs_leave_a_tenth_of_the_pool_or_less(chain: Run) -> None:
+    """One transaction of the deployer takes 90 % of the reserve that others have paid into."""
+    for campaign in several(chain, "rug_pull"):
+        deployer, pool = role(campaign, "deployer"), role(campaign, "pool")
+        token = role(campaign, "token")
+        steps = chain.of(campaign)
+        (creation,) = [m for m in steps if m.to is None]
+        assert creation.receipt.contract_address == token
+        assert any(logs_of(m, Event.PAIR_CREATED) for m in steps)
+        weth_first = token > text(At.WETH)
+        reserves = [
+            int(log.data[2:66] if weth_first else log.data[66:], 16)
+            for m in steps
+            for log in logs_of(m, Event.V2_SYNC)
+            if log.address == pool
+        ]
+        assert reserves[-1] <= 0.1 * reserves[-2]
+        (pull,) = [m for m in steps if logs_of(m, Event.V2_BURN)]
+        assert pull.sender == deployer
+        buyers = {m.sender for m in steps if logs_of(m, Event.V2_SWAP)}
+        assert len(buyers) >= 25
+        assert deployer not in buyers
+        assert reserves[-2] - reserves[0] > 4 * ETHER  # more than 10,000 dollars of theirs
+
+
+def test_sanctioned_wallets_deal_in_both_directions(chain: Run) -> None:
+    """Ether leaves a listed wallet, stablecoins come to it."""
+    for campaign in several(chain, "sanctions"):
+        listed = role(campaign, "sanctioned")
+        steps = chain.of(campaign)
+        assert any(m.sender == listed and m.value > ETHER for m in steps)
+        assert any(t.target == listed for m in steps for t in transfers(m))
+
+
+def test_frozen_wallets_cannot_move(chain: Run) -> None:
+    """The issuer's event names the wallet; what it tries afterwards fails."""
+    tokens = set()
+    for campaign in several(chain, "issuer_freeze"):
+        wallet = role(campaign, "frozen")
+        for mined in chain.of(campaign):
+            for log in logs_of(mined, Event.USDT_FROZEN):
+                assert account(log.data) == wallet
+                tokens.add("USDT")
+                frozen = mined
+            for log in logs_of(mined, Event.USDC_FROZEN):
+                assert account(log.topics[1]) == wallet
+                tokens.add("USDC")
+                frozen = mined
+        tries = [m for m in chain.of(campaign) if m.sender == wallet]
+        assert len(tries) == 3
+        assert all(not m.succeeded and m.number >= frozen.number for m in tries)
+    assert tokens == {"USDT", "USDC"}
+
+
+def delegated(mined: Mined) -> bool:
+    """Whether it makes a Safe delegate to what is no MultiSend."""
+    return (
+        mined.selector == Call.EXEC_TRANSACTION.hex()
+        and int(mined.word(3), 16) == 1
+        and account(mined.word(0)) not in MULTI_SENDS
+    )
+
+
+def test_safes_are_taken_over_by_delegatecall(chain: Run) -> None:
+    """Operation 1 to the attacker's contract, and then the Safe's tokens are gone."""
+    for campaign in several(chain, "safe_takeover"):
+        steps = chain.of(campaign)
+        (takeover,) = [m for m in steps if delegated(m)]
+        assert account(takeover.word(0)) == role(campaign, "implementation")
+        assert takeover.to == role(campaign, "victim")
+        swept = [t for m in steps for t in transfers(m) if t.source == role(campaign, "victim")]
+        assert len(swept) == 2
+        assert {t.target for t in swept} == {role(campaign, "attacker")}
+
+
+def test_double_spends_reuse_the_nonce_for_another_recipient(chain: Run) -> None:
+    """The merchant's payment is only on the branch that lost, at depth one to three."""
+    depths = set()
+    for campaign in several(chain, "double_spend"):
+        first, second = campaign.transactions
+        lost, won = chain.orphaned[first], chain.mined[second]
+        assert first not in chain.mined
+        assert (lost.sender, lost.transaction.nonce) == (won.sender, won.transaction.nonce)
+        assert lost.to == role(campaign, "merchant")
+        assert won.to == role(campaign, "own_address")
+        assert lost.value == won.value >= 10 * ETHER
+        depths.add(campaign.note.split(" depth ")[1][0])
+    assert depths == {"1", "2", "3"}
+
+
+def test_outages_miss_many_slots(chain: Run) -> None:
+    """At least five of 64 slots are missed, four of them in a row."""
+    for campaign in chain.campaigns("consensus"):
+        times = [
+            int(raw.block.timestamp, 16)
+            for raw in chain.canonical
+            if campaign.start_block - 1 <= int(raw.block.number, 16) <= campaign.end_block
+        ]
+        missed = [(after - before) // 12 - 1 for before, after in pairwise(times)]
+        assert max(missed) >= 4
+        assert sum(missed) >= 5
+        assert (times[-1] - times[0]) // 12 <= 64
+
+
+# --- the innocent ------------------------------------------------------------------------------
+
+
+def test_nobody_innocent_approves_a_wallet(chain: Run) -> None:
+    """Benign approvals are many, and all of contracts: no spender ever signs anything."""
+    signers = {m.sender for m in chain.mined.values()}
+    spenders = Counter(s for m in chain.benign() for _, s, _ in grants(m))
+    assert spenders.total() > 1_500
+    assert text(At.PERMIT2) in spenders
+    assert not spenders.keys() & signers
+
+
+def test_innocent_claims_and_mints_get_something(chain: Run) -> None:
+    """Ether sent with such a selector comes with a Transfer to its sender."""
+    paid = [m for m in chain.benign() if m.selector in CLAIMS and m.value and m.succeeded]
+    assert {m.selector for m in paid} == {Call.MINT.hex(), Call.CLAIM.hex()}
+    assert len(paid) > 100
+    assert all(any(t.target == m.sender for t in transfers(m)) for m in paid)
+
+
+def test_innocent_safes_delegate_to_multisend_only(chain: Run) -> None:
+    """Both plain calls and MultiSend occur."""
+    calls = [m for m in chain.benign() if m.selector == Call.EXEC_TRANSACTION.hex()]
+    assert {int(m.word(3), 16) for m in calls} == {0, 1}
+    assert not any(delegated(m) for m in calls)
+
+
+def test_innocent_lookalikes_belong_to_one_owner(chain: Run) -> None:
+    """A vanity pair is paid by its owner alone; nobody else puts it into a history."""
+    ends: dict[tuple[str, str], set[str]] = defaultdict(set)
+    payers: dict[str, set[str]] = defaultdict(set)
+    poisoned = {a for c in chain.campaigns("address_poisoning") for a in c.addresses["lookalike"]}
+    for mined in chain.benign():
+        for transfer in transfers(mined):
+            ends[transfer.target[2:6], transfer.target[-4:]].add(transfer.target)
+            payers[transfer.target].add(mined.sender)
+    pairs = [group for group in ends.values() if len(group) > 1]
+    assert pairs
+    for group in pairs:
+        assert not group & poisoned
+        assert all(len(payers[address]) == 1 for address in group)
+
+
+def test_only_campaigns_touch_the_sanctioned_the_mixer_and_the_frozen(chain: Run) -> None:
+    """What exact rules look for occurs nowhere else."""
+    listed = {a for c in chain.campaigns("sanctions") for a in c.addresses["sanctioned"]}
+    for mined in chain.benign():
+        assert not listed & {mined.sender, mined.to}
+        assert not listed & {a for t in transfers(mined) for a in (t.source, t.target)}
+        for event in (Event.TORNADO_DEPOSIT, Event.TORNADO_WITHDRAWAL):
+            assert not logs_of(mined, event)
+        for event in (Event.USDT_FROZEN, Event.USDC_FROZEN):
+            assert not logs_of(mined, event)
+
+
+def test_innocent_liquidity_comes_back_when_it_leaves(chain: Run) -> None:
+    """A pool is emptied by its team only where a new one is founded within the hour."""
+    reserves: dict[str, int] = {}
+    emptied = []
+    founded = [(m.sender, m.timestamp) for m in chain.benign() if logs_of(m, Event.PAIR_CREATED)]
+    for mined in chain.benign():
+        for log in logs_of(mined, Event.V2_SYNC):
+            product = int(log.data[2:66], 16) * int(log.data[66:], 16)
+            if product < reserves.get(log.address, 0) // 100:
+                emptied.append((mined.sender, mined.timestamp))
+            reserves[log.address] = product
+    assert emptied
+    for sender, when in emptied:
+        assert any(sender == who and 0 <= then - when <= 3_600 for who, then in founded)
+
+
+def test_blocks_have_bots_and_batches(chain: Run) -> None:
+    """Arbitrage of a dozen transfers, sandwiches, payroll and airdrops to many at once."""
+    shapes = Counter[str]()
+    for mined in chain.benign():
+        moves = transfers(mined)
+        contracts = {log.address for log in mined.logs}
+        if len(moves) >= 12 and len({t.token for t in moves}) >= 4 and len(contracts) >= 4:
+            shapes["arbitrage"] += 1
+        if mined.selector in (Call.DISPERSE_ETHER.hex(), Call.DISPERSE_TOKEN.hex()):
+            shapes["disperse"] += 1
+        if len({t.target for t in moves}) >= 10 and len({t.token for t in moves}) == 1:
+            shapes["airdrop"] += 1
+    for raw in chain.canonical:
+        senders = [t.from_ for t in raw.block.transactions]
+        shapes["sandwich"] += sum(
+            one == three != two and chain.mined[raw.block.transactions[place].hash].logs != []
+            for place, (one, two, three) in enumerate(
+                zip(senders, senders[1:], senders[2:], strict=False)
+            )
+        )
+    assert all(shapes[shape] >= 20 for shape in ("arbitrage", "disperse", "airdrop", "sandwich"))
+
+
+def test_addresses_that_attack_are_new(chain: Run) -> None:
+    """No attacker's wallet was used before its campaign, but for its funding."""
+    born = {m.sender: m.number for m in reversed(chain.mined.values())}
+    for campaign in chain.truth.campaigns:
+        for name in ("attacker", "depositor", "deployer", "funder", "origin"):
+            for wallet in campaign.addresses.get(name, []):
+                assert wallet != ZERO
+                assert born.get(wallet, campaign.start_block) >= campaign.start_block
