@@ -431,12 +431,10 @@ def receipt_encoding(
 ) -> bytes:
     """``encode_receipt`` for logs and bloom that are bytes already.
 
-    The first field is the state root before Byzantium (an empty ``root`` counts as none) and the
-    status since. A deposit's nonce is committed to where it has a version, since Canyon.
+    The first field is the status, or the state root where no status is given: receipts before
+    Byzantium. A deposit's nonce is committed to where it has a version, since Canyon.
     """
-    if receipt.root is not None and receipt.root != "0x":
-        if receipt.status is not None:
-            raise ValueError("root and status are both given; a receipt has one of them")
+    if receipt.status is None and receipt.root is not None:
         outcome = _word(receipt.root, "root")
     else:
         outcome = _scalar(receipt.status, "status", 1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from ingest.claims import Mismatch, expect_data, expect_nothing, expect_quantity
 from ingest.codec import (
@@ -12,6 +14,7 @@ from ingest.codec import (
     bloom_bits,
     contract_address,
     data_of,
+    encode_receipt,
     log_encoding,
     log_parts,
     quantity_of,
@@ -38,21 +41,26 @@ class VerifiedTransaction(NamedTuple):
     price: int
 
 
+_BYZANTIUM_TIMESTAMP: Final = 1_508_131_331
+"""When Ethereum's receipts got a status in place of a state root (EIP-658), block 4,370,000."""
+
+
 def verify_receipts(
     block: RpcBlock,
     receipts: Sequence[RpcReceipt],
     transactions: Sequence[VerifiedTransaction],
     *,
     rules_known: bool,
-) -> None:
+) -> bool:
     """Checks root, blooms and positions, and what follows from the rest if the rules are known.
 
-    The root is not checked where a transaction's type is not known. Raises Mismatch.
+    The root is not checked where a transaction's type is not known. False: the receipts are from
+    before Byzantium, which commit to no status, but claim one. Raises Mismatch.
     """
     if len(receipts) != len(transactions):
         counts = f"{len(receipts)} receipts for {len(transactions)} transactions"
         raise Mismatch("receipts_root", counts)
-    encoded, bloom = [], 0
+    encoded, bloom, proven = [], 0, True
     for receipt, tx in zip(receipts, transactions, strict=True):
         try:
             item, bits = _verify_receipt(receipt, tx, block)
@@ -61,10 +69,31 @@ def verify_receipts(
         encoded.append(item)
         bloom |= bits
     if all(tx.parts is not None for tx in transactions):
-        expect_data(block.receipts_root, ordered_root(encoded), "receiptsRoot", "receipts_root")
+        proven = _verify_root(block, receipts, encoded)
     expect_data(block.logs_bloom, bloom.to_bytes(256, "big"), "logsBloom", "logs_bloom")
     if rules_known:
         _verify_rules(block, receipts, transactions)
+    return proven
+
+
+def _verify_root(block: RpcBlock, receipts: Sequence[RpcReceipt], encoded: Sequence[bytes]) -> bool:
+    """True: the receipts as they are have the root. False: they would without their statuses.
+
+    Some nodes give both root and status before Byzantium, and some ever since, the root made up.
+    Some give the status alone because they have lost the state roots: then nothing can be said.
+    """
+    root = ordered_root(encoded)
+    if data_of(block.receipts_root, "receiptsRoot", 32) == root:
+        return True
+    timestamp = quantity_of(block.timestamp, "timestamp")
+    is_old = timestamp < _BYZANTIUM_TIMESTAMP and block.base_fee_per_gas is None
+    if is_old and receipts and all(receipt.status is not None for receipt in receipts):
+        if all(receipt.root is None for receipt in receipts):
+            return False
+        by_root = [msgspec.structs.replace(receipt, status=None) for receipt in receipts]
+        root = ordered_root([encode_receipt(receipt, 0) for receipt in by_root])
+    expect_data(block.receipts_root, root, "receiptsRoot", "receipts_root")
+    return False
 
 
 def _verify_receipt(

@@ -38,7 +38,7 @@ from ingest.receipts import VerifiedTransaction, verify_calls, verify_receipts
 from ingest.senders import recover_signer
 from ingest.trie import ordered_root
 
-UNVERIFIED_REASONS: Final = ("header_fields", "transaction_type", "unsigned")
+UNVERIFIED_REASONS: Final = ("header_fields", "transaction_type", "receipts", "unsigned")
 """Why a block is called unverified, not wrong; the keys of ``Verifier.unverified``."""
 
 
@@ -55,8 +55,9 @@ class Verifier:
     is most of the cost. A sender that is not recovered is whoever the source says.
 
     ``unverified`` counts blocks that could not be verified, by ``UNVERIFIED_REASONS``: header
-    fields in no known fork, transaction types nobody knows, and transactions without a signature
-    (those of ``eth_simulateV1``), whose sender nothing proves.
+    fields in no known fork, transaction types nobody knows, receipts before Byzantium that claim a
+    status (they commit to a state root instead), and transactions without a signature (those of
+    ``eth_simulateV1``), whose sender nothing proves.
     """
 
     def __init__(self, senders: int | None = None) -> None:
@@ -94,7 +95,9 @@ class Verifier:
         if rules_known:
             _verify_prices(transactions)
         if raw.receipts is not None:
-            verify_receipts(block, raw.receipts, transactions, rules_known=rules_known)
+            receipts = raw.receipts
+            if not verify_receipts(block, receipts, transactions, rules_known=rules_known):
+                reasons.append("receipts")
         if raw.calls is not None:
             verify_calls(raw.calls, transactions)
         if any(tx.parts is not None and not tx.parts.is_signed for tx in transactions):

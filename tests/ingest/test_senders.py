@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import coincurve
 import msgspec
 import pytest
 
@@ -121,6 +122,24 @@ def test_invalid_authorizations_have_no_authority() -> None:
         for name, value in changes.items():
             setattr(given, name, value)
         assert recover_authority(given) is None, changes
+
+
+def test_a_parity_above_one_is_no_shorter_way_to_an_r_above_the_order() -> None:
+    """A parity of 2 or 3, which secp256k1 would recover for a small r, is invalid (EIP-7702)."""
+    recovered = 0
+    for r in range(1, 30):
+        given = authorization()
+        given.r, given.s = hex(r), "0x1"
+        for parity in (2, 3):
+            given.y_parity = hex(parity)
+            assert recover_authority(given) is None
+            signature = r.to_bytes(32, "big") + (1).to_bytes(32, "big") + bytes([parity])
+            try:
+                coincurve.PublicKey.from_signature_and_message(signature, bytes(32), hasher=None)
+            except ValueError:
+                continue
+            recovered += 1
+    assert recovered  # the library would have
 
 
 def test_a_changed_authorization_is_somebody_elses() -> None:

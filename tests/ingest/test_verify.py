@@ -8,9 +8,18 @@ import msgspec
 import pytest
 
 from chainwarden.errors import BadBlock
-from ingest.raw import RawBlock
+from ingest.raw import RawBlock, RpcBlock, RpcReceipt
 from ingest.verify import UNVERIFIED_REASONS, Verifier
-from tests.ingest.made_blocks import made_block, op_stack_block, reseal, unknown_type_block
+from tests.anvil import Anvil
+from tests.ingest.made_blocks import (
+    KEY,
+    KINDS,
+    TO,
+    made_block,
+    op_stack_block,
+    reseal,
+    unknown_type_block,
+)
 from tests.ingest.real_blocks import load, load_calls
 from tests.ingest.verdicts import all_sites, is_unsigned, rejected, verdict
 
@@ -39,6 +48,83 @@ def test_real_blocks_are_verified(shared_data: Path, name: str, blocks: int, rec
         unsigned = any(is_unsigned(tx) for tx in raw.block.transactions)
         assert verifier.verify(raw) is not unsigned
     assert verifier.unverified == Counter({"unsigned": 13} if name == "forks" else {})
+
+
+@pytest.mark.data
+def test_receipts_before_byzantium_prove_no_status(shared_data: Path) -> None:
+    """Old receipts that claim a status are unverified, with roots or without; no lie passes."""
+    blocks = [raw for raw in load(shared_data / "blocks", "forks") if raw.receipts]
+    old = [copy_of(raw) for raw in blocks if raw.receipts and raw.receipts[0].root]
+    assert [int(raw.block.number, 16) for raw in old] == [483_920, 1_755_635]
+    for raw in old:
+        verifier = Verifier()
+        assert verifier.verify(raw)
+        receipts = raw.receipts or []
+        for receipt in receipts:
+            receipt.status = "0x1"
+        assert verifier.verify(raw) is False
+        receipts[0].root, truth = "0x" + "ab" * 32, receipts[0].root
+        assert rejected(raw).reason == "receipts_root"
+        receipts[0].root, receipts[0].status = truth, None
+        assert rejected(raw).reason == "receipts_root"
+        for receipt in receipts:
+            receipt.status, receipt.root = "0x0", None
+        assert verifier.verify(raw) is False
+        assert verifier.unverified == Counter({"receipts": 2})
+        receipts[0].gas_used = "0x1"
+        assert rejected(raw).reason == "contradiction"
+
+
+def test_a_status_is_proven_ever_since() -> None:
+    """In a younger block a made-up root beside the status is nothing; a false status is a lie."""
+    raw = made_block()
+    for receipt in raw.receipts or ():
+        receipt.root = "0x" + "ab" * 32
+    assert Verifier().verify(raw)
+    for receipt in raw.receipts or ():
+        receipt.status = "0x0"
+        assert rejected(raw).reason == "receipts_root"
+    raw.block.base_fee_per_gas, raw.block.receipts_root = None, "0x" + "cd" * 32
+    raw.block.timestamp = hex(1_508_131_331)
+    raw.block.hash = rehashed(raw)
+    for tx in raw.block.transactions:
+        tx.block_hash = raw.block.hash
+        if tx.type in ("0x2", "0x4"):
+            tx.gas_price = None
+    for receipt in raw.receipts or ():
+        receipt.block_hash = receipt.effective_gas_price = receipt.root = None
+        for log in receipt.logs:
+            log.block_hash = None
+    assert rejected(raw).reason == "receipts_root"
+
+
+@pytest.mark.anvil
+def test_a_real_nodes_blocks_are_verified(anvil: Anvil) -> None:
+    """What a development node answers is verified as it is: all types, a creation, empty blocks."""
+    anvil.call("anvil_setBalance", KEY.address, hex(10**21))
+    anvil.mine()
+    chain = {"chainId": 31_337}
+    authorization = KEY.sign_authorization({"chainId": 31_337, "address": TO, "nonce": 100})
+    for nonce, (kind, fields) in enumerate([*KINDS.items(), ("creation", KINDS["dynamic_fee"])]):
+        draft = {"nonce": nonce, "gas": 200_000, "value": 1, "to": TO, "data": "0x", **fields}
+        if kind == "creation":
+            draft |= {"data": "0x602a60005260206000f3", "to": ""}
+        if kind == "set_code":
+            draft["authorizationList"] = [authorization]
+        if kind != "legacy":
+            draft |= chain
+        anvil.call(
+            "eth_sendRawTransaction", KEY.sign_transaction(draft).raw_transaction.to_0x_hex()
+        )
+    anvil.mine(2)
+    verifier, found = Verifier(), []
+    for number in range(4):
+        block = msgspec.convert(anvil.call("eth_getBlockByNumber", hex(number), True), RpcBlock)
+        receipts = anvil.call("eth_getBlockReceipts", hex(number))
+        raw = RawBlock(block, msgspec.convert(receipts, list[RpcReceipt]), where="anvil")
+        assert verifier.verify(raw)
+        found += sorted(tx.type for tx in block.transactions)
+    assert found == ["0x0", "0x0", "0x1", "0x2", "0x2", "0x4"]
 
 
 @pytest.mark.data
@@ -387,7 +473,7 @@ def test_an_unsigned_transaction_is_never_verified() -> None:
 
 def test_the_reasons_are_a_closed_set() -> None:
     """Whatever is counted as unverified is one of the words that metrics know."""
-    assert set(UNVERIFIED_REASONS) == {"header_fields", "transaction_type", "unsigned"}
+    assert set(UNVERIFIED_REASONS) == {"header_fields", "transaction_type", "receipts", "unsigned"}
 
 
 # --- senders -----------------------------------------------------------------------------------
@@ -405,7 +491,6 @@ def test_only_the_senders_asked_for_are_recovered() -> None:
                 found = verdict(raw, senders)
                 caught += isinstance(found, BadBlock) and found.reason == "sender"
             noticed.append(caught)
-        # An unrecovered false sender of the creation is noticed by the address it would create.
         assert noticed == [expected, expected]
     with pytest.raises(ValueError, match="negative"):
         Verifier(-1)
