@@ -259,7 +259,8 @@ class Outbox:
 
         Of each subject at most the oldest row is given: what comes after it waits until it is
         settled. A row given here counts as in doubt until ``delivered`` or ``failed`` says more, so
-        a process that dies while sending forgets nothing it may have said.
+        a process that dies while sending forgets nothing it may have said. One thread to a
+        receiver: asked again before that, the same rows are given.
         """
         chosen = self._due(receiver, now, limit)
         if not chosen:

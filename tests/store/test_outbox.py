@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainwarden.schema import ETHEREUM, Alert, Cursor, Position, Retraction, Severity
+from store.ledger import Commit, Ledger
+from store.outbox import MOVED, RAISED, RETRACTED, SCHEDULE, Outbox, OutboxRow
+from tests.store.made import WALLET, alert, position
+
+
+class Clock:
+    """Virtual time."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        """Seconds since 1970, as far as the tests say."""
+        return self.now
+
+
+class Bench:
+    """A ledger with a virtual clock, and short words for what tests do to it."""
+
+    def __init__(self, path: Path, receivers: tuple[str, ...] = ("ops",)) -> None:
+        self.clock = Clock()
+        self.ledger = Ledger.open(path, ETHEREUM, receivers=receivers, clock=self.clock)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The queue under test."""
+        return self.ledger.outbox
+
+    def raise_(self, *raised: Alert) -> None:
+        """Commit alerts."""
+        self.ledger.commit(Commit(Cursor(None), alerts=raised))
+
+    def retract(self, one: Alert) -> None:
+        """Commit the retraction of an alert where it is."""
+        self.ledger.commit(Commit(Cursor(None), retractions=[Retraction(one.id, one.position)]))
+
+    def take(self, receiver: str = "ops") -> OutboxRow:
+        """The one row that is due."""
+        (row,) = self.outbox.due(receiver, self.clock(), limit=1)
+        return row
+
+    def drain(self, receiver: str = "ops") -> list[tuple[str, str, Position]]:
+        """Deliver all that is due; returns what the receiver was told."""
+        told = []
+        while rows := self.outbox.due(receiver, self.clock()):
+            for row in rows:
+                told.append((row.kind, row.message_id, row.position))
+                self.outbox.delivered(row, self.clock())
+        return told
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A new ledger with one receiver."""
+    made = Bench(tmp_path / "ledger.duckdb")
+    yield made
+    made.ledger.close()
+
+
+def test_an_alert_is_told_once_to_each_receiver(tmp_path: Path) -> None:
+    """Every receiver gets it, under its own id, and none gets it again."""
+    bench = Bench(tmp_path / "l", ("ops", "desk"))
+    bench.raise_(alert(1))
+    for receiver in ("ops", "desk"):
+        assert bench.drain(receiver) == [(RAISED, alert(1).id, position(1))]
+    bench.raise_(alert(1))
+    assert bench.outbox.pending() == {}
+    bench.ledger.close()
+
+
+def test_a_retraction_before_delivery_is_silent(bench: Bench) -> None:
+    """Neither the alert nor its retraction is ever sent."""
+    bench.raise_(alert(1))
+    bench.retract(alert(1))
+    assert bench.outbox.pending() == {}
+    assert bench.drain() == []
+
+
+def test_a_retraction_after_delivery_is_told(bench: Bench) -> None:
+    """Under an id of its own, with the alert, its status and the reason."""
+    bench.raise_(alert(1))
+    bench.drain()
+    bench.retract(alert(1))
+    row = bench.take()
+    assert (row.kind, row.message_id) == (RETRACTED, f"{alert(1).id}-retracted-0")
+    data = msgspec.json.decode(row.data)
+    assert (data["id"], data["status"], data["retraction_reason"]) == (
+        alert(1).id, "retracted", "orphaned",
+    )  # fmt: skip
+
+
+def test_a_reinstated_alert_is_told_as_moved(bench: Bench) -> None:
+    """Raised, retracted, and there again in another block: three messages, three ids."""
+    moved = alert(1, at=position(2, "b"))
+    bench.raise_(alert(1))
+    bench.drain()
+    bench.retract(alert(1))
+    bench.drain()
+    bench.raise_(moved)
+    assert bench.drain() == [(MOVED, f"{moved.id}-moved-1", moved.position)]
+    bench.retract(moved)
+    assert bench.drain() == [(RETRACTED, f"{moved.id}-retracted-1", moved.position)]
+
+
+def test_a_reorg_between_two_deliveries_is_told_as_one_move(bench: Bench) -> None:
+    """The retraction that was not sent yet gives way to the move."""
+    moved = alert(1, at=position(2, "b"))
+    bench.raise_(alert(1))
+    bench.drain()
+    bench.retract(alert(1))
+    bench.raise_(moved)
+    assert [kind for kind, _, _ in bench.drain()] == [MOVED]
+
+
+def test_a_flip_and_flop_back_is_not_told_at_all(bench: Bench) -> None:
+    """Back in the block the receiver knows, there is nothing to say."""
+    bench.raise_(alert(1))
+    bench.drain()
+    bench.retract(alert(1))
+    bench.raise_(alert(1))
+    assert bench.drain() == []
+
+
+def test_a_move_before_the_first_delivery_is_a_plain_alert(bench: Bench) -> None:
+    """The receiver hears of the alert once, in its last block."""
+    moved = alert(1, at=position(2, "b"))
+    bench.raise_(alert(1))
+    bench.retract(alert(1))
+    bench.raise_(moved)
+    assert bench.drain() == [(RAISED, moved.id, moved.position)]
+
+
+def test_what_may_have_arrived_is_taken_back_aloud(bench: Bench) -> None:
+    """No answer came for the alert, so its retraction follows it instead of cancelling it."""
+    bench.raise_(alert(1))
+    bench.outbox.failed(bench.take(), bench.clock(), "timed out", in_doubt=True)
+    bench.retract(alert(1))
+    bench.clock.now += SCHEDULE[1]
+    assert [kind for kind, _, _ in bench.drain()] == [RAISED, RETRACTED]
+
+
+def test_a_retraction_during_an_attempt_waits_for_its_outcome(bench: Bench) -> None:
+    """Accepted after all: the retraction is told. Refused after all: neither is."""
+    for number, accepted in ((1, True), (2, False)):
+        bench.raise_(alert(number))
+        row = bench.take()
+        bench.retract(alert(number))
+        assert bench.take().serial == row.serial, "the retraction stays behind it"
+        if accepted:
+            bench.outbox.delivered(row, bench.clock())
+            assert [kind for kind, _, _ in bench.drain()] == [RETRACTED]
+        else:
+            bench.outbox.failed(row, bench.clock(), "answered 500")
+            bench.clock.now += SCHEDULE[-1]
+            assert bench.drain() == []
+
+
+def test_dying_while_sending_forgets_nothing(tmp_path: Path) -> None:
+    """What was taken before the end is sent again under the same id, and taken back aloud."""
+    bench = Bench(tmp_path / "l")
+    bench.raise_(alert(1))
+    first = bench.take()
+    bench.ledger.close()
+    bench = Bench(tmp_path / "l")
+    bench.retract(alert(1))
+    told = bench.drain()
+    assert [kind for kind, _, _ in told] == [RAISED, RETRACTED]
+    assert told[0][1] == first.message_id
+    bench.ledger.close()
+
+
+def test_attempts_follow_the_schedule_to_the_dead_letters(bench: Bench) -> None:
+    """Ten attempts over 75 h 35 min 5 s, then a dead letter with its last error; replay revives."""
+    bench.raise_(alert(1))
+    began, times = bench.clock(), []
+    for _ in SCHEDULE:
+        next_at = bench.outbox.next_at("ops")
+        assert next_at is not None
+        bench.clock.now = next_at - 0.001
+        assert bench.outbox.due("ops", bench.clock()) == []
+        bench.clock.now = next_at
+        times.append(bench.clock() - began)
+        last = bench.outbox.failed(bench.take(), bench.clock(), f"error {len(times)}")
+    assert last
+    assert times == [sum(SCHEDULE[: n + 1]) for n in range(len(SCHEDULE))]
+    assert times[-1] == (75 * 60 + 35) * 60 + 5
+    (dead,) = bench.outbox.dead_letters()
+    assert (dead.alert_id, dead.error, dead.attempts) == (alert(1).id, "error 10", 10)
+    assert bench.outbox.pending() == {}
+    assert bench.outbox.replay(dead.serial)
+    assert not bench.outbox.replay(dead.serial)
+    assert [kind for kind, _, _ in bench.drain()] == [RAISED]
+
+
+def test_a_dead_letter_of_a_retracted_alert_is_not_kept(bench: Bench) -> None:
+    """Nobody can revive what the chain has taken back."""
+    bench.raise_(alert(1))
+    bench.outbox.failed(bench.take(), bench.clock(), "answered 410", final=True)
+    assert len(bench.outbox.dead_letters()) == 1
+    bench.retract(alert(1))
+    assert bench.outbox.dead_letters() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(None, 5), (1, 5), (120, 120), (3600, 3600), (10**9, 3600)]
+)
+def test_retry_after_is_honoured_up_to_an_hour(
+    bench: Bench, asked: float | None, waited: float
+) -> None:
+    """It only ever lengthens the schedule."""
+    bench.raise_(alert(1))
+    bench.outbox.failed(bench.take(), bench.clock(), "answered 429", retry_after=asked)
+    assert bench.outbox.next_at("ops") == bench.clock() + waited
+
+
+def test_a_subject_waits_in_line_and_others_do_not(bench: Bench) -> None:
+    """Behind a failing alert its subject's next one waits; other subjects go on."""
+    other = b"\x09" * 20
+    bench.raise_(alert(1), alert(2), alert(3, subject=other))
+    bench.outbox.failed(bench.take(), bench.clock(), "answered 400")
+    assert [message for _, message, _ in bench.drain()] == [alert(3, subject=other).id]
+    bench.clock.now += 5
+    assert [message for _, message, _ in bench.drain()] == [alert(1).id, alert(2).id]
+
+
+def test_critical_alerts_go_first_and_wait_for_no_lesser_one(bench: Bench) -> None:
+    """Neither a queue nor a refused alert of the same subject is in front of them."""
+    critical = [alert(n, severity=Severity.CRITICAL) for n in (8, 9)]
+    bench.raise_(alert(1))
+    bench.outbox.failed(bench.take(), bench.clock(), "answered 400")
+    bench.raise_(*(alert(n, subject=bytes([n]) * 20) for n in range(2, 6)), *critical)
+    told = [message for _, message, _ in bench.drain()]
+    assert told[0] == critical[0].id, "ahead of everything"
+    assert set(told) >= {one.id for one in critical}
+    assert told.index(critical[0].id) < told.index(critical[1].id)
+
+
+def test_settled_rows_are_pruned(bench: Bench) -> None:
+    """Delivered and cancelled rows go after their time; dead letters and waiting ones stay."""
+    bench.raise_(*(alert(n, subject=bytes([n]) * 20) for n in range(4)))
+    first = bench.outbox.due("ops", bench.clock(), limit=2)
+    bench.outbox.delivered(first[0], bench.clock())
+    bench.outbox.failed(first[1], bench.clock(), "gone", final=True)
+    bench.retract(alert(2, subject=bytes([2]) * 20))
+    bench.clock.now += 100
+    assert bench.outbox.prune(bench.clock() - 200) == 0
+    assert bench.outbox.prune(bench.clock()) == 2
+    assert len(bench.outbox.dead_letters()) == 1
+    assert bench.outbox.pending() == {"ops": 1}
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["raise", "raise b", "retract", "accept", "refuse", "lose", "miss", "wait"]
+        ),
+        st.integers(0, 2),
+    ),
+    max_size=25,
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(steps)
+def test_a_receiver_always_ends_up_knowing_the_truth(script: list[tuple[str, int]]) -> None:
+    """However alerts come, go and move while messages are lost, in the end the receiver's picture
+    is the ledger's: by the last message it got about each alert, whatever it got before.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder, "l"))
+        picture: dict[str, Position | None] = {}
+        seen: set[str] = set()
+        where: dict[int, Alert] = {}
+
+        def hear(row: OutboxRow) -> None:
+            if row.message_id in seen:
+                return
+            seen.add(row.message_id)
+            assert row.kind != RAISED or row.alert_id not in picture
+            picture[row.alert_id] = None if row.kind == RETRACTED else row.position
+
+        for step, number in script:
+            if step.startswith("raise") and number not in where:
+                where[number] = alert(
+                    number,
+                    at=position(number + 9, "b") if step.endswith("b") else None,
+                    subject=WALLET if number else bytes(20),
+                )
+                bench.raise_(where[number])
+            elif step == "retract" and number in where:
+                bench.retract(where.pop(number))
+            elif step == "wait":
+                bench.clock.now += 100_000
+            elif step in ("accept", "refuse", "lose", "miss"):
+                for row in bench.outbox.due("ops", bench.clock(), limit=1):
+                    if step in ("accept", "lose"):
+                        hear(row)
+                    if step == "accept":
+                        bench.outbox.delivered(row, bench.clock())
+                    else:
+                        doubt = step != "refuse"
+                        bench.outbox.failed(row, bench.clock(), step, in_doubt=doubt)
+        for _ in range(30):
+            bench.clock.now += 100_000
+            for row in bench.outbox.due("ops", bench.clock()):
+                hear(row)
+                bench.outbox.delivered(row, bench.clock())
+        bench.ledger.close()
+        truth = {one.id: one.position for one in where.values()}
+        assert {key: at for key, at in picture.items() if at is not None} == truth
