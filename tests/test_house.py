@@ -25,6 +25,7 @@ MIDDLE = BOTTOM | {
     "chainwarden.server",
     "chainwarden.wire",
     "chainwarden.wire_columns",
+    "chainwarden.assembly",
     "chainwarden.memory_bus",
 }
 ONLY_IN = {

@@ -1,0 +1,20 @@
+"""The bus over Apache Kafka: ``BlockProducer`` and ``BlockConsumer``, with kafka-python.
+
+Topics of a chain, created when missing, with their settings spelt out:
+
+- ``chainwarden.<chain>.transactions``: one record for each transaction, its key the sender's
+  ``0x…`` text; ``chainwarden.wire`` documents the value;
+- ``chainwarden.<chain>.blocks``: one partition, one record for each chain event;
+- ``chainwarden.<chain>.dead_letters``: where a record lies that could not be decoded, and why.
+
+A value larger than ``PART_BYTES`` is cut into parts, one record each, in order and with the same
+key; their header ``part`` says ``index/count``. So the worst block (34,000 logs, 22 MB of JSON)
+passes brokers that keep Kafka's own limit of 1 MiB, and nobody has to raise it.
+"""
+
+from chainwarden.kafka_bus.consumer import BlockConsumer
+from chainwarden.kafka_bus.parts import PART_BYTES
+from chainwarden.kafka_bus.producer import BlockProducer
+from chainwarden.kafka_bus.topics import KafkaConfig
+
+__all__ = ["PART_BYTES", "BlockConsumer", "BlockProducer", "KafkaConfig"]

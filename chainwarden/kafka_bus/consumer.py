@@ -1,0 +1,325 @@
+"""Chain events off Kafka: whole blocks, in order, each once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import (
+    KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from chainwarden.assembly import RECENT_BLOCKS, Arrival, Assembly, Lane, Repeats
+from chainwarden.bus import Delivery
+from chainwarden.errors import BusError, OffsetGone
+from chainwarden.kafka_bus.parts import Parts
+from chainwarden.kafka_bus.topics import KafkaConfig, broker_errors, ensure_topics, require_codecs
+from chainwarden.schema import Offsets
+from chainwarden.wire import BlockRecord, decode_block, decode_transaction
+
+log = logging.getLogger(__name__)
+
+_FETCH_RECORDS: Final = 4000
+_MOST_EVENTS_AHEAD: Final = 20_000
+_MOST_FAILURES: Final = 5
+_GONE: Final = (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError)
+
+
+class BlockConsumer:
+    """A ``Consumer`` over Kafka: committed records only, from offsets the caller keeps.
+
+    No group management: every partition is assigned and sought. A block is handed on when all its
+    records are there; blocks that are ready together come as one batch. What is read ahead is
+    bounded. When the client raises from a poll it is built anew and goes on where it was.
+
+    Records that are no records of ``chainwarden.wire`` go to the dead letters topic (topic,
+    partition, offset, reason, SHA-256; never the payload) and are counted in ``dead_letters``. A
+    block that lacks records with nothing arriving for ``incomplete_seconds``, or that was
+    overtaken in every partition, raises IncompleteBlock, again at every poll: the caller gets that
+    block from a node and seeks to the error's offsets.
+    """
+
+    def __init__(self, config: KafkaConfig) -> None:
+        require_codecs()
+        ensure_topics(config)
+        self.dead_letters = 0
+        """Records that could not be decoded, since the start."""
+        self._config = config
+        self._letters: Any = None
+        self._consumer = self._connect()
+        with broker_errors(config, "topics cannot be read"):
+            partitions = self._consumer.partitions_for_topic(config.transactions_topic) or set()
+        self._blocks = TopicPartition(config.blocks_topic, 0)
+        self._transactions = [
+            TopicPartition(config.transactions_topic, number) for number in sorted(partitions)
+        ]
+        self._all = [*self._transactions, self._blocks]
+        self._names = {where: f"{where.topic}/{where.partition}" for where in self._all}
+        self._parts: dict[str, Parts] = {}
+        self._assembly: Assembly | None = None
+        self._paused: set[TopicPartition] = set()
+        self._waited = 0.0
+        self._failures = 0
+
+    # --- the protocol --------------------------------------------------------------------------
+
+    def seek(self, offsets: Offsets) -> None:
+        """Start from a delivery's offsets, or from the beginning for ``{}``."""
+        with broker_errors(self._config, "offsets cannot be read"):
+            first = self._consumer.beginning_offsets(self._all)
+            last = self._consumer.end_offsets(self._all)
+        starts = {where: first[where] for where in self._all}
+        if offsets:
+            if set(offsets) != set(self._names.values()):
+                raise OffsetGone(
+                    f"offsets for {sorted(offsets)}, the bus has {sorted(self._names.values())}",
+                    hint="was the topic made anew with other partitions? rebuild",
+                )
+            starts = {where: offsets[name] for where, name in self._names.items()}
+        for where, offset in starts.items():
+            if not first[where] <= offset <= last[where]:
+                raise OffsetGone(
+                    f"{self._names[where]} has offsets {first[where]} to {last[where]}, "
+                    f"not {offset}",
+                    hint="records were deleted or the topic was made anew: rebuild",
+                )
+        repeats, done = self._look_back(first[self._blocks], starts[self._blocks])
+        self._assembly = Assembly(
+            self._config.chain,
+            {name: Lane(starts[where]) for where, name in self._names.items()},
+            repeats,
+            self._bury,
+            done=done,
+            torn=done < 0 and any(starts.values()),
+        )
+        self._parts = {name: Parts() for name in self._names.values()}
+        self._waited = 0.0
+        self._assign()
+
+    def poll(self, timeout_seconds: float, max_events: int = 1) -> list[Delivery]:
+        """Up to ``max_events`` next events, or an empty list after the timeout."""
+        if self._assembly is None:
+            self.seek({})
+        assembly = self._assembly
+        assert assembly is not None
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            while assembly.events < max_events and assembly.size < self._config.buffer_bytes:
+                if not self._read(0.0):
+                    break
+            out = assembly.take(max_events)
+            if out:
+                self._waited = 0.0
+                return out
+            self._wait(assembly, max(0.0, min(deadline - time.monotonic(), 1.0)))
+            if time.monotonic() >= deadline:
+                return assembly.take(max_events)
+
+    def commit(self, offsets: Offsets) -> None:
+        """Write the group's offsets, for monitoring only; a failure is logged."""
+        where = {name: one for one, name in self._names.items()}
+        try:
+            self._consumer.commit(
+                {where[name]: OffsetAndMetadata(at, "", -1) for name, at in offsets.items()},
+                timeout_ms=5000,
+            )
+        except (KafkaError, OSError) as error:
+            log.warning("offsets were not committed for monitoring: %s", error)
+
+    def lag(self) -> int:
+        """How many records, markers included, are on the bus and not handed on."""
+        with broker_errors(self._config, "offsets cannot be read"):
+            last = self._consumer.end_offsets(self._all)
+        if self._assembly is None:
+            return int(sum(last.values()))
+        at = self._assembly.offsets()
+        return int(sum(max(0, end - at[self._names[where]]) for where, end in last.items()))
+
+    def close(self) -> None:
+        """Close the connections."""
+        with suppress(KafkaError, OSError):
+            self._consumer.close(autocommit=False, timeout_ms=2000)
+        if self._letters is not None:
+            with suppress(KafkaError, OSError):
+                self._letters.close(timeout=5)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _connect(self) -> Any:
+        with broker_errors(self._config, "the consumer cannot start"):
+            return KafkaConsumer(
+                **self._config.client(),
+                group_id=self._config.group,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                check_crcs=True,
+                max_partition_fetch_bytes=4 * 1024 * 1024,
+                fetch_max_bytes=16 * 1024 * 1024,
+                allow_auto_create_topics=False,
+            )
+
+    def _assign(self) -> None:
+        """Point the client at where every lane is."""
+        assert self._assembly is not None
+        self._consumer.assign(self._all)
+        self._paused = set()
+        for where, name in self._names.items():
+            self._consumer.seek(where, self._assembly.lanes[name].position)
+
+    def _wait(self, assembly: Assembly, seconds: float) -> None:
+        """Wait for records; time that brings none counts against a block that lacks some."""
+        started = time.monotonic()
+        lacking = assembly.lacking()
+        if lacking and len(
+            assembly.lanes_ahead(self._names[one] for one in self._transactions)
+        ) == len(self._transactions):
+            assembly.give_up()
+            return
+        if self._read(seconds):
+            self._waited = 0.0
+            return
+        if lacking:
+            self._waited += time.monotonic() - started
+            if self._waited >= self._config.incomplete_seconds:
+                self._waited = 0.0
+                assembly.give_up()
+
+    def _read(self, seconds: float) -> bool:
+        """Take in what the client has, waiting so long for it; whether there was anything."""
+        assembly = self._assembly
+        assert assembly is not None
+        self._hold_back(assembly)
+        try:
+            fetched = self._consumer.poll(int(seconds * 1000), max_records=_FETCH_RECORDS)
+            positions = {where: self._consumer.position(where) for where in self._all}
+        except _GONE as error:
+            raise OffsetGone(
+                f"records were deleted before they were read: {error}", hint="rebuild"
+            ) from error
+        except (KafkaError, OSError, RuntimeError) as error:
+            self._reconnect(error)
+            return False
+        self._failures = 0
+        for where, records in fetched.items():
+            self._take_in(assembly, where, records)
+        for where, position in positions.items():
+            assembly.lanes[self._names[where]].position = position
+        return bool(fetched)
+
+    def _take_in(self, assembly: Assembly, where: TopicPartition, records: Sequence[Any]) -> None:
+        lane, chain = self._names[where], self._config.chain.name
+        parts, is_block = self._parts[lane], where == self._blocks
+        for record in records:
+            offset, value = record.offset, record.value
+            try:
+                if record.headers:
+                    whole = parts.add(offset, value, record.headers)
+                    if whole is None:
+                        continue
+                    offset, value = whole
+                if is_block:
+                    assembly.add_block(Arrival(lane, offset, value), decode_block(value, chain))
+                else:
+                    assembly.add_transaction(
+                        Arrival(lane, offset, value), decode_transaction(value, chain)
+                    )
+            except ValueError as error:
+                self._bury(Arrival(lane, record.offset, record.value or b""), str(error))
+        assembly.lanes[lane].partial = parts.start
+
+    def _hold_back(self, assembly: Assembly) -> None:
+        """Pause partitions that have run ahead while too much is held; never all that is needed."""
+        full = assembly.size >= self._config.buffer_bytes
+        names = {self._names[one]: one for one in self._transactions}
+        pause = {names[name] for name in assembly.lanes_ahead(names)} if full else set()
+        if assembly.events >= _MOST_EVENTS_AHEAD:
+            pause.add(self._blocks)
+        if pause != self._paused:
+            self._consumer.resume(*(self._paused - pause))
+            self._consumer.pause(*(pause - self._paused))
+            self._paused = pause
+
+    def _reconnect(self, error: Exception) -> None:
+        """A client that raised from a poll is not trusted: make another, go on where it was."""
+        self._failures += 1
+        if self._failures >= _MOST_FAILURES:
+            raise BusError(
+                f"the bus cannot be read: {type(error).__name__}: {error}",
+                hint=f"is the Kafka broker at {self._config.bootstrap_servers} healthy?",
+            ) from error
+        log.warning("reading from Kafka failed, connecting again: %r", error)
+        with suppress(KafkaError, OSError, RuntimeError):
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+        self._consumer = self._connect()
+        self._assign()
+
+    def _look_back(self, first: int, start: int) -> tuple[Repeats, int]:
+        """What was published before ``start``: the recent blocks, and the last sequence."""
+        repeats, done = Repeats(), -1
+        # An event is one record and, at most, a transaction's marker, an abort's too.
+        begin = max(first, start - 3 * RECENT_BLOCKS)
+        if begin >= start:
+            return repeats, done
+        parts = Parts()
+        self._consumer.assign([self._blocks])
+        self._consumer.seek(self._blocks, begin)
+        deadline = time.monotonic() + self._config.timeout_seconds
+        with broker_errors(self._config, "the blocks before cannot be read"):
+            while self._consumer.position(self._blocks) < start:
+                if time.monotonic() > deadline:
+                    raise BusError("the blocks before cannot be read in time")
+                fetched = self._consumer.poll(1000, max_records=_FETCH_RECORDS)
+                for record in fetched.get(self._blocks, ()):
+                    block = self._earlier(record, parts) if record.offset < start else None
+                    if block is not None:
+                        done = max(done, block.sequence)
+                        repeats.is_new(block.event, block.position())
+        return repeats, done
+
+    def _earlier(self, record: Any, parts: Parts) -> BlockRecord | None:
+        with suppress(ValueError):
+            whole = parts.add(record.offset, record.value, record.headers)
+            if whole is not None:
+                block = decode_block(whole[1], self._config.chain.name)
+                block.position()
+                return block
+        return None
+
+    # --- dead letters --------------------------------------------------------------------------
+
+    def _bury(self, arrival: Arrival, reason: str) -> None:
+        """Say where an invalid record lies and why; never fail the stream over it."""
+        self.dead_letters += 1
+        topic, _, partition = arrival.lane.rpartition("/")
+        letter = {
+            "version": 1,
+            "topic": topic,
+            "partition": int(partition),
+            "offset": arrival.offset,
+            "reason": reason[:500],
+            "sha256": hashlib.sha256(arrival.value).hexdigest(),
+        }
+        log.warning("dead letter: %s@%d: %s", arrival.lane, arrival.offset, letter["reason"])
+        try:
+            if self._letters is None:
+                self._letters = KafkaProducer(
+                    **self._config.client(), max_block_ms=5000, linger_ms=20
+                )
+            self._letters.send(
+                self._config.dead_letters_topic,
+                msgspec.json.encode(letter),
+                f"{arrival.lane}/{arrival.offset}".encode(),
+                partition=0,
+            )
+        except (KafkaError, OSError) as error:
+            log.error("a dead letter was not sent: %s", error)

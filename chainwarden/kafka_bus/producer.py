@@ -1,0 +1,216 @@
+"""Chain events onto Kafka, whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any, Final
+
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import (
+    InvalidProducerEpochError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFencedError,
+)
+from kafka.partitioner.default import murmur2
+
+from chainwarden.errors import BusError
+from chainwarden.kafka_bus.parts import cut
+from chainwarden.kafka_bus.topics import KafkaConfig, broker_errors, ensure_topics, require_codecs
+from chainwarden.schema import BlockBatch, BlocksAdded, ChainEvent, column
+from chainwarden.wire import EncodedEvent, encode_blocks, encode_mark
+
+log = logging.getLogger(__name__)
+
+# One Kafka transaction costs about 12 ms in this client, however much is in it: when many blocks
+# are published at once they share one, whole blocks only.
+_BLOCKS_PER_TRANSACTION: Final = 64
+_ROWS_PER_TRANSACTION: Final = 20_000
+_KNOWN_SENDERS: Final = 100_000
+
+
+class BlockProducer:
+    """A ``Producer`` over Kafka: idempotent, acks=all, one writer for each chain.
+
+    Publishing a block is one Kafka transaction (several blocks of one event may share one): its
+    transaction records, then its block record. A crash in the middle leaves nothing that a reader
+    of committed records sees. A second producer of the same chain takes over: this one raises
+    BusError from then on. After any other BusError the next ``publish`` starts afresh; whether the
+    failed one was committed is not known, and publishing it again is harmless.
+    """
+
+    def __init__(self, config: KafkaConfig) -> None:
+        require_codecs()
+        ensure_topics(config)
+        self._config = config
+        self._producer: Any = None
+        self._sequence = 0
+        self._partitions = 0
+        self._partition_of: dict[bytes, int] = {}
+        self._fenced = False
+        self._open()
+
+    def publish(self, event: ChainEvent) -> None:
+        """Publish one event; it is committed when this returns."""
+        if self._fenced:
+            raise self._fenced_error()
+        if self._producer is None:
+            self._open()
+        if isinstance(event, BlocksAdded):
+            if event.batch.chain != self._config.chain:
+                raise BusError(f"this bus carries {self._config.chain.name}")
+            gap = event.gap
+            for batch in _portions(event.batch):
+                self._commit(encode_blocks(BlocksAdded(batch, gap), self._sequence))
+                gap = False
+        else:
+            self._commit([encode_mark(event, self._config.chain, self._sequence)])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop(timeout=5.0)
+
+    def _open(self) -> None:
+        """Become the writer of this chain: fence the one before, abort what it left open.
+
+        Sequences go on at the end offset of the blocks topic: every event takes at least one
+        offset there, so no earlier producer has come so far.
+        """
+        config = self._config
+        with broker_errors(config, "the producer cannot start"):
+            self._producer = KafkaProducer(
+                **config.client(),
+                transactional_id=config.blocks_topic,
+                acks="all",
+                enable_idempotence=True,
+                compression_type=config.compression or None,
+                linger_ms=5,
+                batch_size=256 * 1024,
+                delivery_timeout_ms=int(config.timeout_seconds * 1000),
+                max_block_ms=int(config.timeout_seconds * 1000),
+                transaction_timeout_ms=int(config.timeout_seconds * 1000),
+                request_timeout_ms=int(min(30.0, config.timeout_seconds / 2) * 1000),
+                allow_auto_create_topics=False,
+            )
+            try:
+                self._producer.init_transactions()
+                self._partitions = len(self._producer.partitions_for(config.transactions_topic))
+                self._sequence = self._end_of_blocks()
+            except BaseException:
+                self._drop(timeout=0.0)
+                raise
+
+    def _end_of_blocks(self) -> int:
+        blocks = TopicPartition(self._config.blocks_topic, 0)
+        consumer = KafkaConsumer(**self._config.client(), isolation_level="read_uncommitted")
+        try:
+            return int(consumer.end_offsets([blocks])[blocks])
+        finally:
+            consumer.close()
+
+    def _commit(self, events: list[EncodedEvent]) -> None:
+        """One Kafka transaction of whole events."""
+        config, send = self._config, self._producer.send
+        try:
+            self._producer.begin_transaction()
+            for event in events:
+                for key, value in event.transactions:
+                    partition = self._partition(key)
+                    for part, headers in cut(value):
+                        send(config.transactions_topic, part, key, headers, partition)
+                for part, headers in cut(event.block):
+                    send(config.blocks_topic, part, None, headers, 0)
+            self._producer.flush(timeout=config.timeout_seconds)
+            self._commit_in_time()
+        except (KafkaError, OSError) as error:
+            raise self._failed(error) from error
+        self._sequence = events[-1].sequence + 1
+
+    def _commit_in_time(self) -> None:
+        """Commit, but do not wait for ever: the client itself has no time limit here."""
+        outcome: list[Exception | None] = []
+
+        def commit(producer: Any = self._producer) -> None:
+            try:
+                producer.commit_transaction()
+            except Exception as error:
+                outcome.append(error)
+            else:
+                outcome.append(None)
+
+        thread = Thread(target=commit, name="kafka-commit", daemon=True)
+        thread.start()
+        thread.join(self._config.timeout_seconds)
+        if not outcome:
+            raise KafkaTimeoutError("the transaction was not committed in time")
+        if outcome[0] is not None:
+            raise outcome[0]
+
+    def _failed(self, error: Exception) -> BusError:
+        """Let go of the producer; what is open there is aborted by the broker or the next one."""
+        if _is_fencing(error):
+            self._fenced = True
+            self._drop(timeout=0.0)
+            return self._fenced_error()
+        # Aborting could wait for ever, too; the next producer's start does it.
+        self._drop(timeout=0.0)
+        return BusError(
+            f"the broker did not take a block: {type(error).__name__}: {error}",
+            hint=f"is the Kafka broker at {self._config.bootstrap_servers} healthy?",
+        )
+
+    def _fenced_error(self) -> BusError:
+        return BusError(
+            f"another producer publishes {self._config.chain.name}: this one was fenced off",
+            hint="run one ingest for each chain",
+        )
+
+    def _drop(self, timeout: float) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            producer.close(timeout=timeout)
+        except (KafkaError, OSError):
+            # close flushes first and gives up when it cannot: then the sender thread is still there
+            producer._sender.force_close()
+
+    def _partition(self, key: bytes) -> int:
+        """The partition Kafka's own clients would choose for the key."""
+        partition = self._partition_of.get(key)
+        if partition is None:
+            if len(self._partition_of) >= _KNOWN_SENDERS:
+                self._partition_of.clear()
+            partition = (murmur2(key) & 0x7FFFFFFF) % self._partitions
+            self._partition_of[key] = partition
+        return partition
+
+
+def _is_fencing(error: BaseException | None) -> bool:
+    fencing = (ProducerFencedError, InvalidProducerEpochError)
+    while error is not None:
+        if isinstance(error, fencing):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _portions(batch: BlockBatch) -> Iterator[BlockBatch]:
+    """The batch in runs of whole blocks that each make one Kafka transaction."""
+    numbers = batch.numbers()
+    rows = np.zeros(len(numbers), dtype=np.int64)
+    for table in (batch.transactions, batch.flows, batch.logs):
+        ends = np.searchsorted(column(table, "block_number"), numbers, "right")
+        rows += np.diff(ends, prepend=0)
+    start, held = 0, 0
+    for row, own in enumerate(rows.tolist()):
+        full = held + own > _ROWS_PER_TRANSACTION or row - start >= _BLOCKS_PER_TRANSACTION
+        if row > start and full:
+            yield batch.slice(start, row)
+            start, held = row, 0
+        held += own
+    if start < len(numbers):
+        yield batch.slice(start, len(numbers))
