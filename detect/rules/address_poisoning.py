@@ -211,7 +211,9 @@ def flow_actions(columns: Columns) -> Array:
     small = units <= _DUST[coin]
     actions[valued & ~small] = REAL
     actions[valued & small] = LURE_IN
-    rows = np.flatnonzero((kind == FlowKind.ERC20) & ((coin < 0) | (columns.flow_value == 0)))
+    rows = np.flatnonzero(
+        columns.flow_stands & (kind == FlowKind.ERC20) & ((coin < 0) | (columns.flow_value == 0))
+    )
     if len(rows):
         listed = coin[rows] >= 0
         actions[rows] = np.where(listed, LURE_OUT, LURE_EITHER)

@@ -132,12 +132,18 @@ class Columns:
         return nullable(self.batch.flows["transaction_index"], AFTER_ALL_TRANSACTIONS)
 
     @cached_property
+    def flow_stands(self) -> Array:
+        """Whether its transaction is not known to have failed, per flow."""
+        status = self.batch.flows["status"]
+        if status.null_count == len(status):
+            return np.ones(len(status), np.bool_)
+        stands: Array = nullable(status, UNKNOWN_STATUS) != 0
+        return stands
+
+    @cached_property
     def flow_moved(self) -> Array:
         """Whether value moved: more than 0, in a transaction not known to have failed."""
-        status = self.batch.flows["status"]
-        moved = self.flow_value > 0
-        if status.null_count < len(status):
-            moved &= nullable(status, UNKNOWN_STATUS) != 0
+        moved: Array = self.flow_stands & (self.flow_value > 0)
         return moved
 
     @cached_property
