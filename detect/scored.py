@@ -24,7 +24,7 @@ PARTY_FACTS: Final = [
     (
         "is_contract",
         np.bool_,
-    ),  # known to have code: created in view, called with input, or emitted a log
+    ),  # known to have code: created in view, emitted a log, or left logs when called
     ("score", np.float64),  # the wallet's anomaly score as of now, NaN in warm-up
 ]
 

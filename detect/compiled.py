@@ -1,0 +1,64 @@
+"""The one door to numba: ``@compiled`` keeps a function's types and caches its machine code.
+
+numba checks a cached function only against the file it is written in, so a change in a function it
+calls, or in the order of the features, would leave stale machine code behind. Here the stamp of
+every cached function is a digest of all the sources that are compiled and of the declarations they
+read: change one, and all are compiled afresh.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+import numba
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Declarations that kernels take constants and record layouts from.
+DECLARATIONS: Final = ("features.py", "scored.py")
+
+Array = np.ndarray[Any, np.dtype[Any]]
+"""An array of any shape and type; the kernels' own docstrings say which."""
+
+
+@functools.cache
+def sources_stamp() -> str:
+    """A digest of the sources that compiled code is made from."""
+    hasher = hashlib.blake2b(digest_size=16)
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        name, source = str(path.relative_to(root)), path.read_bytes()
+        if name in DECLARATIONS or b"@compiled" in source or b"@inlined" in source:
+            hasher.update(name.encode() + b"\0" + source + b"\0")
+    return hasher.hexdigest()
+
+
+# numba's own switch for its reference counts is in no stub.
+_njit: Any = numba.njit
+_WITHOUT_COUNTS: Final = {"error_model": "numpy", "_nrt": False}
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """The function compiled by numba at its first call, and cached on disk.
+
+    Without numba's reference counts, which took 70 % of the time of a pass: compiled code cannot
+    allocate, so it is given all the arrays that it fills. Division follows IEEE 754 (no
+    ZeroDivisionError); no fast-math, so that results are the same wherever libm is the same.
+    """
+    dispatcher = _njit(cache=True, **_WITHOUT_COUNTS)(function)
+    dispatcher._cache._cache_file._source_stamp = sources_stamp()
+    return cast("Callable[P, R]", dispatcher)
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """The function as a part of the compiled functions that call it.
+
+    For what takes tuples of many arrays: passing those costs more than most functions do.
+    """
+    return cast("Callable[P, R]", _njit(inline="always", **_WITHOUT_COUNTS)(function))

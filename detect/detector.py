@@ -1,0 +1,346 @@
+"""The detector: blocks in, alerts and features out. The one place that owns the order.
+
+For each batch: (1) read every event's features and facts, then update the wallets; (2) score flows
+and wallets at the head, learn at depth; (3) rules and anomalies find; (4) the policy decides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from chainwarden.errors import ChainError, DeepReorg, DetectError, SnapshotRefused
+from chainwarden.schema import (
+    FLOWS,
+    Alert,
+    BlockBatch,
+    Chain,
+    Detections,
+    Position,
+    Retraction,
+)
+from detect.anomaly import AnomalyGates, flow_findings, wallet_findings
+from detect.compiled import Array
+from detect.events import events_of
+from detect.features import FLOW_FEATURES, WALLET_FEATURES
+from detect.kernels.arrays import Seen
+from detect.kernels.scores import settle_facts
+from detect.learning import DepthLearner, LearnerConfig
+from detect.rules.rule import Finding, Rule
+from detect.scored import ScoredBatch
+from detect.snapshot import digest_of, pack, unpack
+from detect.wallets import SCHEMA, WalletBounds, WalletTable
+
+KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
+SCORES: Final = ("flow_score", "from_score", "to_score")
+
+
+class Policy(Protocol):
+    """Decides which findings become alerts, and remembers which to take back."""
+
+    def decide(self, findings: Sequence[Finding], scored: ScoredBatch) -> tuple[Alert, ...]:
+        """The alerts that findings, given in chain order, become."""
+        ...
+
+    def revert(self, serial: int) -> tuple[str, ...]:
+        """Undo the last block; the ids of the alerts that are taken back with it."""
+        ...
+
+    def forget(self, serial: int) -> None:
+        """Blocks up to and including that serial will never be reverted."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The state, undo included."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Take over a state. Raises SnapshotRefused for one it does not understand."""
+        ...
+
+    def digest(self) -> str:
+        """A digest of the state, undo excluded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """Bounds and models. ``hash_key`` is 16 secret bytes that addresses are placed by.
+
+    Blocks are learnt ``learn_depth`` blocks below the head, and can be reverted as long as they
+    are among the last ``undo_depth``.
+    """
+
+    wallets: int = 1_000_000
+    tokens: int = 65_536
+    pairs: int = 1_048_576
+    hash_key: bytes = bytes(16)
+    learn_depth: int = 64
+    undo_depth: int = 64
+    n_trees: int = 25
+    height: int = 8
+    window_size: int = 1000
+    seed: int = 1
+    flow_level: float = 0.9999
+    wallet_level: float = 0.9999
+    gates: AnomalyGates = field(default_factory=AnomalyGates)
+
+    def bounds(self) -> WalletBounds:
+        """The part that concerns the wallets."""
+        return WalletBounds(self.wallets, self.tokens, self.pairs, self.undo_depth, self.hash_key)
+
+    def learner(self, level: float) -> LearnerConfig:
+        """The part that concerns one model."""
+        return LearnerConfig(
+            n_trees=self.n_trees,
+            height=self.height,
+            window_size=self.window_size,
+            seed=self.seed,
+            learn_depth=self.learn_depth,
+            undo_depth=self.undo_depth,
+            level=level,
+        )
+
+
+def features_schema() -> pa.Schema:
+    """The columns of ``Detections.features``: keys, scores (null in warm-up), features."""
+    return pa.schema(
+        [FLOWS.field(name) for name in KEYS]
+        + [pa.field(name, pa.float64()) for name in SCORES]
+        + [pa.field(name, pa.float32(), nullable=False) for name in FLOW_FEATURES]
+    )
+
+
+class Detector:
+    """Scores every wallet and flow of a chain, and says what is worth an alert.
+
+    The result depends on the chain of blocks alone: not on how it was batched, on forks that were
+    reverted, on snapshots in between, or on the process. An error out of ``process``, ``revert``
+    or ``restore`` leaves the state undefined: restore a snapshot.
+    """
+
+    def __init__(
+        self, chain: Chain, config: DetectorConfig, rules: Sequence[Rule], policy: Policy
+    ) -> None:
+        self.chain = chain
+        self.config = config
+        self._rules = tuple(rules)
+        self._policy = policy
+        if len({rule.id for rule in rules}) != len(self._rules):
+            raise DetectError("two rules have the same id")
+        self._wallets = WalletTable(config.bounds())
+        self._flow_model = DepthLearner(config.learner(config.flow_level), FLOW_FEATURES)
+        self._wallet_model = DepthLearner(config.learner(config.wallet_level), WALLET_FEATURES)
+        self._serial = -1  # of the last block
+        self._forgotten = -1  # blocks up to this one cannot be reverted
+        self._positions: list[Position] = []  # of the last blocks, the head last
+        self._seconds = dict.fromkeys((rule.id for rule in self._rules), 0.0)
+
+    @property
+    def head(self) -> Position | None:
+        """The last block processed, None before the first."""
+        return self._positions[-1] if self._positions else None
+
+    @property
+    def wallets(self) -> int:
+        """How many wallets are remembered."""
+        return len(self._wallets)
+
+    def process(self, batch: BlockBatch, gap: bool = False) -> Detections:
+        """Score whole blocks that follow the head; ``gap``: they start anew.
+
+        After a gap, what came before it can no longer be reverted.
+        """
+        if batch.chain != self.chain:
+            raise DetectError(f"a batch of {batch.chain.name}, this is {self.chain.name}")
+        if gap:
+            self._forget(self._serial)
+        if not len(batch):
+            return Detections((), features_schema().empty_table())
+        first = self._serial + 1
+        seen = self._wallets.observe(events_of(batch), first)
+        numbers, flow_starts = batch.numbers(), seen.flow_starts
+        flows = self._flow_model.advance(seen.flow_features, flow_starts, numbers)
+        wallets = self._wallet_model.advance(seen.wallet_features, seen.wallet_starts, numbers)
+        # As a wallet's row keeps it, in single precision: the same within a batch and after it.
+        scores = wallets.scores.astype(np.float32)
+        self._wallets.settle(seen, scores)
+        _settle_facts(seen, scores)
+        seen.flow_facts["score"] = flows.scores
+        scored = ScoredBatch(
+            batch, first, seen.flow_facts, seen.approval_facts, _features(batch, seen)
+        )
+        findings = self._find(scored)
+        findings += flow_findings(scored, flows, self._flow_model, self.config.gates)
+        findings += wallet_findings(scored, seen, wallets, self._wallet_model, self.config.gates)
+        findings.sort(key=_chain_order)
+        alerts = self._policy.decide(findings, scored)
+        self._serial += len(batch)
+        self._positions = (self._positions + _last_positions(batch, self.config.undo_depth + 1))[
+            -(self.config.undo_depth + 1) :
+        ]
+        self._forget(self._serial - self.config.undo_depth)
+        return Detections(alerts, scored.features)
+
+    def revert(self, position: Position) -> tuple[Retraction, ...]:
+        """Undo the head, which must be ``position``; its parent is the head again.
+
+        Returns what is taken back. Raises ChainError when it is not the head, DeepReorg when it
+        can no longer be undone; then nothing has changed.
+        """
+        if position != self.head:
+            raise ChainError(f"{position} cannot be reverted: the head is {self.head}")
+        if self._serial <= self._forgotten:
+            raise DeepReorg(
+                f"block {position} can no longer be undone",
+                hint="rebuild the state from a snapshot below the fork",
+            )
+        serial = self._serial
+        for rule in self._rules:
+            rule.revert(serial)
+        self._wallets.revert(serial)
+        self._flow_model.revert(serial)
+        self._wallet_model.revert(serial)
+        taken_back = self._policy.revert(serial)
+        self._serial -= 1
+        self._positions.pop()
+        return tuple(Retraction(alert, position) for alert in taken_back)
+
+    def finalize(self, position: Position) -> None:
+        """This block and all below it will never be reverted."""
+        if position in self._positions:
+            above = len(self._positions) - 1 - self._positions.index(position)
+            self._forget(self._serial - above)
+
+    def digest(self) -> str:
+        """A digest of all that future results depend on; undo does not count."""
+        parts = [
+            str(self.head),
+            str(self._serial),
+            self._wallets.digest(),
+            self._flow_model.digest(),
+            self._wallet_model.digest(),
+            *(f"{rule.id} {rule.digest()}" for rule in self._rules),
+            self._policy.digest(),
+        ]
+        return digest_of(*(part.encode() for part in parts))
+
+    def snapshot(self) -> bytes:
+        """The state, undo included; restored, it continues bit for bit."""
+        meta = {
+            "serial": self._serial,
+            "forgotten": self._forgotten,
+            "positions": [[p.number, p.hash.hex()] for p in self._positions],
+        }
+        return pack("detector", self._schema(), meta, {n: _bytes(b) for n, b in self._parts()})
+
+    def restore(self, data: bytes) -> None:
+        """Take over a snapshot.
+
+        Raises SnapshotRefused for one of another version, chain, configuration, feature set or
+        set of rules, or one that is damaged.
+        """
+        meta, arrays = unpack(data, "detector", self._schema(), {})
+        targets: dict[str, Any] = {
+            "wallets": self._wallets,
+            "flow_model": self._flow_model,
+            "wallet_model": self._wallet_model,
+            "policy": self._policy,
+            **{f"rule.{rule.id}": rule for rule in self._rules},
+        }
+        if set(arrays) != set(targets):
+            raise SnapshotRefused(f"the snapshot holds {sorted(arrays)}, not {sorted(targets)}")
+        for name, target in targets.items():
+            target.restore(arrays[name].tobytes())
+        self._serial, self._forgotten = int(meta["serial"]), int(meta["forgotten"])
+        self._positions = [Position(n, bytes.fromhex(h)) for n, h in meta["positions"]]
+
+    def stats(self) -> dict[str, float]:
+        """Bounds in use, warm-up, drift, and the seconds each rule took so far."""
+        table, flows, wallets = self._wallets, self._flow_model, self._wallet_model
+        return {
+            "wallets": float(len(table)),
+            "wallets_capacity": float(self.config.wallets),
+            "wallets_evicted": float(table.evictions),
+            "tokens": float(table.tokens),
+            "tokens_capacity": float(self.config.tokens),
+            "journal_bytes": float(table.undo_bytes + flows.undo_bytes + wallets.undo_bytes),
+            "flow_model_warming_up": float(flows.warming_up),
+            "wallet_model_warming_up": float(wallets.warming_up),
+            "flow_score_drifts": float(flows.drift.detections),
+            "flow_score_last_drift_block": float(flows.drift.last_block),
+            "wallet_score_drifts": float(wallets.drift.detections),
+            "wallet_score_last_drift_block": float(wallets.drift.last_block),
+            **{f"rule_seconds.{name}": spent for name, spent in self._seconds.items()},
+        }
+
+    def _find(self, scored: ScoredBatch) -> list[Finding]:
+        findings: list[Finding] = []
+        for rule in self._rules:
+            began = time.perf_counter()
+            findings += rule.evaluate(scored)
+            self._seconds[rule.id] += time.perf_counter() - began
+        return findings
+
+    def _forget(self, serial: int) -> None:
+        if serial <= self._forgotten:
+            return
+        self._forgotten = serial
+        self._wallets.forget(serial)
+        self._flow_model.forget(serial)
+        self._wallet_model.forget(serial)
+        for rule in self._rules:
+            rule.forget(serial)
+        self._policy.forget(serial)
+
+    def _parts(self) -> list[tuple[str, bytes]]:
+        return [
+            ("wallets", self._wallets.snapshot()),
+            ("flow_model", self._flow_model.snapshot()),
+            ("wallet_model", self._wallet_model.snapshot()),
+            ("policy", self._policy.snapshot()),
+            *((f"rule.{rule.id}", rule.snapshot()) for rule in self._rules),
+        ]
+
+    def _schema(self) -> str:
+        config = sorted((k, repr(v)) for k, v in asdict(self.config).items())
+        rules = [(rule.id, rule.version) for rule in self._rules]
+        return digest_of(repr((SCHEMA, self.chain.id, config, rules)).encode())
+
+
+def _chain_order(finding: Finding) -> tuple[int, int, int, str]:
+    return finding.block_row, finding.transaction_index, finding.ordinal, finding.rule
+
+
+def _last_positions(batch: BlockBatch, count: int) -> list[Position]:
+    return [batch.position(row) for row in range(max(0, len(batch) - count), len(batch))]
+
+
+def _settle_facts(seen: Seen, scores: Array) -> None:
+    """Fill in the scores that wallets got within the batch, as of each event."""
+    for facts, side, rows in (
+        (seen.flow_facts, "from", seen.from_score_row),
+        (seen.flow_facts, "to", seen.to_score_row),
+        (seen.approval_facts, "owner", seen.owner_score_row),
+        (seen.approval_facts, "spender", seen.spender_score_row),
+    ):
+        settle_facts(facts[f"{side}_score"], rows, scores)
+
+
+def _features(batch: BlockBatch, seen: Seen) -> pa.Table:
+    """The table of features: a row per flow, as read, with the scores."""
+    columns = [batch.flows[name] for name in KEYS]
+    for name in ("score", "from_score", "to_score"):
+        values = np.ascontiguousarray(seen.flow_facts[name])
+        columns.append(pa.array(values, mask=np.isnan(values)))
+    columns += [pa.array(column) for column in np.ascontiguousarray(seen.flow_features.T)]
+    return pa.table(columns, schema=features_schema())
+
+
+def _bytes(data: bytes) -> Array:
+    return np.frombuffer(data, np.uint8)

@@ -1,0 +1,1 @@
+"""The compiled loops, by topic: hashed tables, features, the pass over a batch, trees."""
