@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.codec import data_of, quantity_of, shown
+from ingest.encoding import data_of, quantity_of, shown
 
 
 class Mismatch(ValueError):

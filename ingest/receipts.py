@@ -13,13 +13,12 @@ from ingest.codec import (
     TransactionParts,
     bloom_bits,
     contract_address,
-    data_of,
     encode_receipt,
     log_encoding,
     log_parts,
-    quantity_of,
     receipt_encoding,
 )
+from ingest.encoding import data_of, quantity_of
 from ingest.raw import RpcBlock, RpcCall, RpcLog, RpcReceipt, RpcTransaction
 from ingest.trie import ordered_root
 

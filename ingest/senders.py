@@ -11,12 +11,9 @@ from ingest.codec import (
     TransactionParts,
     authorization_parity,
     authorization_payload,
-    data_of,
-    keccak,
-    rlp_list,
-    scalar_of,
     transaction_parts,
 )
+from ingest.encoding import data_of, keccak, rlp_list, scalar_of
 from ingest.raw import RpcAuthorization, RpcTransaction
 
 _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from ingest.codec import keccak, rlp_integer, rlp_list, rlp_string
+from ingest.encoding import keccak, rlp_integer, rlp_list, rlp_string
 
 EMPTY_ROOT: Final = keccak(b"\x80")
 """The root of an empty trie."""

@@ -23,16 +23,13 @@ from ingest.codec import (
     SET_CODE,
     TRANSACTION_TYPES,
     TransactionParts,
-    data_of,
     encode_withdrawal,
     header_hash,
-    keccak,
     legacy_chain_id,
-    quantity_of,
-    shown,
     transaction_parts,
     transaction_type,
 )
+from ingest.encoding import data_of, keccak, quantity_of, shown
 from ingest.raw import RawBlock, RpcBlock, RpcTransaction
 from ingest.receipts import VerifiedTransaction, verify_calls, verify_receipts
 from ingest.senders import recover_signer

@@ -12,21 +12,16 @@ from hypothesis import strategies as st
 from ingest.codec import (
     UnknownTransactionType,
     contract_address,
-    data_of,
     encode_header,
     encode_receipt,
     encode_transaction,
     header_hash,
-    keccak,
     legacy_chain_id,
     logs_bloom,
-    quantity_of,
-    rlp_encode,
-    rlp_integer,
-    shown,
     signing_hash,
     transaction_hash,
 )
+from ingest.encoding import data_of, keccak, quantity_of, rlp_encode, rlp_integer, shown
 from ingest.raw import RpcLog, RpcReceipt, RpcTransaction
 from tests.ingest.made_blocks import KINDS, made_block, op_stack_block, receipt, signed
 from tests.ingest.real_blocks import load

@@ -7,7 +7,8 @@ import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.codec import encode_transaction, keccak
+from ingest.codec import encode_transaction
+from ingest.encoding import keccak
 from ingest.trie import EMPTY_ROOT, ordered_root
 from tests.ingest.real_blocks import load
 
