@@ -12,8 +12,25 @@ import msgspec
 from chainwarden.errors import FileFormatError
 from chainwarden.schema import Alert
 
-# What a typology of alerts may catch besides campaigns of its own name.
+# An alert of this typology may be about any campaign.
 ANY: Final = "anomaly"
+
+RULES: Final = {
+    "address_poisoning": "address_poisoning",
+    "double_spend": "double_spend",
+    "flow_anomaly": ANY,
+    "ice_phishing": "ice_phishing",
+    "issuer_freeze": "issuer_freeze",
+    "missed_slots": "consensus",
+    "mixer_touch": "mixer",
+    "native_claim": "native_claim",
+    "poisoning_payoff": "address_poisoning",
+    "reorg_depth": "consensus",
+    "safe_delegatecall": "safe_takeover",
+    "sanctions_touch": "sanctions",
+    "wallet_anomaly": ANY,
+}
+"""The typology that each rule looks for."""
 
 
 class Campaign(msgspec.Struct, frozen=True):
@@ -59,17 +76,14 @@ class RuleScore(msgspec.Struct, frozen=True):
 def read_truth(path: Path) -> list[Campaign]:
     """The campaigns of a truth file. Raises FileFormatError where it is none."""
 
-    class Truth(msgspec.Struct):
-        campaigns: list[Campaign]
-
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Truth).campaigns
+        return msgspec.json.decode(path.read_bytes(), type=list[Campaign])
     except (OSError, msgspec.DecodeError) as error:
         raise FileFormatError(f"{path}: no truth file: {error}") from error
 
 
 def score_rules(
-    alerts: Sequence[Alert], campaigns: Sequence[Campaign], rules: Mapping[str, str]
+    alerts: Sequence[Alert], campaigns: Sequence[Campaign], rules: Mapping[str, str] = RULES
 ) -> list[RuleScore]:
     """A score for every rule; ``rules`` gives the typology of each by its id."""
     by_rule: dict[str, list[Alert]] = defaultdict(list)

@@ -58,7 +58,7 @@ def test_an_anomaly_may_hit_any_campaign() -> None:
 def test_a_file_that_is_no_truth_is_named(tmp_path: Path) -> None:
     """A file that is not there, or not a truth file, is a FileFormatError with its path."""
     path = tmp_path / "truth.json"
-    for text in (None, "[]", "{", '{"campaigns": [{"id": 1}]}'):
+    for text in (None, "{}", "[", '[{"id": 1}]'):
         if text is not None:
             path.write_text(text, encoding="utf-8")
         with pytest.raises(FileFormatError, match=r"truth\.json"):

@@ -1,0 +1,325 @@
+"""The ``chainwarden`` command.
+
+Every command imports what it needs when it runs, so that ``--help`` is instant. Exit codes: 0 all
+is well, 1 a defect of chainwarden itself, 2 a wrong command line, 3 settings, 4 source or chain,
+5 bus, 6 ledger or lake, 7 detector, 8 labels, 9 delivery, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chainwarden import __version__
+from chainwarden.errors import ChainwardenError
+
+app = typer.Typer(
+    name="chainwarden",
+    help="A streaming fraud detector for Ethereum and other EVM chains.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: chainwarden demo",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, logs on stderr.")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file.", show_default="chainwarden.toml")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of ledger, lake and snapshots.")]
+ChainName = Annotated[str | None, typer.Option("--chain", help="The chain's name.")]
+Labels = Annotated[
+    list[Path] | None, typer.Option("--labels", help="A label list to load; may be repeated.")
+]
+Rpc = Annotated[
+    list[str] | None, typer.Option("--rpc", help="HTTP endpoint of a node; may be repeated.")
+]
+
+
+def _version(show: bool) -> None:
+    if show:
+        sys.stdout.write(f"chainwarden {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog="Example: chainwarden demo --blocks 300 --seed 7")
+def demo(
+    blocks: Annotated[int, typer.Option(min=20, help="Blocks to simulate.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated chain.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path(
+        "demo-out"
+    ),
+    json: Json = False,
+) -> None:
+    """Simulate a labelled chain, score it, and compare the alerts with the truth."""
+    from chainwarden.commands.demo import demo as command
+
+    command(blocks=blocks, seed=seed, out=out, json=json)
+
+
+@app.command(
+    epilog="Example: chainwarden run --rpc http://127.0.0.1:8545 --webhook http://127.0.0.1:9000/"
+)
+def run(
+    rpc: Rpc = None,
+    websocket: Annotated[str | None, typer.Option(help="WebSocket endpoint, a doorbell.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="Receiver of signed webhooks.")] = None,
+    start: Annotated[int | None, typer.Option(help="First block of a first run.")] = None,
+    labels: Labels = None,
+    chain: ChainName = None,
+    out: Out = None,
+    port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 picks one.")] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Follow a node and raise alerts: ingest, detect and deliver in one process."""
+    from chainwarden.commands.run import run as command
+
+    flags = {
+        "source.rpc": rpc or None,
+        "source.websocket": websocket,
+        "source.start": start,
+        "detect.labels": [str(p) for p in labels] if labels else None,
+        "chain": chain,
+        "store.out": str(out) if out else None,
+        "server.port": port,
+    }
+    command(config=config, flags=flags, webhook=webhook, json=json)
+
+
+@app.command(epilog="Example: chainwarden ingest blocks.jsonl.gz --bootstrap 127.0.0.1:9092")
+def ingest(
+    file: Annotated[Path | None, typer.Argument(help="Blocks to publish; default: a node.")] = None,
+    rpc: Rpc = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka's host:port.")] = None,
+    start: Annotated[int | None, typer.Option(help="First block of a first run.")] = None,
+    chain: ChainName = None,
+    out: Out = None,
+    port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 picks one.")] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Publish verified, decoded blocks of a node or a file to Kafka."""
+    from chainwarden.commands.ingest import ingest as command
+
+    flags = {
+        "source.rpc": rpc or None,
+        "source.start": start,
+        "bus.kind": "kafka",
+        "bus.bootstrap_servers": bootstrap,
+        "chain": chain,
+        "store.out": str(out) if out else None,
+        "server.port": port,
+    }
+    command(config=config, flags=flags, file=file, json=json)
+
+
+@app.command(epilog="Example: chainwarden detect --bootstrap 127.0.0.1:9092 --exit-when-idle 5")
+def detect(
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka's host:port.")] = None,
+    exit_when_idle: Annotated[
+        float | None, typer.Option(help="End after that many seconds without a block.")
+    ] = None,
+    labels: Labels = None,
+    chain: ChainName = None,
+    out: Out = None,
+    port: Annotated[int | None, typer.Option(help="Port of /metrics; 0 picks one.")] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Score the blocks on Kafka; alerts go to the ledger, the lake and the webhooks."""
+    from chainwarden.commands.detect import detect as command
+
+    flags = {
+        "bus.kind": "kafka",
+        "bus.bootstrap_servers": bootstrap,
+        "detect.labels": [str(p) for p in labels] if labels else None,
+        "chain": chain,
+        "store.out": str(out) if out else None,
+        "server.port": port,
+    }
+    command(config=config, flags=flags, exit_when_idle=exit_when_idle, json=json)
+
+
+@app.command(epilog="Example: chainwarden replay blocks.jsonl.gz --labels sanctions.json --json")
+def replay(
+    path: Annotated[Path, typer.Argument(help="JSONL(.gz) of RPC objects, Parquet, or a folder.")],
+    batch_blocks: Annotated[
+        int, typer.Option(min=1, help="Blocks scored at a time; the result does not depend on it.")
+    ] = 8192,
+    labels: Labels = None,
+    chain: ChainName = None,
+    out: Out = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what --out holds.")] = False,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Score historical blocks: same code, same results, no webhooks."""
+    from chainwarden.commands.replay import replay as command
+
+    flags = {
+        "detect.labels": [str(p) for p in labels] if labels else None,
+        "chain": chain,
+    }
+    command(
+        path,
+        config=config,
+        flags=flags,
+        out=out,
+        overwrite=overwrite,
+        batch_blocks=batch_blocks,
+        json=json,
+    )
+
+
+@app.command(
+    epilog="Example: chainwarden simulate --anvil http://127.0.0.1:8545 --campaign native_claim"
+)
+def simulate(
+    out: Annotated[Path | None, typer.Option(help="Folder for blocks, receipts, truth.")] = None,
+    anvil: Annotated[str | None, typer.Option(help="Play on this dev node instead.")] = None,
+    campaign: Annotated[str, typer.Option(help="What to play on the dev node.")] = "native_claim",
+    blocks: Annotated[int, typer.Option(min=1, help="Blocks to write.")] = 3_000,
+    seed: Annotated[int, typer.Option(help="The same seed, the same chain.")] = 1,
+    pace: Annotated[float, typer.Option(help="Seconds between transactions when playing.")] = 0.1,
+    json: Json = False,
+) -> None:
+    """Write a labelled chain with every attack in it, or play one attack on a dev node."""
+    from chainwarden.commands.simulate import simulate as command
+
+    command(out=out, anvil=anvil, campaign=campaign, blocks=blocks, seed=seed, pace=pace, json=json)
+
+
+@app.command(epilog="Example: chainwarden fetch --rpc http://127.0.0.1:8545 --from 1 --to 99 week")
+def fetch(
+    name: Annotated[Path, typer.Argument(help="Writes NAME.blocks.jsonl.gz and its receipts.")],
+    first: Annotated[int, typer.Option("--from", help="First block.")],
+    last: Annotated[int, typer.Option("--to", help="Last block, included.")],
+    rpc: Rpc = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Download blocks and receipts of a node into files that replay reads."""
+    from chainwarden.commands.fetch import fetch as command
+
+    command(name, first, last, config=config, flags={"source.rpc": rpc or None}, json=json)
+
+
+@app.command(epilog="Example: chainwarden alerts --severity high --rule ice_phishing --json")
+def alerts(
+    out: Out = None,
+    severity: Annotated[str | None, typer.Option(help="At least this severe.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only of this rule.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only about this wallet.")] = None,
+    retracted: Annotated[bool, typer.Option(help="Also those taken back.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    chain: ChainName = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List the alerts of a ledger, newest first."""
+    from chainwarden.commands.alerts import alerts as command
+
+    command(
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        severity=severity,
+        rule=rule,
+        subject=subject,
+        retracted=retracted,
+        limit=limit,
+        json=json,
+    )
+
+
+@app.command(epilog="Example: chainwarden label 0x…dead phishing --note 'victim report 12'")
+def label(
+    address: Annotated[str, typer.Argument(help="The wallet.")],
+    word: Annotated[str, typer.Argument(help="The label: phishing, exchange, benign …")],
+    withdraw: Annotated[bool, typer.Option(help="Take the label back.")] = False,
+    from_alert: Annotated[str, typer.Option(help="The alert this follows from.")] = "",
+    author: Annotated[str, typer.Option(help="Who says so.", envvar="USER")] = "",
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Say what a wallet is, or take that back; it takes force with the next start."""
+    from chainwarden.commands.label import label as command
+
+    command(
+        address,
+        word,
+        withdraw=withdraw,
+        from_alert=from_alert,
+        author=author,
+        note=note,
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
+@app.command(epilog="Example: chainwarden rebuild --out chainwarden-out --to rebuilt")
+def rebuild(
+    to: Annotated[Path, typer.Option(help="Folder for the rebuilt ledger and lake.")],
+    out: Out = None,
+    labels: Labels = None,
+    chain: ChainName = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Make a ledger anew from the blocks in a lake: the same alerts, bit for bit."""
+    from chainwarden.commands.rebuild import rebuild as command
+
+    flags = {
+        "store.out": str(out) if out else None,
+        "detect.labels": [str(p) for p in labels] if labels else None,
+        "chain": chain,
+    }
+    command(config=config, flags=flags, to=to, json=json)
+
+
+@app.command(epilog="Example: chainwarden bench half_space_trees --json")
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; default: all.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure the performance figures, as ratios (from a checkout)."""
+    from chainwarden.commands.bench import bench as command
+
+    command(names or [], json=json)
+
+
+def main() -> None:
+    """The entry point: errors become one line and an exit code."""
+    try:
+        app()
+    except ChainwardenError as error:
+        from chainwarden.terminal import print_error
+
+        print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

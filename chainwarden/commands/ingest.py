@@ -1,0 +1,98 @@
+"""``chainwarden ingest``: blocks of a node or a file, verified, onto Kafka."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from chainwarden.deployment import (
+    UNDO_BLOCKS,
+    configured_chain,
+    kafka_config,
+    new_metrics,
+    open_source_node,
+)
+from chainwarden.errors import SourceError
+from chainwarden.kafka_bus import BlockProducer
+from chainwarden.live import Health, follow, ingest_loop, stop_on_signals
+from chainwarden.server import MetricsServer
+from chainwarden.settings import Settings, load_settings
+from chainwarden.terminal import print_error, print_json, print_line
+from ingest.chain import ChainFollower
+from ingest.files import open_source
+from ingest.intake import Intake
+from ingest.publish import Publisher, load_cursor
+
+
+def ingest(
+    *, config: Path | None, flags: Mapping[str, object], file: Path | None, json: bool
+) -> None:
+    """Publish a file to its end, or a node's chain until a signal comes."""
+    settings = load_settings(config, os.environ, flags)
+    result = _ingest_node(settings) if file is None else _ingest_file(settings, file)
+    if json:
+        print_json(result)
+    else:
+        for name, value in result.items():
+            print_line(f"{name.replace('_', ' ')}: {value}")
+
+
+def _ingest_file(settings: Settings, file: Path) -> dict[str, object]:
+    chain = configured_chain(settings)
+    intake = Intake(
+        open_source(file, chain),
+        ChainFollower(UNDO_BLOCKS),
+        batch_blocks=64,
+        on_rejected=print_error,
+    )
+    producer = BlockProducer(kafka_config(settings, chain))
+    failure: SourceError | None = None
+    try:
+        for event in intake.events():
+            producer.publish(event)
+    except SourceError as error:
+        failure = error
+    finally:
+        producer.close()
+    if failure is not None:
+        raise failure
+    counts = intake.counts
+    return {
+        "blocks": counts.blocks,
+        "verified_blocks": counts.verified,
+        "unverified_blocks": counts.unverified,
+        "rejected_blocks": counts.rejected,
+        "transactions": counts.transactions,
+    }
+
+
+def _ingest_node(settings: Settings) -> dict[str, object]:
+    stop = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
+        source = stack.enter_context(open_source_node(settings))
+        metrics = new_metrics(source.chain)
+        health = Health()
+        server = MetricsServer(settings.server.host, settings.server.port, metrics.registry, health)
+        stack.callback(server.close)
+        sys.stderr.write(f"chainwarden: metrics on http://{server.address}/metrics\n")
+        out = Path(settings.store.out)
+        out.mkdir(parents=True, exist_ok=True)
+        cursor_path = out / f"ingest-{source.chain.name}.cursor.json"
+        cursor = load_cursor(cursor_path)
+        follower = ChainFollower(
+            UNDO_BLOCKS, linked=True, resume=cursor.recent if cursor is not None else ()
+        )
+        producer = BlockProducer(kafka_config(settings, source.chain))
+        stack.callback(producer.close)
+        publisher = Publisher(producer, cursor_path)
+        events = follow(source, follower, settings, metrics, stop)
+        ingest_loop(
+            events, lambda event: publisher.publish(event, follower.recent()), metrics, health
+        )
+        head = follower.head
+        return {"chain": source.chain.name, "head": str(head) if head else None}

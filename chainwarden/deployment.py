@@ -1,0 +1,202 @@
+"""From settings to the parts: chain, labels, detector, stores, metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from chainwarden.errors import SettingsError
+from chainwarden.kafka_bus import KafkaConfig
+from chainwarden.metrics import Metrics
+from chainwarden.pipeline import Stores
+from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Label
+from chainwarden.settings import Settings
+from detect.alerts import AlertConfig, AlertPolicy, Suppression
+from detect.detector import Detector, DetectorConfig
+from detect.label_lists import parse_address
+from detect.labels import LabelBook, builtin_labels
+from detect.rules import default_rules
+from ingest.chain import ChainFollower
+from ingest.decode import decode_blocks
+from ingest.rpc import RpcConfig, RpcSource
+from ingest.simulate import Simulation, SimulationConfig
+from store.lake import Lake
+from store.ledger import Ledger, Mode
+from store.snapshots import SnapshotStore
+from store.webhook import Receiver, WebhookSender
+
+log = logging.getLogger(__name__)
+
+# Forks this deep are undone; the follower and the detector agree on it.
+UNDO_BLOCKS: Final = 64
+
+
+def configured_chain(settings: Settings) -> Chain:
+    """The chain of the settings, Ethereum where they say nothing."""
+    if not settings.chain and settings.chain_id is None:
+        return ETHEREUM
+    name = settings.chain or f"chain-{settings.chain_id}"
+    if settings.chain_id is None:
+        if name != ETHEREUM.name:
+            raise SettingsError(f"the id of chain {name} is not known", hint="set chain_id")
+        return ETHEREUM
+    return Chain(name, settings.chain_id)
+
+
+def load_labels(paths: Sequence[str], known: Sequence[Label] = ()) -> LabelBook:
+    """The built-in labels, those of the lists, and those of the ledger.
+
+    Entries that cannot be used are logged by line; a file that is no list raises LabelError.
+    """
+    book = LabelBook(builtin_labels())
+    for path in paths:
+        report = book.load(Path(path))
+        for rejected in report.rejected:
+            log.warning("%s: %s", path, rejected)
+    for label in known:
+        book.add(label)
+    return book
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A detector and the policy inside it, whose counts the metrics show."""
+
+    detector: Detector
+    policy: AlertPolicy
+
+
+def make_detector(
+    settings: Settings, chain: Chain, labels: LabelBook, hash_key: bytes = bytes(16)
+) -> Detection:
+    """The detector with all rules. ``hash_key`` places wallets; no result depends on it."""
+    policy = AlertPolicy(
+        chain,
+        AlertConfig(
+            cooldown_seconds=int(settings.alerts.cool_down_hours * 3600),
+            budget_per_hour=settings.alerts.budget_per_hour,
+            suppressions=tuple(suppression(text) for text in settings.alerts.suppress),
+        ),
+        labels,
+    )
+    config = DetectorConfig(
+        wallets=settings.detect.wallets,
+        learn_depth=settings.detect.learn_depth,
+        undo_depth=UNDO_BLOCKS,
+        seed=settings.detect.seed,
+        hash_key=hash_key,
+    )
+    return Detection(Detector(chain, config, default_rules(labels, chain), policy), policy)
+
+
+def suppression(text: str) -> Suppression:
+    """What the settings suppress: a wallet (0x…) or a rule, by its name."""
+    if not text.startswith("0x"):
+        return Suppression("settings", rule=text)
+    try:
+        return Suppression("settings", subject=parse_address(text))
+    except ValueError as error:
+        raise SettingsError(f"alerts.suppress: {text!r}: {error}") from error
+
+
+def compile_kernels(settings: Settings) -> None:
+    """Have every kernel compiled, or loaded from the cache, before time counts.
+
+    A small simulated chain, longer than the models' learning depth, goes through a detector that
+    is thrown away.
+    """
+    blocks = settings.detect.learn_depth + 6
+    simulation = Simulation(SimulationConfig(blocks=blocks, transactions_per_block=4.0))
+    follower = ChainFollower(UNDO_BLOCKS)
+    detector = make_detector(settings, simulation.chain, LabelBook()).detector
+    for raw in simulation.blocks():
+        for event in follower.add(decode_blocks(simulation.chain, [raw], [True])):
+            match event:
+                case BlocksAdded(batch, gap):
+                    detector.process(batch, gap)
+                case BlockReverted(position):
+                    detector.revert(position)
+
+
+def open_stores(
+    out: Path, chain: Chain, mode: Mode, receivers: Sequence[str] = (), snapshots_kept: int = 3
+) -> Stores:
+    """Ledger, lake and snapshots in a folder, made if it is not there.
+
+    The ledger comes first: its lock is what keeps a second process out of the whole folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{out}: {error.strerror}", hint="give --out a folder that can be written"
+        ) from error
+    ledger = Ledger.open(out / "ledger.duckdb", chain, mode, receivers)
+    return Stores(
+        ledger,
+        Lake(out / "lake", chain),
+        SnapshotStore(out / "snapshots", out / "snapshot.key", snapshots_kept),
+    )
+
+
+def kafka_config(settings: Settings, chain: Chain) -> KafkaConfig:
+    """Where the broker is."""
+    bus = settings.bus
+    return KafkaConfig(
+        bootstrap_servers=bus.bootstrap_servers,
+        chain=chain,
+        partitions=bus.partitions,
+        security_protocol=bus.security_protocol,
+        sasl_mechanism=bus.sasl_mechanism,
+        username=bus.username,
+        password=bus.password.reveal(),
+        ca_file=bus.ca_file,
+    )
+
+
+def webhook_senders(settings: Settings) -> list[WebhookSender]:
+    """A sender for every receiver."""
+    return [
+        WebhookSender(
+            Receiver(
+                name=webhook.name,
+                url=webhook.url.reveal(),
+                secrets=tuple(webhook.secret.reveal().split()),
+                allow_networks=tuple(webhook.allow_networks),
+            )
+        )
+        for webhook in settings.webhooks
+    ]
+
+
+def open_source_node(settings: Settings) -> RpcSource:
+    """The node or nodes of the settings, asked which chain they are on.
+
+    The settings may give the chain another name, never another id.
+    """
+    if not settings.source.rpc:
+        raise SettingsError("no node to follow", hint="give --rpc URL, or set source.rpc")
+    urls = [url.reveal() for url in settings.source.rpc]
+    config = RpcConfig(traces=settings.source.traces)
+    source = RpcSource(urls, None, config)
+    chain = source.connect()
+    if settings.chain_id not in (None, chain.id):
+        source.close()
+        raise SettingsError(
+            f"the node is on chain {chain.id}, the settings say {settings.chain_id}",
+            hint="set chain_id to the node's, or give another --rpc",
+        )
+    if settings.chain and settings.chain != chain.name:
+        source.close()
+        return RpcSource(urls, Chain(settings.chain, chain.id), config)
+    return source
+
+
+def new_metrics(chain: Chain) -> Metrics:
+    """Metrics on a registry of their own."""
+    return Metrics(CollectorRegistry(), chain.name)

@@ -1,0 +1,213 @@
+"""The two halves of a running deployment, and how they are joined in one process.
+
+``ingest_loop`` turns a node's heads into chain events on the bus; ``detect_loop`` takes them off,
+scores and commits. With Kafka between them they are two processes; embedded they are two threads
+around a ``MemoryBus``.
+
+Shutdown goes with the data: the source stops first, then the bus is drained, everything is
+committed, a snapshot is saved, and deliveries that are under way end.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from chainwarden.bus import Consumer
+from chainwarden.errors import BadBlock
+from chainwarden.metrics import Metrics
+from chainwarden.pipeline import Pipeline
+from chainwarden.schema import BlockBatch, BlocksAdded, Chain, ChainEvent
+from chainwarden.settings import Settings
+from ingest.chain import ChainFollower
+from ingest.decode import decode_blocks
+from ingest.heads import HeadDoorbell
+from ingest.live import live
+from ingest.pool import RpcStats
+from ingest.raw import RawBlock
+from ingest.rpc import RpcSource
+from ingest.verify import Verifier
+
+log = logging.getLogger(__name__)
+
+# Events that may be scored and committed together when the consumer is behind.
+MAX_EVENTS = 64
+
+
+@dataclass(slots=True)
+class Health:
+    """What ``/readyz`` asks: empty when the pipeline works, else why it does not."""
+
+    reason: str = "starting"
+
+    def __call__(self) -> str:
+        """The reason why it is not ready; empty when it is."""
+        return self.reason
+
+
+@contextmanager
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` at SIGINT or SIGTERM; a second one interrupts at once."""
+
+    def ask(number: int, _frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        log.info("stopping (%s)", signal.Signals(number).name)
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(slots=True)
+class Worker:
+    """A thread whose failure is not lost: it stops the others and is raised by ``join``."""
+
+    name: str
+    work: Callable[[], None]
+    stop: threading.Event
+    failure: BaseException | None = None
+    _thread: threading.Thread | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name=self.name)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still works."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:
+            self.failure = error
+            self.stop.set()
+
+    def join(self) -> None:
+        """Wait for the end; raise what ended it."""
+        if self._thread is not None:
+            self._thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+
+def ingest_loop(
+    events: Iterator[ChainEvent],
+    publish: Callable[[ChainEvent], None],
+    metrics: Metrics,
+    health: Health,
+) -> None:
+    """Publish every event; the cursor moves in ``publish``, after the bus confirmed."""
+    for event in events:
+        with metrics.stage_seconds.labels(metrics.chain, "publish").time():
+            publish(event)
+        if isinstance(event, BlocksAdded):
+            batch = event.batch
+            timestamp = batch.blocks["block_timestamp"][-1].as_py()
+            metrics.at_head("ingest", batch.position(-1), timestamp)
+            if event.gap:
+                metrics.gaps.labels(metrics.chain).inc()
+        health.reason = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectOptions:
+    """How a detect loop works.
+
+    ``offsets``: whether the bus outlives the process, so that its offsets belong in the ledger.
+    """
+
+    snapshot_seconds: float = 600.0
+    exit_when_idle_seconds: float | None = None
+    offsets: bool = True
+
+
+def detect_loop(
+    consumer: Consumer,
+    pipeline: Pipeline,
+    stop: Callable[[], bool],
+    health: Health,
+    options: DetectOptions,
+    observe: Callable[[], None] = lambda: None,
+) -> None:
+    """Score and commit until ``stop`` says so, or nothing came for as long as asked.
+
+    What was polled together is committed together, so an alert is on disk when its block was
+    handled, and a consumer that is behind does not pay a commit for every block. ``observe`` is
+    called after each round, for metrics.
+    """
+    snapshot_at = time.monotonic() + options.snapshot_seconds
+    idle_since = time.monotonic()
+    while not stop():
+        deliveries = consumer.poll(0.2, MAX_EVENTS)
+        for delivery in deliveries:
+            pipeline.handle(delivery.event, delivery.offsets if options.offsets else None)
+        now = time.monotonic()
+        if deliveries:
+            pipeline.flush()
+            health.reason = ""
+            idle_since = now
+        elif (
+            options.exit_when_idle_seconds is not None
+            and now - idle_since > options.exit_when_idle_seconds
+        ):
+            break
+        if now >= snapshot_at:
+            pipeline.save_snapshot()
+            snapshot_at = time.monotonic() + options.snapshot_seconds
+        observe()
+    pipeline.save_snapshot()
+
+
+def accept_blocks(chain: Chain, metrics: Metrics) -> Callable[[RawBlock], BlockBatch]:
+    """Verifies and decodes one block; what does not verify is counted and raised."""
+    verifier = Verifier()
+
+    def accept(raw: RawBlock) -> BlockBatch:
+        try:
+            verified = verifier.verify(raw)
+        except BadBlock as error:
+            metrics.blocks.labels(metrics.chain, "rejected").inc()
+            metrics.verification_failures.labels(metrics.chain, error.reason).inc()
+            raise
+        metrics.blocks.labels(metrics.chain, "verified" if verified else "unverified").inc()
+        return decode_blocks(chain, [raw], [verified])
+
+    return accept
+
+
+def follow(
+    source: RpcSource,
+    follower: ChainFollower,
+    settings: Settings,
+    metrics: Metrics,
+    stop: threading.Event,
+) -> Iterator[ChainEvent]:
+    """The chain events of a node's growing chain, until ``stop`` is set."""
+    websocket = settings.source.websocket.reveal()
+    return live(
+        source,
+        follower,
+        accept_blocks(source.chain, metrics),
+        start=settings.source.start,
+        stop=stop,
+        doorbell=HeadDoorbell(websocket) if websocket else None,
+    )
+
+
+def observe_source(metrics: Metrics, stats: RpcStats) -> None:
+    """Bring the metrics about nodes up to date."""
+    for outcome in ("requests", "retries", "failovers", "rate_limited", "not_yet", "wrong_chain"):
+        metrics.raise_counter(metrics.rpc_requests, getattr(stats, outcome), outcome)

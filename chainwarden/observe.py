@@ -1,0 +1,35 @@
+"""What the parts count, brought into the metrics."""
+
+from __future__ import annotations
+
+from chainwarden.metrics import Metrics
+from detect.alerts import AlertPolicy
+from detect.detector import Detector
+from store.delivery import Delivery
+from store.ledger import Ledger
+
+
+def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy) -> None:
+    """Bounds in use, drift, warm-up, suppressed findings, time of each rule."""
+    stats = detector.stats()
+    for bound in ("wallets", "tokens"):
+        used = stats[bound] / stats[f"{bound}_capacity"]
+        metrics.bound_used.labels(metrics.chain, bound).set(used)
+    for model in ("flow", "wallet"):
+        warm = 1.0 - stats[f"{model}_model_warming_up"]
+        metrics.warm.labels(metrics.chain, model).set(warm)
+        metrics.raise_counter(metrics.drift, stats[f"{model}_score_drifts"], f"{model}_score")
+    for name, value in stats.items():
+        if name.startswith("rule_seconds."):
+            metrics.raise_counter(metrics.rule_seconds, value, name.partition(".")[2])
+    for reason, count in policy.suppressed.items():
+        metrics.raise_counter(metrics.suppressed, count, reason)
+
+
+def observe_delivery(metrics: Metrics, delivery: Delivery, ledger: Ledger) -> None:
+    """Posts by outcome, and how much waits."""
+    for receiver, counts in delivery.counts().items():
+        metrics.raise_counter(metrics.deliveries, counts.delivered, receiver, "delivered")
+        metrics.raise_counter(metrics.deliveries, counts.failed - counts.dead, receiver, "failed")
+        metrics.raise_counter(metrics.deliveries, counts.dead, receiver, "dead")
+    metrics.outbox_pending.labels(metrics.chain).set(sum(ledger.outbox.pending().values()))

@@ -1,0 +1,144 @@
+"""Historical blocks through the same code: same alerts, same state, nothing sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chainwarden.deployment import (
+    UNDO_BLOCKS,
+    compile_kernels,
+    configured_chain,
+    load_labels,
+    make_detector,
+    new_metrics,
+    open_stores,
+)
+from chainwarden.errors import BadBlock, SettingsError, SourceError
+from chainwarden.pipeline import Pipeline
+from chainwarden.schema import Alert, Chain, alerts_digest
+from chainwarden.settings import Settings
+from ingest.chain import ChainFollower
+from ingest.files import open_source
+from ingest.intake import Intake
+from store.ledger import AlertFilter, Ledger
+from store.queries import MAX_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """What a replay did; ``failure`` is why the source ended early, if it did.
+
+    ``seconds`` begins when the detector is compiled and ready, and ends when all is on disk.
+    """
+
+    blocks: int
+    verified_blocks: int
+    unverified_blocks: int
+    rejected_blocks: int
+    transactions: int
+    flows: int
+    wallets: int
+    alerts: int
+    retracted: int
+    seconds: float
+    flows_per_second: float
+    state_digest: str
+    alerts_digest: str
+    out: str
+    failure: SourceError | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The documented JSON object."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "failure"}
+        return {**fields, "failure": str(self.failure)} if self.failure else fields
+
+
+def replay(
+    path: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    batch_blocks: int,
+    on_rejected: Callable[[BadBlock], None] = lambda _: None,
+    advance: Callable[[int, str], None] = lambda _done, _rate: None,
+) -> ReplayResult:
+    """Score every block of a file or folder into ``out``, which must be new or empty.
+
+    ``advance`` is told the blocks done and the rate. What can be read of a source that ends early
+    is scored and committed; the result then carries the failure.
+    """
+    chain = configured_chain(settings)
+    source = open_source(path, chain)
+    compile_kernels(settings)
+    stores = open_stores(out, chain, "replay")
+    try:
+        metrics = new_metrics(chain)
+        labels = load_labels(settings.detect.labels)
+        detector = make_detector(settings, chain, labels).detector
+        pipeline = Pipeline(detector, stores, metrics)
+        intake = Intake(
+            source, ChainFollower(UNDO_BLOCKS), batch_blocks=batch_blocks, on_rejected=on_rejected
+        )
+        began = time.perf_counter()
+        failure: SourceError | None = None
+        try:
+            for event in intake.events():
+                pipeline.handle(event)
+                rate = pipeline.cursor.flows / (time.perf_counter() - began)
+                advance(intake.counts.blocks, f"{rate:,.0f} flows/s")
+        except SourceError as error:
+            failure = error
+        pipeline.flush()
+        seconds = time.perf_counter() - began
+        advance(intake.counts.blocks, f"{pipeline.cursor.flows / seconds:,.0f} flows/s")
+        alerts = every_alert(stores.ledger)
+        return ReplayResult(
+            blocks=intake.counts.blocks,
+            verified_blocks=intake.counts.verified,
+            unverified_blocks=intake.counts.unverified,
+            rejected_blocks=intake.counts.rejected,
+            transactions=intake.counts.transactions,
+            flows=pipeline.cursor.flows,
+            wallets=detector.wallets,
+            alerts=len(alerts),
+            retracted=pipeline.retracted,
+            seconds=seconds,
+            flows_per_second=pipeline.cursor.flows / seconds,
+            state_digest=detector.digest(),
+            alerts_digest=alerts_digest(alerts),
+            out=str(out),
+            failure=failure,
+        )
+    finally:
+        stores.ledger.close()
+
+
+def every_alert(ledger: Ledger) -> list[Alert]:
+    """All active alerts of a ledger, in order of arrival."""
+    alerts: list[Alert] = []
+    page = AlertFilter(limit=MAX_LIMIT, oldest_first=True)
+    while found := ledger.alerts(page):
+        alerts += found
+        page = dataclasses.replace(page, after=found[-1].id)
+    return alerts
+
+
+def prepare_folder(out: Path, chain: Chain, overwrite: bool) -> None:
+    """Make sure that ``out`` is free for a replay.
+
+    Raises SettingsError where it holds something and ``overwrite`` is off, or where it is no output
+    of chainwarden; LedgerLocked where another process works in it.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / "ledger.duckdb").exists():
+        raise SettingsError(f"{out} holds other things", hint="give --out a new folder")
+    if not overwrite:
+        raise SettingsError(f"{out} holds results already", hint="--overwrite, or another --out")
+    open_stores(out, chain, "replay").ledger.close()  # nobody else works in it
+    shutil.rmtree(out)
