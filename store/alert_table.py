@@ -218,13 +218,7 @@ def _count_key(record: AlertRecord) -> CountKey:
 
 
 def _insert(tx: Transaction, records: Sequence[AlertRecord]) -> None:
-    if not records:
-        return
-    tx.cursor.register("incoming", _table(records))
-    columns = ", ".join(COLUMNS)
-    tx.cursor.execute(f"INSERT INTO ledger.alerts ({columns}) SELECT {columns} FROM incoming")
-    tx.cursor.unregister("incoming")
-    tx.totals["alerts"] += len(records)
+    tx.insert("alerts", _INCOMING, [_row(record) for record in records])
 
 
 def _update(tx: Transaction, records: Sequence[AlertRecord]) -> None:
@@ -232,22 +226,12 @@ def _update(tx: Transaction, records: Sequence[AlertRecord]) -> None:
         return
     # In place, never deleted and inserted again: the same key twice in one transaction is what
     # DuckDB's log replay has failed on.
-    tx.cursor.register("incoming", _table(records))
     assignments = ", ".join(f"{name} = incoming.{name}" for name in _UPDATED)
-    tx.cursor.execute(
-        f"UPDATE ledger.alerts SET {assignments} FROM incoming "
-        "WHERE ledger.alerts.id = incoming.id::UUID"
-    )
-    tx.cursor.unregister("incoming")
-
-
-def _table(records: Sequence[AlertRecord]) -> pa.Table:
-    rows = [_row(record) for record in records]
-    columns = zip(*rows, strict=True)
-    return pa.table(
-        [pa.array(values, field.type) for values, field in zip(columns, _INCOMING, strict=True)],
-        schema=_INCOMING,
-    )
+    with tx.arrow(_INCOMING, [_row(record) for record in records]):
+        tx.cursor.execute(
+            f"UPDATE ledger.alerts SET {assignments} FROM incoming "
+            "WHERE ledger.alerts.id = incoming.id::UUID"
+        )
 
 
 def _row(record: AlertRecord) -> tuple[Any, ...]:

@@ -13,12 +13,13 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
 
 from chainwarden.errors import DiskFull, LedgerDamaged, LedgerLocked, StoreError
 from store.migrations import COUNTED_TABLES, SERIALS, migrate
@@ -34,6 +35,7 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "memory_limit": "2GB",
 }
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
+_FEW_ROWS: Final = 16
 REBUILD: Final = "run `chainwarden rebuild` to make it anew from the lake and the bus"
 
 
@@ -50,6 +52,39 @@ class Transaction:
         first = self.totals[kind] + 1
         self.totals[kind] += count
         return range(first, first + count)
+
+    def insert(self, table: str, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows of the schema's columns, and count them where the table is counted.
+
+        As parameters when they are few, which is twice as fast for them; else as one Arrow table.
+        """
+        if not rows:
+            return
+        names = ", ".join(schema.names)
+        if len(rows) <= _FEW_ROWS:
+            marks = f"({', '.join('?' * len(schema))})"
+            self.cursor.execute(
+                f"INSERT INTO ledger.{table} ({names}) VALUES {', '.join([marks] * len(rows))}",
+                [value for row in rows for value in row],
+            )
+        else:
+            with self.arrow(schema, rows):
+                self.cursor.execute(
+                    f"INSERT INTO ledger.{table} ({names}) SELECT {names} FROM incoming"
+                )
+        if table in self.totals:
+            self.totals[table] += len(rows)
+
+    @contextmanager
+    def arrow(self, schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> Iterator[None]:
+        """The rows as a relation ``incoming`` while the block lasts."""
+        columns = [
+            pa.array(values, field.type)
+            for values, field in zip(zip(*rows, strict=True), schema, strict=True)
+        ]
+        self.cursor.register("incoming", pa.table(columns, schema=schema))
+        yield
+        self.cursor.unregister("incoming")
 
     def then(self, action: Callable[[], None]) -> None:
         """Call ``action`` once the transaction is durable; never, if it fails."""

@@ -38,9 +38,20 @@ __all__ = ["AlertFilter", "AlertRecord", "Commit", "Ledger", "Mode", "SnapshotRe
 
 Mode = Literal["live", "replay"]
 
-_FILE_COLUMNS: Final = (
-    "path, dataset, first_number, first_hash, last_number, last_hash, rows, size_bytes"
+_FILES: Final = pa.schema(
+    [
+        ("path", pa.string()),
+        ("dataset", pa.string()),
+        ("first_number", pa.int64()),
+        ("first_hash", pa.binary()),
+        ("last_number", pa.int64()),
+        ("last_hash", pa.binary()),
+        ("rows", pa.int64()),
+        ("size_bytes", pa.int64()),
+        ("chain", pa.string()),
+    ]
 )
+_FILE_COLUMNS: Final = ", ".join(_FILES.names[:-1])
 _CURSOR_COLUMNS: Final = "head_number, head_hash, offsets, blocks, transactions, flows"
 
 
@@ -344,25 +355,15 @@ class Ledger:
     ) -> None:
         # A file that is written again has the same name: its old row goes first.
         gone = [file.path for file in removed] + [file.path for file in added]
-        if gone:
+        for start in range(0, len(gone), 256):
+            part = gone[start : start + 256]
             deleted = tx.cursor.execute(
-                "DELETE FROM ledger.lake_files WHERE chain = ? AND path IN "
-                "(SELECT unnest(?::VARCHAR[])) RETURNING path",
-                [self.chain.name, gone],
+                "DELETE FROM ledger.lake_files WHERE chain = ? "
+                f"AND path IN ({', '.join('?' * len(part))}) RETURNING path",
+                [self.chain.name, *part],
             ).fetchall()
             tx.totals["lake_files"] -= len(deleted)
-        if added:
-            rows = [(*_file_values(file), self.chain.name) for file in added]
-            columns = dict(
-                zip([*_FILE_COLUMNS.split(", "), "chain"], zip(*rows, strict=True), strict=True)
-            )
-            tx.cursor.register("incoming", pa.table({k: list(v) for k, v in columns.items()}))
-            tx.cursor.execute(
-                f"INSERT INTO ledger.lake_files ({_FILE_COLUMNS}, chain) "
-                f"SELECT {_FILE_COLUMNS}, chain FROM incoming"
-            )
-            tx.cursor.unregister("incoming")
-            tx.totals["lake_files"] += len(added)
+        tx.insert("lake_files", _FILES, [(*_file_values(file), self.chain.name) for file in added])
 
 
 def _cursor_values(cursor: Cursor) -> list[Any]:

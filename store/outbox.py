@@ -87,17 +87,33 @@ class OutboxRow:
         return self.state == _DELIVERED or (self.state in (_PENDING, _DEAD) and self.in_doubt)
 
 
-_COLUMNS: Final = (
-    "serial, receiver, subject, lane, alert_id, kind, message_id, block_number, block_hash, "
-    "block_timestamp, instance, data, state, in_doubt, attempts, next_at, enqueued_at, "
-    "settled_at, error"
+_SCHEMA: Final = pa.schema(
+    [
+        ("serial", pa.int64()),
+        ("receiver", pa.string()),
+        ("subject", pa.binary()),
+        ("lane", pa.int8()),
+        ("alert_id", pa.string()),
+        ("kind", pa.string()),
+        ("message_id", pa.string()),
+        ("block_number", pa.int64()),
+        ("block_hash", pa.binary()),
+        ("block_timestamp", pa.int64()),
+        ("instance", pa.int32()),
+        ("data", pa.string()),
+        ("state", pa.string()),
+        ("in_doubt", pa.bool_()),
+        ("attempts", pa.int32()),
+        ("next_at", pa.float64()),
+        ("enqueued_at", pa.float64()),
+        ("settled_at", pa.float64()),
+        ("error", pa.string()),
+        ("chain", pa.string()),
+        ("refused", pa.bool_()),
+    ]
 )
-_TYPES: Final = (
-    pa.int64(), pa.string(), pa.binary(), pa.int8(), pa.string(), pa.string(), pa.string(),
-    pa.int64(), pa.binary(), pa.int64(), pa.int32(), pa.string(), pa.string(), pa.bool_(),
-    pa.int32(), pa.float64(), pa.float64(), pa.float64(), pa.string(), pa.string(),
-)  # fmt: skip
-"""Of ``_COLUMNS`` and the chain."""
+_COLUMNS: Final = ", ".join(_SCHEMA.names[:-2])
+"""What ``OutboxRow`` holds."""
 
 
 def _row_of(row: Sequence[Any]) -> OutboxRow:
@@ -214,29 +230,20 @@ def _cancel(tx: Transaction, rows: Sequence[OutboxRow]) -> None:
 
 
 def _append(tx: Transaction, chain: Chain, rows: Sequence[OutboxRow]) -> None:
-    if not rows:
-        return
     serials = tx.serials("outbox_serial", len(rows))
-    values = [
-        (
-            serial, row.receiver, row.subject, row.lane, row.alert_id, row.kind, row.message_id,
-            row.position.number, row.position.hash, row.block_timestamp, row.instance, row.data,
-            row.state, row.in_doubt, row.attempts, row.next_at, row.enqueued_at, row.settled_at,
-            row.error, chain.name,
-        )
-        for row, serial in zip(rows, serials, strict=True)
-    ]  # fmt: skip
-    columns = [
-        pa.array(column, kind)
-        for column, kind in zip(zip(*values, strict=True), _TYPES, strict=True)
-    ]
-    names = f"{_COLUMNS}, chain"
-    tx.cursor.register("incoming", pa.table(columns, names=names.split(", ")))
-    tx.cursor.execute(
-        f"INSERT INTO ledger.outbox ({names}, refused) SELECT {names}, false FROM incoming"
-    )
-    tx.cursor.unregister("incoming")
-    tx.totals["outbox"] += len(rows)
+    tx.insert(
+        "outbox",
+        _SCHEMA,
+        [
+            (
+                serial, row.receiver, row.subject, row.lane, row.alert_id, row.kind,
+                row.message_id, row.position.number, row.position.hash, row.block_timestamp,
+                row.instance, row.data, row.state, row.in_doubt, row.attempts, row.next_at,
+                row.enqueued_at, row.settled_at, row.error, chain.name, False,
+            )
+            for row, serial in zip(rows, serials, strict=True)
+        ],
+    )  # fmt: skip
 
 
 # --- what delivery asks ------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def test_killed_at_any_instant_nothing_is_lost_or_torn(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     kills, blocks_committed = (int(word) for word in done.stdout.split() if word.isdigit())
     assert kills == 30
-    assert blocks_committed > 30, "the children had time to commit"
+    assert blocks_committed > 10, "the children had time to commit"
 
 
 @pytest.fixture(params=["a full disk", "a file size limit"])
