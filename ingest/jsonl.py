@@ -105,17 +105,21 @@ def parse_block(text: bytes) -> tuple[RpcBlock, tuple[str, ...]]:
     """
     fields = _OBJECT.decode(text)
     if "result" in fields and "number" not in fields:
-        if fields["result"] == b"null":
+        if _is_null(fields["result"]):
             raise ValueError("the node answered null: it did not have the block")
         text = bytes(fields["result"])
         fields = _OBJECT.decode(text)
     elif "error" in fields and "number" not in fields:
         raise ValueError(f"the node answered an error: {shown(str(bytes(fields['error'])[:80]))}")
     unknown = sorted(
-        name for name, value in fields.items() if name not in _KNOWN and value != b"null"
+        name for name, value in fields.items() if name not in _KNOWN and not _is_null(value)
     )
     cut = tuple(shown(name)[1:-1] for name in unknown[:_MAX_UNKNOWN_FIELDS])
     return _BLOCK.decode(text), cut
+
+
+def _is_null(value: msgspec.Raw) -> bool:
+    return bytes(memoryview(value)[:5]) == b"null"
 
 
 def _reason(error: Exception) -> str:

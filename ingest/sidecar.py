@@ -22,6 +22,9 @@ MAX_AHEAD_BYTES: Final = 64 * 2**20
 MAX_REJECTED: Final = 1_000
 
 
+_NULL: Final = msgspec.Raw(b"null")
+
+
 class _Place(NamedTuple):
     number: int
     offset: int
@@ -45,6 +48,7 @@ class Sidecar(Generic[Payload]):
                 ("block_number", str | int | None, None),
                 ("block_hash", str | None, None),
                 ("payload", kind | None, msgspec.field(default=None, name=name)),
+                ("result", msgspec.Raw, _NULL),
             ],
             rename="camel",
         )
@@ -94,10 +98,14 @@ class Sidecar(Generic[Payload]):
         self._open.close()
 
     def _payload(self, text: bytes | None) -> Payload | None:
+        assert text is not None  # what is too long has no key
         try:
-            payload: Payload | None = self._whole.decode(_unwrapped(text)).payload
+            line = self._whole.decode(text)
+            if line.payload is None and line.result is not _NULL:  # a node's answer is around it
+                line = self._whole.decode(line.result)
         except msgspec.MsgspecError as error:
             raise ValueError(f"its {self._name} are unreadable: {error}") from error
+        payload: Payload | None = line.payload
         return payload
 
     def _read_ahead(self, block_hash: str, number: int) -> Line | None:
@@ -157,7 +165,10 @@ class Sidecar(Generic[Payload]):
         try:
             if line.text is None:
                 raise ValueError("the line is too long")
-            return _key_of(_HEAD.decode(_unwrapped(line.text)))
+            head = _HEAD.decode(line.text)
+            if head.block_number is None and head.block_hash is None and head.result is not _NULL:
+                head = _HEAD.decode(head.result)
+            return _key_of(head)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             first_time = self._index is None or line.number > self._seen
             if first_time and len(self._rejected) < MAX_REJECTED:
@@ -179,24 +190,10 @@ def _nameless() -> IO[bytes]:
 class _Head(msgspec.Struct, rename="camel"):
     block_number: str | int | None = None
     block_hash: str | None = None
-
-
-class _Answer(msgspec.Struct):
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = _NULL
 
 
 _HEAD: Final = msgspec.json.Decoder(_Head)
-_ANSWER: Final = msgspec.json.Decoder(_Answer)
-
-
-def _unwrapped(text: bytes | None) -> bytes:
-    """The object itself, where a node's answer is around it."""
-    if text is None:
-        raise ValueError("the line is too long")
-    if text.lstrip().startswith(b'{"jsonrpc"') or text.lstrip().startswith(b'{"id"'):
-        result = _ANSWER.decode(text).result
-        return b"null" if result is None else bytes(result)
-    return text
 
 
 def _key_of(head: _Head) -> Key:

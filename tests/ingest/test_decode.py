@@ -17,8 +17,7 @@ from chainwarden.errors import BadBlock
 from chainwarden.schema import ETHEREUM, TABLES, BlockBatch
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock, RpcBlock, RpcCall, RpcLog, RpcReceipt
-from tests.ingest import slow_decode
-from tests.ingest.made_blocks import made_block
+from tests.ingest import made_blocks, slow_decode
 
 TOKEN = "0x" + "70" * 20
 A, B, C = "0x" + "0a" * 20, "0x" + "0b" * 20, "0x" + "0c" * 20
