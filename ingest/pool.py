@@ -224,7 +224,7 @@ class EndpointPool:
                     raise
             except EndpointError as error:
                 last, fault = error, error.fault if isinstance(error, NodeError) else None
-                if fault is Fault.UNSUPPORTED:
+                if fault in (Fault.UNSUPPORTED, Fault.TOO_LARGE):
                     unable.add(health)
                     if len(unable) == len(self.endpoints):
                         raise

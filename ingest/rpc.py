@@ -252,10 +252,12 @@ class RpcSource:
             if failed:
                 raise next(iter(failed.values()))
 
-        while len(found) < len(selectors):
+        while (before := len(found)) < len(selectors):
             try:
                 await self._pool.run(operation)
             except SourceError as error:
+                if len(found) > before:
+                    continue  # some were found: be as patient about the others
                 rest = {s: failed.get(s, error) for s in selectors if s not in found}
                 bad = {s: e for s, e in rest.items() if isinstance(e, BadBlock)}
                 # Where nobody has a good answer for some, the others are asked for again.
