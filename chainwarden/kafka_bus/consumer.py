@@ -66,7 +66,8 @@ class BlockConsumer:
         self._names = {where: f"{where.topic}/{where.partition}" for where in self._all}
         self._parts: dict[str, Parts] = {}
         self._assembly: Assembly | None = None
-        self._paused: set[TopicPartition] = set()
+        self._lanes = [self._names[where] for where in self._transactions]
+        self._reading: list[TopicPartition] = []
         self._waited = 0.0
         self._failures = 0
 
@@ -103,7 +104,7 @@ class BlockConsumer:
         )
         self._parts = {name: Parts() for name in self._names.values()}
         self._waited = 0.0
-        self._assign()
+        self._assign(self._all)
 
     def poll(self, timeout_seconds: float, max_events: int = 1) -> list[Delivery]:
         """Up to ``max_events`` next events, or an empty list after the timeout."""
@@ -168,21 +169,19 @@ class BlockConsumer:
                 allow_auto_create_topics=False,
             )
 
-    def _assign(self) -> None:
-        """Point the client at where every lane is."""
+    def _assign(self, wanted: list[TopicPartition]) -> None:
+        """Point the client at these partitions, each where its lane is."""
         assert self._assembly is not None
-        self._consumer.assign(self._all)
-        self._paused = set()
-        for where, name in self._names.items():
-            self._consumer.seek(where, self._assembly.lanes[name].position)
+        self._consumer.assign(wanted)
+        self._reading = wanted
+        for where in wanted:
+            self._consumer.seek(where, self._assembly.lanes[self._names[where]].position)
 
     def _wait(self, assembly: Assembly, seconds: float) -> None:
         """Wait for records; time that brings none counts against a block that lacks some."""
         started = time.monotonic()
         lacking = assembly.lacking()
-        if lacking and len(
-            assembly.lanes_ahead(self._names[one] for one in self._transactions)
-        ) == len(self._transactions):
+        if lacking and len(assembly.lanes_ahead(self._lanes)) == len(self._lanes):
             assembly.give_up()
             return
         if self._read(seconds):
@@ -201,7 +200,7 @@ class BlockConsumer:
         self._hold_back(assembly)
         try:
             fetched = self._consumer.poll(int(seconds * 1000), max_records=_FETCH_RECORDS)
-            positions = {where: self._consumer.position(where) for where in self._all}
+            positions = {where: self._consumer.position(where) for where in self._reading}
         except _GONE as error:
             raise OffsetGone(
                 f"records were deleted before they were read: {error}", hint="rebuild"
@@ -238,16 +237,23 @@ class BlockConsumer:
         assembly.lanes[lane].partial = parts.start
 
     def _hold_back(self, assembly: Assembly) -> None:
-        """Pause partitions that have run ahead while too much is held; never all that is needed."""
-        full = assembly.size >= self._config.buffer_bytes
-        names = {self._names[one]: one for one in self._transactions}
-        pause = {names[name] for name in assembly.lanes_ahead(names)} if full else set()
-        if assembly.events >= _MOST_EVENTS_AHEAD:
-            pause.add(self._blocks)
-        if pause != self._paused:
-            self._consumer.resume(*(self._paused - pause))
-            self._consumer.pause(*(pause - self._paused))
-            self._paused = pause
+        """While too much is held, read only the partitions that the next event still needs.
+
+        kafka-python 3.0.12 loses sight of what it fetched for a paused partition, so partitions
+        are unassigned instead.
+        """
+        reading = {self._names[where] for where in self._reading}
+        blocks = {self._names[self._blocks]} if assembly.events < _MOST_EVENTS_AHEAD else set()
+        needed = set(self._lanes) - set(assembly.lanes_ahead(self._lanes)) | blocks
+        limit = self._config.buffer_bytes
+        if assembly.size >= limit or not blocks:
+            wanted = needed
+        elif assembly.size < limit // 2 or len(reading) == len(self._all):
+            wanted = set(self._names.values())
+        else:
+            wanted = reading | needed
+        if wanted != reading:
+            self._assign([where for where in self._all if self._names[where] in wanted])
 
     def _reconnect(self, error: Exception) -> None:
         """A client that raised from a poll is not trusted: make another, go on where it was."""
@@ -261,7 +267,7 @@ class BlockConsumer:
         with suppress(KafkaError, OSError, RuntimeError):
             self._consumer.close(autocommit=False, timeout_ms=1000)
         self._consumer = self._connect()
-        self._assign()
+        self._assign(self._all)
 
     def _look_back(self, first: int, start: int) -> tuple[Repeats, int]:
         """What was published before ``start``: the recent blocks, and the last sequence."""

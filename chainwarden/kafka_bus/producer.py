@@ -189,13 +189,10 @@ class BlockProducer:
         return partition
 
 
-def _is_fencing(error: BaseException | None) -> bool:
+def _is_fencing(error: Exception) -> bool:
+    """Whether a newer producer is why; the client tells it in the text of a later error, too."""
     fencing = (ProducerFencedError, InvalidProducerEpochError)
-    while error is not None:
-        if isinstance(error, fencing):
-            return True
-        error = error.__cause__
-    return False
+    return isinstance(error, fencing) or any(one.__name__ in str(error) for one in fencing)
 
 
 def _portions(batch: BlockBatch) -> Iterator[BlockBatch]:

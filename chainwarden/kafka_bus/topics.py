@@ -64,6 +64,7 @@ class KafkaConfig:
             "bootstrap_servers": self.bootstrap_servers.split(","),
             "client_id": self.client_id,
             "security_protocol": self.security_protocol,
+            "bootstrap_timeout_ms": int(min(30.0, self.timeout_seconds) * 1000),
         }
         if self.sasl_mechanism:
             options |= {

@@ -273,7 +273,9 @@ class BusContract:
         consumer = rig.consumer()
         consumer.seek({})
         self.publish(rig, added(10, 11))
-        assert consumer.lag() >= 2
+        deadline = time.monotonic() + 10  # a broker counts what it has marked committed
+        while consumer.lag() < 2:
+            assert time.monotonic() < deadline
         deliveries = drain(consumer, 2)
         assert consumer.lag() == 0
         consumer.commit(deliveries[-1].offsets)
