@@ -106,8 +106,8 @@ class Pipeline:
         with self.metrics.commit_seconds.labels(self.metrics.chain).time():
             if pending.batches:
                 files = self.stores.lake.write(
-                    BlockBatch.concat(pending.batches),
-                    pa.concat_tables(pending.features).combine_chunks(),
+                    BlockBatch.concat(pending.batches, combine=False),
+                    pa.concat_tables(pending.features),
                 )
             self._commit(Commit(self.cursor, alerts=tuple(pending.alerts), files_added=files))
         self.metrics.raised(pending.alerts)

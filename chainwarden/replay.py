@@ -25,6 +25,8 @@ from chainwarden.settings import Settings
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
+from store.lake import Lake
+from store.lake_blocks import read_blocks
 from store.ledger import AlertFilter, Ledger
 from store.queries import MAX_LIMIT
 
@@ -114,6 +116,49 @@ def replay(
             out=str(out),
             failure=failure,
         )
+    finally:
+        stores.ledger.close()
+
+
+def rebuild(
+    ledger: Ledger,
+    lake_folder: Path,
+    to: Path,
+    settings: Settings,
+    *,
+    advance: Callable[[int, str], None] = lambda _done, _rate: None,
+) -> dict[str, object]:
+    """Score the blocks of a lake into the folder ``to``, and compare with the ledger they had.
+
+    ``missing`` and ``new`` are how many alerts only the one or only the other has; both are 0 with
+    the labels and settings of before, except for what only a fork shows (double spends): orphaned
+    blocks are not in the lake.
+    """
+    prepare_folder(to, ledger.chain, overwrite=False)
+    compile_kernels(settings)
+    stores = open_stores(to, ledger.chain, "replay")
+    try:
+        labels = load_labels(settings.detect.labels, ledger.labels())
+        detector = make_detector(settings, ledger.chain, labels).detector
+        pipeline = Pipeline(detector, stores, new_metrics(ledger.chain))
+        follower = ChainFollower(UNDO_BLOCKS)
+        for batch in read_blocks(Lake(lake_folder, ledger.chain), ledger.files()):
+            for event in follower.add(batch):
+                pipeline.handle(event)
+            advance(pipeline.cursor.blocks, "")
+        pipeline.flush()
+        before = {alert.id for alert in every_alert(ledger)}
+        after = every_alert(stores.ledger)
+        return {
+            "blocks": pipeline.cursor.blocks,
+            "flows": pipeline.cursor.flows,
+            "alerts": len(after),
+            "missing": len(before - {alert.id for alert in after}),
+            "new": len({alert.id for alert in after} - before),
+            "state_digest": detector.digest(),
+            "alerts_digest": alerts_digest(after),
+            "out": str(to),
+        }
     finally:
         stores.ledger.close()
 

@@ -311,14 +311,17 @@ class BlockBatch:
             yield self.slice(row, row + 1)
 
     @staticmethod
-    def concat(batches: Sequence[BlockBatch]) -> BlockBatch:
-        """The blocks of several batches as one. Raises where numbers do not increase."""
+    def concat(batches: Sequence[BlockBatch], *, combine: bool = True) -> BlockBatch:
+        """The blocks of several batches as one. Raises where numbers do not increase.
+
+        ``combine`` copies each column into one chunk, as the detector needs it; without, no data
+        is copied, and columns have a chunk for each batch.
+        """
         if len(batches) == 1:
             return batches[0]
-        tables = {
-            name: pa.concat_tables([getattr(b, name) for b in batches]).combine_chunks()
-            for name in TABLES
-        }
+        tables = {name: pa.concat_tables([getattr(b, name) for b in batches]) for name in TABLES}
+        if combine:
+            tables = {name: table.combine_chunks() for name, table in tables.items()}
         joined = BlockBatch(batches[0].chain, **tables)
         if np.any(np.diff(joined.numbers()) <= 0):
             raise ValueError("block numbers must increase within a batch")

@@ -15,6 +15,9 @@ from chainwarden.schema import Alert
 # An alert of this typology may be about any campaign.
 ANY: Final = "anomaly"
 
+# Rules about the chain look back that far: two epochs.
+DISTURBED_BLOCKS: Final = 64
+
 RULES: Final = {
     "address_poisoning": "address_poisoning",
     "double_spend": "double_spend",
@@ -49,9 +52,10 @@ class RuleScore(msgspec.Struct, frozen=True):
     """How a rule did.
 
     ``hits`` are alerts that touch a campaign of the rule's typology (an anomaly: any campaign):
-    their transaction, their evidence or their subject belongs to it. ``found`` of ``campaigns``
-    were touched by at least one alert of the rule. ``blocks_to_alert`` is the median, from a
-    campaign's first block to its first alert.
+    their transaction, their evidence or their subject belongs to it. A disturbance of the chain
+    itself has none of these; alerts in its blocks, or within 64 after, touch it. ``found`` of
+    ``campaigns`` were touched by at least one alert of the rule. ``blocks_to_alert`` is the median,
+    from a campaign's first block to its first alert.
     """
 
     rule: str
@@ -96,7 +100,7 @@ def score_rules(
         hits = 0
         first: dict[str, int] = {}
         for alert in by_rule[rule]:
-            touched = [c for c in wanted if not members[c.id].isdisjoint(_traces(alert))]
+            touched = [c for c in wanted if _touches(alert, c, members[c.id])]
             hits += bool(touched)
             for campaign in touched:
                 first.setdefault(campaign.id, alert.position.number - campaign.start_block)
@@ -118,6 +122,13 @@ def score_rules(
 def _members(campaign: Campaign) -> set[bytes]:
     texts = [*campaign.transactions, *(a for who in campaign.addresses.values() for a in who)]
     return {bytes.fromhex(text[2:]) for text in texts}
+
+
+def _touches(alert: Alert, campaign: Campaign, members: set[bytes]) -> bool:
+    if members:
+        return not members.isdisjoint(_traces(alert))
+    last = campaign.end_block + DISTURBED_BLOCKS
+    return campaign.start_block <= alert.position.number <= last
 
 
 def _traces(alert: Alert) -> set[bytes]:

@@ -63,3 +63,11 @@ def test_a_file_that_is_no_truth_is_named(tmp_path: Path) -> None:
             path.write_text(text, encoding="utf-8")
         with pytest.raises(FileFormatError, match=r"truth\.json"):
             read_truth(path)
+
+
+def test_a_disturbance_of_the_chain_is_touched_by_alerts_in_its_blocks() -> None:
+    """A campaign without wallets and transactions is hit by its rule's alerts in its blocks."""
+    slots = Campaign("consensus-1", "consensus", 10, 12, {}, [])
+    alerts = [replace(ALERT, rule="missed_slots", position=Position(n, b"")) for n in (9, 13, 99)]
+    (score,) = score_rules(alerts, [slots], {"missed_slots": "consensus"})
+    assert (score.hits, score.found) == (1, 1)
