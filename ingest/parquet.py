@@ -41,6 +41,7 @@ class ParquetSource:
         self.chain = chain
         paths = [path] if isinstance(path, Path) else list(path)
         self._sets = _data_sets(_files(paths, chain))
+        self._ours = "flows" in self._sets  # no other shape has them
 
     def batches(self, batch_blocks: int) -> Iterator[BlockBatch]:
         """Every block in order of number, at most ``batch_blocks`` and about 65,000 flows at once.
@@ -48,7 +49,7 @@ class ParquetSource:
         Lazy; the next rows are read while a batch is used.
         """
         readers = {
-            name: SortedRows(files, _number_column(files), _wanted(name))
+            name: SortedRows(files, _number_column(files), self._wanted(name))
             for name, files in self._sets.items()
         }
         leader = next(name for name in _LEADERS if name in readers)
@@ -75,10 +76,14 @@ class ParquetSource:
             while (rows := readers["blocks"].next_blocks()) is not None:
                 yield from _cut(self._batch({"blocks": rows}), batch_blocks)
 
+    def _wanted(self, name: str) -> Sequence[str]:
+        """The columns to read of a data set."""
+        return TABLES[name].names if self._ours else shapes.WANTED[name]
+
     def _batch(self, chunks: Mapping[str, Chunk]) -> BlockBatch:
         if "stream" in chunks:
             return stream_batch(self.chain, chunks["stream"])
-        if "flows" in self._sets:
+        if self._ours:
             return our_batch(self.chain, chunks)
         return chain_batch(self.chain, chunks)
 
@@ -168,7 +173,3 @@ def _number_column(files: Sequence[Path]) -> str:
     if len(columns) > 1 or None in columns:
         raise FileFormatError(f"{files[0]}: not all files of the data set name the block number")
     return str(columns.pop())
-
-
-def _wanted(name: str) -> tuple[str, ...]:
-    return shapes.WANTED[name] if name in shapes.WANTED else tuple(TABLES[name].names)

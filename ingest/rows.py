@@ -159,8 +159,9 @@ class SortedRows:
             rows = sum(group.rows for group in cluster)
             if rows > MAX_SORT_ROWS:
                 first, last = cluster[0], cluster[-1]
+                low = min(group.low for group in cluster)
                 raise FileFormatError(
-                    f"{self._files[first.file]}, row {first.first_row}: blocks {first.low} to "
+                    f"{self._files[first.file]}, row {first.first_row}: blocks {low} to "
                     f"{max(group.high for group in cluster)} are spread over {rows} rows up to "
                     f"{self._files[last.file]}, row {last.first_row + last.rows - 1}: too many to "
                     f"sort",
@@ -253,17 +254,23 @@ def _flat_statistics(
 
 
 def _clusters(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
-    """The groups in order of their blocks; those that share more than one block together."""
+    """The groups in order of their blocks; together those that cannot be read one by one.
+
+    Rows of one block keep the order of the files, so groups that only share a block must be in
+    that order, too.
+    """
     cluster: list[_Group] = []
-    high = 0
+    high, last = 0, (0, 0)
     for group in sorted(groups, key=lambda g: (g.low, g.high, g.file, g.index)):
-        if cluster and group.low >= high:
-            yield cluster
+        place = (group.file, group.index)
+        if cluster and (group.low > high or (group.low == high and place > last)):
+            yield sorted(cluster, key=lambda g: (g.file, g.index))
             cluster = []
+        high = max(high, group.high) if cluster else group.high
+        last = max(last, place) if cluster else place
         cluster.append(group)
-        high = max(high, group.high) if len(cluster) > 1 else group.high
     if cluster:
-        yield cluster
+        yield sorted(cluster, key=lambda g: (g.file, g.index))
 
 
 def _sorted(chunk: Chunk) -> Chunk:
