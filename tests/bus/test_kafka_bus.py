@@ -235,8 +235,15 @@ def test_a_client_that_keeps_raising_is_an_error(
 def test_no_broker_is_a_clear_error() -> None:
     """Without a broker the error names the address."""
     config = KafkaConfig("127.0.0.1:1", Chain("nowhere", 1), timeout_seconds=1.0)
-    with pytest.raises(BusError, match=r"127\.0\.0\.1:1"):
-        BlockProducer(config)
+
+    def attempt() -> str:
+        try:
+            BlockProducer(config)
+        except BusError as error:
+            return str(error)
+        return "no error"
+
+    assert "127.0.0.1:1" in attempt()
     gc.collect()  # kafka-python leaves the sockets that were refused to the garbage collector
 
 
