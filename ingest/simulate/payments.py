@@ -262,7 +262,7 @@ def consolidate(world: World) -> Iterable[Draft]:
 
 
 def vanity(world: World) -> Iterable[Draft]:
-    """One owner's vanity addresses look alike; the owner tests each with little, then uses it."""
+    """One owner's vanity addresses look alike; the owner gives each gas, tests it, then uses it."""
     owner = world.user()
     if world.holding(owner, USDT) < USDT.units(300):
         return [top_up(world, owner)]
@@ -271,6 +271,7 @@ def vanity(world: World) -> Iterable[Draft]:
 
     def script() -> Script:
         for target in (mine, second):
+            yield pay(owner, target, ETHER // 500)
             yield transfer(owner, At.USDT, target, USDT.units(0.01))
             yield Pause(world.rng.randrange(2, 9))
             yield transfer(owner, At.USDT, target, USDT.units(100))
@@ -306,7 +307,7 @@ ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.4, gasless),
     (0.7, treasury),
     (0.05, consolidate),
-    (0.06, vanity),
+    (0.03, vanity),
     (1.0, bridge),
 )
 """Share of the traffic, in percent, of each kind of payment."""

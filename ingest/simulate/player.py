@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from web3 import Web3
 from web3.exceptions import Web3Exception
@@ -21,6 +22,7 @@ from ingest.simulate.playing import Played
 VICTIMS: Final = 10
 REQUEST_SECONDS: Final = 20
 SUPPLY: Final = 10**9 * ETHER
+NEEDED: Final = "play needs a development node such as anvil, with unlocked accounts"
 
 
 def play_on(url: str, campaign: str, seed: int, pace_seconds: float) -> Played:
@@ -29,11 +31,12 @@ def play_on(url: str, campaign: str, seed: int, pace_seconds: float) -> Played:
         player = _Player(url, seed, pace_seconds)
         SCRIPTS[campaign](player)
         return player.played(campaign)
-    except (Web3Exception, OSError) as error:
-        raise EndpointError(
-            f"{url} did not take a transaction: {type(error).__name__}",
-            hint="play needs a development node such as anvil, with unlocked accounts",
-        ) from error
+    except Web3Exception as error:
+        raise EndpointError(f"{_host(url)} refused: {error}", hint=NEEDED) from error
+    except OSError as error:
+        # Not chained: the cause's text has the whole address in it, and a key may be part of that.
+        name = type(error).__name__
+        raise EndpointError(f"{_host(url)} does not answer ({name})", hint=NEEDED) from None
 
 
 @dataclass(slots=True)
@@ -57,14 +60,15 @@ class _Player:
         self._accounts = list(self._web3.eth.accounts)
         if len(self._accounts) < 2:
             raise EndpointError(
-                f"{url} has no unlocked accounts", hint="start anvil, or another development node"
+                f"{_host(url)} has no unlocked accounts",
+                hint="start anvil, or another development node",
             )
         self._chain_id = self._web3.eth.chain_id
 
     def fresh(self, role: str) -> Wallet:
         """An account that has never been used, noted in that role."""
         wallet = self._keys.wallet()
-        while self._web3.eth.get_transaction_count(Web3.to_checksum_address(wallet.address)):
+        while self._nonce(wallet) or self.balance(wallet):
             wallet = self._keys.wallet()  # the same seed was played on this node before
         self._log.roles.setdefault(role, []).append(_text(wallet.address))
         return wallet
@@ -103,6 +107,9 @@ class _Player:
         address = bytes.fromhex(receipt["contractAddress"][2:])
         self._log.roles["token"] = [_text(address)]
         return address
+
+    def _nonce(self, wallet: Wallet) -> int:
+        return self._web3.eth.get_transaction_count(Web3.to_checksum_address(wallet.address))
 
     def balance(self, wallet: Wallet) -> int:
         """The wallet's ether, in wei."""
@@ -150,6 +157,12 @@ class _Player:
         if self._pace > 0:
             time.sleep(self._pace)
         return receipt
+
+
+def _host(url: str) -> str:
+    """Host and port: the rest of an endpoint's address may hold a key."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _text(data: bytes) -> str:

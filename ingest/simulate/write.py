@@ -99,7 +99,7 @@ def _write_blocks(
 ) -> tuple[int, int, int]:
     """Stream the blocks into the two files; returns how many blocks, transactions and logs."""
     encoder = msgspec.json.Encoder()
-    blocks = transactions = logs = 0
+    blocks = transactions = logs = done = 0
     total = simulation.config.blocks
     with _gzip(blocks_path) as blocks_file, _gzip(receipts_path) as receipts_file:
         for raw in simulation.blocks():
@@ -111,7 +111,9 @@ def _write_blocks(
             transactions += len(receipts)
             logs += sum(len(receipt.logs) for receipt in receipts)
             if progress is not None:
-                progress(int(raw.block.number, 16) - FIRST_BLOCK + 1, total)
+                # A losing branch is no progress, and the winning one begins below it.
+                done = max(done, int(raw.block.number, 16) - FIRST_BLOCK + 1)
+                progress(done, total)
     return blocks, transactions, logs
 
 

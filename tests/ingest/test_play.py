@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ingest.simulate.evm import assemble, erc20_init_code
 from tests.anvil import Anvil
 
 SUPPLY = 1_000_000 * ETHER
+SECRET_URL = "http://user:pass@127.0.0.1:1/v3/key"
 
 
 @pytest.fixture
@@ -196,6 +198,10 @@ def test_what_cannot_be_played_is_refused() -> None:
         play("http://127.0.0.1:1", "rug_pull", seed=1, pace_seconds=0.0)
     with pytest.raises(EndpointError, match="anvil"):
         play("http://127.0.0.1:1", "native_claim", seed=1, pace_seconds=0.0)
+    with pytest.raises(EndpointError) as refused:
+        play(SECRET_URL, "native_claim", seed=1, pace_seconds=0.0)
+    shown = "".join(traceback.format_exception(refused.value))
+    assert not any(secret in shown for secret in ("user:", "pass@", "v3/key"))
 
 
 def test_the_assembler_pushes_jumps_and_refuses() -> None:

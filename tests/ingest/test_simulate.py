@@ -31,6 +31,7 @@ from ingest.simulate.tokens import WETH, Token
 from ingest.simulate.traffic import Traffic
 from ingest.simulate.world import Moment, World
 from ingest.simulate.write import ReceiptsLine
+from ingest.source import BlockSource
 from ingest.verify import Verifier
 from tests.ingest.simulated import Run, run, text
 
@@ -204,6 +205,8 @@ def test_the_truth_names_transactions_that_exist(chain: Run) -> None:
 def test_the_truth_is_known_only_at_the_end() -> None:
     """Asking before the last block raises, and a second run gives the same again."""
     simulation = Simulation(SHORT)
+    source: BlockSource = simulation
+    assert source.chain == SHORT.chain
     with pytest.raises(RuntimeError):
         simulation.truth()
     first = [raw.block.hash for raw in simulation.blocks()]
@@ -282,6 +285,7 @@ def test_written_files_read_back_as_the_blocks(tmp_path: Path) -> None:
     assert written.logs == sum(len(r.logs) for line in lines for r in line.receipts)
     assert written.campaigns == len(truth)
     assert steps[-1] == (SHORT.blocks, SHORT.blocks)
+    assert steps == sorted(steps)
     assert len(list(written.folder.iterdir())) == 4
 
 
