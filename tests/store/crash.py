@@ -22,6 +22,9 @@ from store.lake import Lake
 from store.ledger import AlertFilter, Commit, Ledger
 from tests.store.made import alert, blocks, features, position
 
+OPERATIONS = 36
+"""File operations that opening the ledger and committing a block take, and a few more."""
+
 
 def commit_for_ever(folder: Path, acknowledge: int) -> None:
     """Commit block after block; number each acknowledged one on the pipe."""
@@ -61,8 +64,11 @@ def _commit(ledger: Ledger, lake: Lake, number: int) -> None:
     lake.remove(removed)  # type: ignore[arg-type]
 
 
-def check(folder: Path, acknowledged: int) -> None:
-    """Everything up to the cursor is there once and whole, and nothing acknowledged is lost."""
+def check(folder: Path, acknowledged: int) -> int:
+    """Everything up to the cursor is there once and whole, and nothing acknowledged is lost.
+
+    Returns the number of the head.
+    """
     with Ledger.open(folder / "ledger.duckdb", ETHEREUM, receivers=["ops"]) as ledger:
         cursor = ledger.cursor()
         head = cursor.head.number if cursor is not None and cursor.head else 0
@@ -98,6 +104,7 @@ def check(folder: Path, acknowledged: int) -> None:
                 ledger.outbox.delivered(row, 1e12)
         assert drained <= 2 * (head + 1)
         assert ledger.outbox.pending() == {}
+        return head
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -130,57 +137,55 @@ def die_at(operation: int, folder: Path) -> None:
 
 
 def run(folder: Path, kills: int, seed: int) -> None:
-    """Commit, kill and check, ``kills`` times."""
+    """Commit, kill and check, ``kills`` times: at each file operation of the first blocks in turn,
+    then at random instants, which seldom hit the small windows.
+    """
     random_ = random.Random(seed)
     acknowledged = 0
     for kill in range(kills):
-        reader, writer = os.pipe()
-        # Every other time at a file operation: random instants seldom hit the small windows.
-        operation = random_.randrange(1, 200) if kill % 2 else 0
-
-        def work(writer: int = writer, operation: int = operation) -> None:
-            if operation:
-                die_at(operation, folder)
-            commit_for_ever(folder, writer)
-
-        pid = in_child(work)
-        os.close(writer)
-        with os.fdopen(reader, "rb", buffering=0) as pipe:
-            seen = pipe.read(1)
-            if not operation and seen:
-                time.sleep(random_.uniform(0.0, 0.15))
-                os.kill(pid, signal.SIGKILL)
-            while part := pipe.read(65_536):
-                seen += part
-        _, status = os.waitpid(pid, 0)
-        assert os.WIFSIGNALED(status), f"kill {kill}: the child ended by itself"
-        lines = seen.split(b"\n")[:-1]
-        acknowledged = int(lines[-1]) if lines else acknowledged
+        operation = kill + 1 if kill < OPERATIONS else 0
+        seen = _commit_and_kill(folder, operation, random_.uniform(0.0, 0.3))
+        if seen:
+            acknowledged = int(seen[-1])
         last = acknowledged
+        reader, writer = os.pipe()
 
-        def look(last: int = last) -> None:
-            check(folder, last)
+        def look(last: int = last, writer: int = writer) -> None:
+            os.write(writer, b"%d" % check(folder, last))
 
-        _, status = os.waitpid(in_child(look), 0)
+        pid = in_child(look)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            head = pipe.read()
+        _, status = os.waitpid(pid, 0)
         if status:
             sys.exit(f"kill {kill} (seed {seed}): not whole after block {acknowledged}")
         # A commit that was not acknowledged may be there: the next child goes on after it.
-        acknowledged = max(acknowledged, _head(folder))
+        acknowledged = int(head)
     print(f"{kills} kills, {acknowledged} blocks")
 
 
-def _head(folder: Path) -> int:
+def _commit_and_kill(folder: Path, operation: int, seconds: float) -> list[bytes]:
+    """Let a child commit until it is killed; returns the block numbers it acknowledged."""
     reader, writer = os.pipe()
 
-    def tell() -> None:
-        with Ledger.open(folder / "ledger.duckdb", ETHEREUM) as ledger:
-            cursor = ledger.cursor()
-            os.write(writer, b"%d" % (cursor.head.number if cursor and cursor.head else 0))
+    def work() -> None:
+        if operation:
+            die_at(operation, folder)
+        commit_for_ever(folder, writer)
 
-    os.waitpid(in_child(tell), 0)
+    pid = in_child(work)
     os.close(writer)
-    with os.fdopen(reader) as pipe:
-        return int(pipe.read())
+    with os.fdopen(reader, "rb", buffering=0) as pipe:
+        seen = pipe.read(1)
+        if not operation and seen:
+            time.sleep(seconds)
+            os.kill(pid, signal.SIGKILL)
+        while part := pipe.read(65_536):
+            seen += part
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status), "the child ended by itself"
+    return seen.split(b"\n")[:-1]
 
 
 if __name__ == "__main__":

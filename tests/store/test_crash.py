@@ -19,17 +19,17 @@ from tests.store.made import alert, blocks, features, position
 
 
 def test_killed_at_any_instant_nothing_is_lost_or_torn(tmp_path: Path) -> None:
-    """Thirty SIGKILLs, half at random instants, half at file operations: every acknowledged block
-    is there once, whole, with its alerts, its files and its notification.
+    """At every file operation of a commit in turn and at random instants: after each SIGKILL every
+    acknowledged block is there once, whole, with its alerts, its files and its notification.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "tests.store.crash", str(tmp_path), "30", "7"],
+        [sys.executable, "-m", "tests.store.crash", str(tmp_path), "48", "7"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     kills, blocks_committed = (int(word) for word in done.stdout.split() if word.isdigit())
-    assert kills == 30
-    assert blocks_committed > 10, "the children had time to commit"
+    assert kills == 48
+    assert blocks_committed > 2, "the children had time to commit"
 
 
 @pytest.fixture(params=["a full disk", "a file size limit"])

@@ -151,6 +151,29 @@ def test_what_may_have_arrived_is_taken_back_aloud(bench: Bench) -> None:
     assert [kind for kind, _, _ in bench.drain()] == [RAISED, RETRACTED]
 
 
+def test_a_doubt_stays_until_the_alert_is_accepted(bench: Bench) -> None:
+    """A later refusal does not mean that the first, unanswered attempt did not arrive."""
+    bench.raise_(alert(1))
+    bench.outbox.failed(bench.take(), bench.clock(), "timed out", in_doubt=True)
+    bench.clock.now += SCHEDULE[1]
+    bench.outbox.failed(bench.take(), bench.clock(), "answered 500")
+    bench.retract(alert(1))
+    bench.clock.now += SCHEDULE[2]
+    assert [kind for kind, _, _ in bench.drain()] == [RAISED, RETRACTED]
+
+
+def test_an_alert_never_overtakes_its_own_first_telling(bench: Bench) -> None:
+    """Critical by now or not, the move comes after the alert that may not have arrived."""
+    moved = alert(1, at=position(2, "b"), severity=Severity.CRITICAL)
+    bench.raise_(alert(1))
+    bench.outbox.failed(bench.take(), bench.clock(), "timed out", in_doubt=True)
+    bench.retract(alert(1))
+    bench.raise_(moved)
+    assert bench.outbox.due("ops", bench.clock()) == []
+    bench.clock.now += SCHEDULE[1]
+    assert [kind for kind, _, _ in bench.drain()] == [RAISED, MOVED]
+
+
 def test_a_retraction_during_an_attempt_waits_for_its_outcome(bench: Bench) -> None:
     """Accepted after all: the retraction is told. Refused after all: neither is."""
     for number, accepted in ((1, True), (2, False)):
@@ -272,7 +295,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=25)
 @given(steps)
 def test_a_receiver_always_ends_up_knowing_the_truth(script: list[tuple[str, int]]) -> None:
     """However alerts come, go and move while messages are lost, in the end the receiver's picture
@@ -297,6 +320,8 @@ def test_a_receiver_always_ends_up_knowing_the_truth(script: list[tuple[str, int
                     number,
                     at=position(number + 9, "b") if step.endswith("b") else None,
                     subject=WALLET if number else bytes(20),
+                    # Told anew with another severity, it still stays behind its first telling.
+                    severity=Severity.CRITICAL if step.endswith("b") else Severity.LOW,
                 )
                 bench.raise_(where[number])
             elif step == "retract" and number in where:
