@@ -27,7 +27,7 @@ TARGETS_VICTIMS = 16  # how many victims of a target are told apart
 class NativeClaimConfig:
     """``fresh_seconds``: a contract known for longer is left alone. ``min_ether``: less is no loot.
 
-    ``victims_high``: from so many distinct victims the finding is a step worse. ``trusted_events``:
+    ``victims_high``: from so many distinct victims a contract is medium. ``trusted_events``:
     a target with so many flows behind it has a reputation. ``capacity``: targets remembered.
     """
 
@@ -39,11 +39,12 @@ class NativeClaimConfig:
 
 
 class NativeClaim(Journaled):
-    """Finds payments into claim bait: high for a target without code, else medium.
+    """Finds payments into claim bait: high where the target has no code or logs nothing.
 
-    A step lower for the first victims of a contract. Left alone: services, targets in view for 30
-    days or with thousands of flows, and calls that gave the sender anything back (a real mint).
-    That the target has no code is certain where the call used exactly its intrinsic gas.
+    Else, or without receipts, low at first and medium from the third victim on. Left alone:
+    services, targets in view for 30 days or with thousands of flows, and calls that gave the
+    sender anything back (a real mint). That the target has no code is certain where the call used
+    exactly its intrinsic gas.
     """
 
     id = "native_claim"
@@ -97,12 +98,12 @@ class NativeClaim(Journaled):
         if victim not in victims and len(victims) < TARGETS_VICTIMS:
             victims = (*victims, victim)
         self._targets.put(serial, target, (payments + 1, total + value / 1e18, victims))
-        codeless = _uses_intrinsic_gas(columns, row) or (
-            not facts["to_is_contract"] and transactions["log_count"][row].as_py() in (0, None)
-        )
+        codeless = _uses_intrinsic_gas(columns, row)
+        # A receipt without any log: whatever ran did not even note what was paid for.
+        silent = transactions["log_count"][row].as_py() == 0 and not facts["to_is_contract"]
         many = len(victims) >= config.victims_high
-        if codeless:
-            severity, score = (Severity.HIGH, 0.95) if many else (Severity.HIGH, 0.9)
+        if codeless or silent:
+            severity, score = Severity.HIGH, 0.9 if codeless or many else 0.8
         else:
             severity, score = (Severity.MEDIUM, 0.7) if many else (Severity.LOW, 0.5)
         bait = NATIVE_CLAIMS[int(columns.selectors[row])]
@@ -126,7 +127,8 @@ class NativeClaim(Journaled):
             ),
             reasons=(
                 Reason("victims", float(len(victims)), score / 2, float(config.victims_high)),
-                Reason("target_has_no_code", float(codeless), score / 2, 1.0),
+                Reason("target_has_no_code", float(codeless), score / 4, 1.0),
+                Reason("target_is_silent", float(silent), score / 4, 1.0),
             ),
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),

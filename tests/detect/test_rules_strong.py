@@ -276,6 +276,13 @@ def test_a_contract_needs_several_victims() -> None:
     assert [severity for _, severity, _ in claims(*txs)] == ["low", "low", "medium"]
 
 
+def test_without_receipts_nothing_is_certain() -> None:
+    """Where the source has no receipts, a first victim is low, not high."""
+    tx = claim(OWNERS[0], receipt=False)
+    tx.gas_used = None
+    assert claims(tx) == [("native_claim", "low", TARGET)]
+
+
 def test_intrinsic_gas_proves_that_there_is_no_code() -> None:
     """21,064 gas for four bytes is a wallet, whatever else is known of the target."""
     tx = claim(OWNERS[0], facts={"to_is_contract": True})

@@ -1,0 +1,357 @@
+"""What every rule promises: the same however blocks are batched, undone exactly, never crashed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainwarden.errors import BadBlock, SnapshotRefused
+from chainwarden.schema import ETHEREUM, Alert, BlockBatch, Chain, Label, Severity, alert_id
+from detect.alerts import AlertPolicy
+from detect.known import (
+    SAFE_SUCCESS,
+    TORNADO_DEPOSIT,
+    TORNADO_WITHDRAWAL,
+    USDC,
+    USDT,
+    USDT_FROZEN,
+    USDT_UNFROZEN,
+)
+from detect.labels import LabelBook, builtin_labels
+from detect.rules import RulesConfig, default_rules
+from detect.rules.address_poisoning import PoisoningConfig
+from detect.rules.double_spend import DoubleSpendConfig
+from detect.rules.ice_phishing import IcePhishingConfig
+from detect.rules.issuer_freeze import IssuerFreezeConfig
+from detect.rules.mixer_touch import MixerConfig
+from detect.rules.native_claim import NativeClaimConfig
+from detect.rules.rule import Finding, Rule
+from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
+from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
+from ingest.decode import decode_blocks
+from ingest.jsonl import JsonlSource
+from tests.detect.build import ETHER, Block, Build, Tx, at, run, split, uint, wallet, word
+from tests.detect.test_rules_exact import exec_transaction
+from tests.detect.test_rules_poisoning import lookalike
+
+POOL = at("0x910Cbd523D972eb0a6f4cAe4618aD62622b39DbF")
+WALLETS = [wallet(i) for i in range(5)]
+PEOPLE = [*WALLETS, *[lookalike(w) for w in WALLETS[:3]], POOL]
+SMALL = RulesConfig(
+    issuer_freeze=IssuerFreezeConfig(2),
+    mixer_touch=MixerConfig(capacity=2),
+    address_poisoning=PoisoningConfig(8, 4, 2),
+    ice_phishing=IcePhishingConfig(spenders=3, pending=4, approvals=1, drains=0, drains_critical=2),
+    native_claim=NativeClaimConfig(capacity=2, victims_high=2),
+    double_spend=DoubleSpendConfig(capacity=4),
+)
+MEMORIES = {"reorg_depth", "double_spend"}  # outlive a revert by design
+
+
+def rules(chain: Chain = ETHEREUM) -> list[Rule]:
+    """All rules, with tables so small that they overflow."""
+    book = LabelBook([*builtin_labels(), Label(WALLETS[4], "sanctioned", "x")])
+    return default_rules(book, chain, SMALL)
+
+
+@st.composite
+def transactions(draw: st.DrawFn) -> Tx:
+    """One of the shapes the rules look for, between few wallets."""
+    a, b, c = (draw(st.sampled_from(PEOPLE)) for _ in range(3))
+    amount = draw(st.sampled_from([0, 1, 10**6, ETHER]))
+    approval = {"token_address": USDC, "owner": a, "spender": b, "value": amount}
+    shape = draw(st.integers(0, 11))
+    tx = (
+        Tx(a, b, amount),
+        Tx(a, USDT, tokens=[(USDT, a, b, amount)]),
+        Tx(c, USDC, tokens=[(USDC, a, b, amount)]),
+        Tx(c, wallet(99), tokens=[(wallet(99), a, b, 5)]),
+        Tx(a, b, ETHER, data=bytes.fromhex("4e71d92d")),
+        Tx(a, b, data=exec_transaction(c, 1), logs=[(b, [SAFE_SUCCESS], bytes(64))]),
+        Tx(a, USDC, approvals=[approval]),
+        Tx(b, USDC, data=bytes.fromhex("d505accf"), approvals=[approval],
+           tokens=[(USDC, a, c, amount)]),
+        Tx(a, USDT, logs=[(USDT, [USDT_FROZEN], word(b))]),
+        Tx(a, USDT, logs=[(USDT, [USDT_UNFROZEN], word(b))]),
+        Tx(a, POOL, ETHER, logs=[(POOL, [TORNADO_DEPOSIT, uint(1)], bytes(64))]),
+        Tx(a, POOL, logs=[(POOL, [TORNADO_WITHDRAWAL, word(c)], word(b) + bytes(64))]),
+    )[shape]  # fmt: skip
+    if draw(st.integers(0, 5)) == 0:
+        tx.creates = c
+    tx.status = draw(st.sampled_from([1, 1, 1, 0, None]))
+    tx.nonce = draw(st.integers(0, 3))
+    tx.salt = draw(st.integers(0, 1 << 30))
+    tx.facts = {"spender_nonce": 3} if shape == 6 else {}
+    return tx
+
+
+BLOCKS = st.lists(
+    st.builds(Block, txs=st.lists(transactions(), max_size=5)), min_size=1, max_size=6
+)
+GAPS = st.lists(st.sampled_from([12, 12, 12, 24, 60, 4000]), min_size=6, max_size=6)
+
+
+def timed(blocks: list[Block], gaps: list[int]) -> list[Block]:
+    """The blocks at increasing times with slots missed between some."""
+    at_time, out = Build().time, []
+    for block, gap in zip(blocks, gaps, strict=False):
+        at_time += gap
+        out.append(Block(block.txs, time=at_time))
+    return out
+
+
+def evaluated(every: list[Rule], *batches: ScoredBatch) -> list[Any]:
+    """What all rules say, per rule, with the block's serial in place of its row."""
+    said = []
+    for rule in every:
+        for scored in batches:
+            for f in run(rule, scored):
+                said.append(
+                    (
+                        rule.id,
+                        scored.first_serial + f.block_row,
+                        f.severity,
+                        f.subject,
+                        f.transaction_index,
+                        f.ordinal,
+                        f.sentence,
+                        f.evidence,
+                    )
+                )
+    return said
+
+
+@settings(deadline=None, max_examples=80)
+@given(BLOCKS, GAPS)
+def test_findings_and_state_do_not_depend_on_batching(blocks: list[Block], gaps: list[int]) -> None:
+    """All blocks in one batch or one by one: the same findings, the same digests."""
+    scored = Build().batch(*timed(blocks, gaps))
+    whole, single = rules(), rules()
+    assert evaluated(whole, scored) == evaluated(single, *split(scored))
+    assert [r.digest() for r in whole] == [r.digest() for r in single]
+
+
+@settings(deadline=None, max_examples=80)
+@given(BLOCKS, BLOCKS, GAPS)
+def test_a_reverted_branch_leaves_no_trace(
+    trunk: list[Block], branch: list[Block], gaps: list[int]
+) -> None:
+    """Digests after a revert are those of before, and what follows is said as if it never was."""
+    build, every = Build(), rules()
+    first = build.batch(*timed(trunk, gaps))
+    evaluated(every, first)
+    before = [rule.digest() for rule in every]
+    mark = build.mark()
+    evaluated(every, build.batch(*branch))
+    for serial in range(build.serial - 1, mark[2] - 1, -1):
+        for rule in every:
+            rule.revert(serial)
+    assert [rule.digest() for rule in every] == before
+    build.back(mark)
+    fresh = rules()
+    evaluated(fresh, first)
+    after = build.batch(*branch)
+    mine = [x for x in evaluated(every, after) if x[0] not in MEMORIES]
+    assert mine == [x for x in evaluated(fresh, after) if x[0] not in MEMORIES]
+    assert [rule.digest() for rule in every] == [rule.digest() for rule in fresh]
+
+
+@settings(deadline=None, max_examples=50)
+@given(BLOCKS, BLOCKS, st.integers(-1, 6))
+def test_a_restored_rule_continues_bit_for_bit(
+    trunk: list[Block], branch: list[Block], forgotten: int
+) -> None:
+    """A snapshot restored into a fresh rule goes on, and reverts, like the original."""
+    build, every, copies = Build(), rules(), rules()
+    evaluated(every, build.batch(*trunk))
+    for rule, copy in zip(every, copies, strict=True):
+        rule.forget(forgotten)
+        copy.restore(rule.snapshot())
+        assert copy.snapshot() == rule.snapshot()
+        for serial in range(len(trunk) - 1, max(forgotten, len(trunk) - 3), -1):
+            rule.revert(serial)
+            copy.revert(serial)
+        assert copy.digest() == rule.digest()
+    build.serial = max(0, len(trunk) - 2)
+    more = build.batch(*branch)
+    assert evaluated(every, more) == evaluated(copies, more)
+    assert [r.digest() for r in every] == [r.digest() for r in copies]
+
+
+@settings(deadline=None, max_examples=40)
+@given(BLOCKS)
+def test_state_is_bounded_and_ids_are_unique(blocks: list[Block]) -> None:
+    """Snapshots of overflowing rules stay small; no two findings of a rule share an id."""
+    build, every = Build(), rules()
+    for turn in range(3):
+        for number, tx in enumerate(tx for block in blocks for tx in block.txs):
+            tx.salt = 1000 * turn + number
+        scored = build.batch(*blocks)
+        for rule in every:
+            findings = rule.evaluate(scored)
+            ids = [
+                alert_id(ETHEREUM, f.rule, f.rule_version, f.subject, f.transaction_hash, f.ordinal)
+                for f in findings
+            ]
+            assert len(set(ids)) == len(ids)
+            rule.forget(build.serial)
+    assert all(len(rule.snapshot()) < 64_000 for rule in every)
+
+
+def test_no_rule_takes_another_rules_snapshot() -> None:
+    """Each refuses every other's snapshot, and a truncated one of its own."""
+    every = rules()
+    for rule in every:
+        for other in every:
+            if other.id != rule.id:
+                with pytest.raises(SnapshotRefused):
+                    rule.restore(other.snapshot())
+        with pytest.raises(SnapshotRefused):
+            rule.restore(rule.snapshot()[:-1])
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.binary(max_size=900), st.booleans())
+def test_hostile_calldata_cannot_crash_the_safe_rule(data: bytes, inner: bool) -> None:
+    """Any bytes behind the selector, or behind a valid multiSend head, give a target or None."""
+    config = SafeDelegatecallConfig()
+    multi_send = at("0xA238CBeb142c10Ef7Ad8442C6D1f9E89e07e7761")
+    call = exec_transaction(multi_send, 1, bytes.fromhex("8d80ff0a") + data)
+    target = foreign_target(call if inner else bytes.fromhex("6a761202") + data, config)
+    assert target is None or len(target) == 20
+
+
+def test_the_worst_calldata_costs_little() -> None:
+    """Offsets and lengths of 2^256, and a megabyte of one-byte calls, are done in 10 ms each."""
+    config = SafeDelegatecallConfig()
+    multi_send = at("0xA238CBeb142c10Ef7Ad8442C6D1f9E89e07e7761")
+    head = bytes.fromhex("6a761202") + word(multi_send) + uint(0)
+    bombs = [
+        head + b"\xff" * 32 + uint(1) + b"\xff" * 600,
+        exec_transaction(multi_send, 1, bytes.fromhex("8d80ff0a") + b"\xff" * 64),
+        exec_transaction(
+            multi_send, 1, bytes.fromhex("8d80ff0a") + uint(32) + uint(1 << 20) + bytes(1 << 20)
+        ),
+    ]
+    for bomb in bombs:
+        spent = []
+        for _ in range(5):
+            start = time.process_time()
+            assert foreign_target(bomb, config) is None
+            spent.append(time.process_time() - start)
+        assert min(spent) < 0.01
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.binary(max_size=200), st.binary(max_size=100)), max_size=6))
+def test_hostile_calldata_and_logs_crash_no_rule(junk: list[tuple[bytes, bytes]]) -> None:
+    """Random calldata behind every selector and random data behind every topic are survived."""
+    selectors = ["6a761202", "8d80ff0a", "4e71d92d", "13d98d13", "b214faa5", "d505accf", ""]
+    topics = [USDT_FROZEN, USDT_UNFROZEN, TORNADO_DEPOSIT, TORNADO_WITHDRAWAL, SAFE_SUCCESS]
+    txs: list[Tx] = []
+    for data, log in junk:
+        for n, selector in enumerate(selectors):
+            emitter = [USDT, USDC, POOL][n % 3]
+            logs = [(emitter, [topic, word(WALLETS[0])][: 1 + n % 2], log) for topic in topics]
+            txs.append(
+                Tx(
+                    WALLETS[n % 5],
+                    emitter,
+                    1,
+                    data=bytes.fromhex(selector) + data,
+                    logs=logs,
+                    receipt=n % 2 == 0,
+                    salt=len(txs),
+                    nonce=n,
+                )
+            )
+    evaluated(rules(), Build().batch(Block(txs)))
+
+
+def test_an_empty_batch_and_an_empty_block_are_nothing() -> None:
+    """No blocks, or blocks of nothing, give no findings and change no state."""
+    every = rules()
+    before = [rule.digest() for rule in every if rule.id != "missed_slots"]
+    assert evaluated(every, Build().batch(), Build().batch(Block(), Block())) == []
+    assert [rule.digest() for rule in every if rule.id != "missed_slots"] == before
+
+
+def test_every_rule_has_its_own_id() -> None:
+    """Ten rules with ten ids, versions from 1."""
+    every = default_rules(LabelBook(), ETHEREUM)
+    assert len({rule.id for rule in every}) == len(every) == 10
+    assert all(rule.version >= 1 for rule in every)
+
+
+# --- real blocks
+
+
+def unknown(batch: BlockBatch, first_serial: int) -> ScoredBatch:
+    """A real batch about whose wallets nothing is known yet: the worst case for suppressors."""
+    flow_facts = np.zeros(batch.flows.num_rows, FLOW_FACTS)
+    approval_facts = np.zeros(batch.approvals.num_rows, APPROVAL_FACTS)
+    for facts, table, sides in (
+        (flow_facts, batch.flows, ("from", "to")),
+        (approval_facts, batch.approvals, ("owner", "spender")),
+    ):
+        for side in sides:
+            facts[f"{side}_first_seen"] = table["block_timestamp"].to_numpy()
+            facts[f"{side}_nonce"] = -1
+    return ScoredBatch(batch, first_serial, flow_facts, approval_facts, pa.table({}))
+
+
+def real_batches(path: Path) -> Iterator[BlockBatch]:
+    """Every block of a file, one to a batch."""
+    for raw in JsonlSource(path, ETHEREUM).blocks():
+        assert not isinstance(raw, BadBlock)
+        yield decode_blocks(ETHEREUM, [raw], [True])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["run", "forks"])
+def test_real_blocks_raise_no_critical_alert(shared_data: Path, name: str) -> None:
+    """25 and 113 real mainnet blocks, nothing known of anybody: not one critical alert."""
+    book = LabelBook(builtin_labels())
+    for path in sorted((shared_data / "intel").iterdir()):
+        book.load(path)
+    every, policy = default_rules(book, ETHEREUM), AlertPolicy(ETHEREUM, labels=book)
+    alerts: list[Alert] = []
+    serial = 0
+    for batch in real_batches(shared_data / "blocks" / f"{name}.blocks.jsonl.gz"):
+        scored = unknown(batch, serial)
+        findings: list[Finding] = [f for rule in every for f in rule.evaluate(scored)]
+        alerts += policy.decide(findings, scored)
+        serial += len(batch)
+    critical = [a.sentence for a in alerts if a.severity == Severity.CRITICAL]
+    assert critical == []
+    assert serial in (25, 113)
+
+
+@pytest.mark.data
+def test_real_blocks_are_said_the_same_in_any_order_of_batches(shared_data: Path) -> None:
+    """23 consecutive real blocks at once, one by one, or with every second one reverted once."""
+    path = shared_data / "blocks" / "run.blocks.jsonl.gz"
+    parts = list(islice(real_batches(path), 23))
+    whole, single, shaken = (default_rules(LabelBook(builtin_labels()), ETHEREUM) for _ in range(3))
+    at_once = evaluated(whole, unknown(BlockBatch.concat(parts), 0))
+    one_by_one = evaluated(single, *[unknown(part, n) for n, part in enumerate(parts)])
+    assert at_once == one_by_one
+    chooser = random.Random(7)
+    for n, part in enumerate(parts):
+        evaluated(shaken, unknown(part, n))
+        if chooser.random() < 0.5:
+            for rule in shaken:
+                rule.revert(n)
+            evaluated(shaken, unknown(part, n))
+    assert [r.digest() for r in whole] == [r.digest() for r in single]
+    assert [r.digest() for r in whole] == [r.digest() for r in shaken]
