@@ -61,7 +61,7 @@ def shown(selector: Selector) -> str:
 
 def read_position(where: str, outcome: Outcome) -> Position:
     """The position of a header. Raises NotYet, NodeError or BadBlock."""
-    raw = _given(where, "the block", outcome)
+    raw = _given(where, "that head", outcome)
     if isinstance(raw, SourceError):
         raise raw
     try:
@@ -191,7 +191,7 @@ def _given(where: str, what: str, outcome: Outcome) -> msgspec.Raw | SourceError
             return NotYet(outcome.message)
         return outcome
     if bytes(outcome) == b"null":
-        return NotYet(f"{where}: {what} is not there yet")
+        return NotYet(f"{where} does not have {what} yet")
     return outcome
 
 

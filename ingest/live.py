@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Final
 
 from chainwarden.errors import BadBlock, MissingAncestor, SourceError
 from chainwarden.schema import BlockBatch, ChainEvent, Position
@@ -24,6 +26,8 @@ from ingest.raw import RawBlock
 from ingest.rpc import RpcSource
 
 log = logging.getLogger(__name__)
+
+_MAX_UNCONNECTED: Final = 256
 
 Accept = Callable[[RawBlock], BlockBatch]
 
@@ -103,6 +107,9 @@ class _Following:
         self._accept = accept
         self._config = config
         self._finality_due = 0.0
+        # Blocks on the way down from a head. They are kept until they are connected: a node that
+        # answers null now and then would make every walk start anew.
+        self._unconnected: OrderedDict[bytes, BlockBatch] = OrderedDict()
 
     def catch_up(self, start: int | None) -> Iterator[ChainEvent]:
         """Make the node's head the follower's."""
@@ -121,7 +128,8 @@ class _Following:
         if head.number - ours.number > self._config.far_blocks:
             for batch in self._range(ours.number + 1, head.number - self._config.near_blocks):
                 yield from self._add(batch)
-        yield from self._add(self._source.fetch(head.hash, self._accept))
+        yield from self._add(self._by_hash(head))
+        self._unconnected.clear()
 
     def finality(self) -> Iterator[ChainEvent]:
         """Ask every so often what is final."""
@@ -145,17 +153,24 @@ class _Following:
             try:
                 events = self._follower.add(pending[-1])
             except MissingAncestor as missing:
-                wanted = Position(missing.number, missing.parent_hash)
-                ancestor = self._source.fetch(wanted.hash, self._accept)
                 # Numbers fall with every step, so the walk ends, at the latest in DeepReorg.
-                if ancestor.position(0) != wanted:
-                    raise BadBlock(
-                        f"it is not block {wanted}", where="a parent", reason="order"
-                    ) from missing
-                pending.append(ancestor)
+                pending.append(self._by_hash(Position(missing.number, missing.parent_hash)))
             else:
                 pending.pop()
                 yield from events
+
+    def _by_hash(self, wanted: Position) -> BlockBatch:
+        """The block of that hash; BadBlock if its number is another than who points to it says."""
+        if (known := self._unconnected.get(wanted.hash)) is not None:
+            return known
+        block = self._source.fetch(wanted.hash, self._accept)
+        if block.position(0) != wanted:
+            message = f"it should be block {wanted}"
+            raise BadBlock(message, where=f"block {block.position(0)}", reason="order")
+        self._unconnected[wanted.hash] = block
+        if len(self._unconnected) > _MAX_UNCONNECTED:
+            self._unconnected.popitem(last=False)
+        return block
 
     def _range(self, start: int, stop: int) -> Iterator[BlockBatch]:
         """The blocks by number, as batches of linked blocks."""
