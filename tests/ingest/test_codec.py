@@ -64,7 +64,7 @@ def test_integers_have_no_leading_zeros(number: int) -> None:
     "text",
     [
         *("", "0", "0x", "x0", "0X1", "1", "-0x1", "0x-1", "0x1_0", "0x 1", "0x1 ", "0xg", "0x٣"),
-        *("0x1\n", "0x" + "1" * 65, "0x" + "9" * 5_000, "0x\ud800", "0x0x1"),
+        *("0x1\n", "0x" + "1" * 65, "0x" + "0" * 65, "0x" + "9" * 5_000, "0x\ud800", "0x0x1"),
     ],
 )
 def test_what_is_no_quantity_is_refused(text: str) -> None:
@@ -194,6 +194,17 @@ def test_extra_data_is_long_only_under_proof_of_authority() -> None:
             encode_header(block)
     block.difficulty, block.extra_data = "0x2", "0x" + "11" * 97
     assert len(header_hash(block)) == 32
+
+
+@pytest.mark.parametrize("name", ["number", "gas_limit", "gas_used", "timestamp"])
+def test_header_numbers_fit_a_signed_column(name: str) -> None:
+    """Number, gas and time of a header are below 2^63, as geth has it."""
+    block = made_block().block
+    setattr(block, name, hex(2**63 - 1))
+    assert len(header_hash(block)) == 32
+    setattr(block, name, hex(2**63))
+    with pytest.raises(ValueError, match="63 bits"):
+        header_hash(block)
 
 
 def test_created_addresses_follow_sender_and_nonce() -> None:

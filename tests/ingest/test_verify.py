@@ -75,6 +75,18 @@ def test_receipts_before_byzantium_prove_no_status(shared_data: Path) -> None:
         assert rejected(raw).reason == "contradiction"
 
 
+@pytest.mark.data
+def test_an_old_block_without_transactions_has_no_receipts(shared_data: Path) -> None:
+    """Before Byzantium, too, no receipts are those of a block without transactions only."""
+    genesis = copy_of(load(shared_data / "blocks", "forks")[0])
+    assert not genesis.block.transactions
+    genesis.receipts = []
+    assert Verifier().verify(genesis)
+    genesis.block.receipts_root = "0x" + "ab" * 32
+    genesis.block.hash = rehashed(genesis)
+    assert rejected(genesis).reason == "receipts_root"
+
+
 def test_a_status_is_proven_ever_since() -> None:
     """In a younger block a made-up root beside the status is nothing; a false status is a lie."""
     raw = made_block()
@@ -440,6 +452,8 @@ def test_unknown_transaction_types_make_a_block_unverified() -> None:
         (lambda raw: setattr(raw.block.transactions[3], "value", "0x"), "malformed"),
         (lambda raw: setattr(raw.block.transactions[3], "to", "0x12"), "malformed"),
         (lambda raw: setattr(raw.block.transactions[3], "type", "0x80"), "malformed"),
+        (lambda raw: setattr(raw.block.transactions[3], "gas_price", "0x"), "malformed"),
+        (lambda raw: setattr(raw.block.transactions[3], "max_fee_per_gas", "0x"), "malformed"),
     ):
         raw = unknown_type_block()
         change(raw)
@@ -494,3 +508,16 @@ def test_only_the_senders_asked_for_are_recovered() -> None:
         assert noticed == [expected, expected]
     with pytest.raises(ValueError, match="negative"):
         Verifier(-1)
+
+
+def test_which_sender_is_recovered_depends_on_the_block() -> None:
+    """With one sender asked for, every transaction's is the one in some block."""
+    noticed = set()
+    for gas_limit in range(60):
+        raw = made_block()
+        raw.block.gas_limit = hex(gas_limit)
+        for tx in raw.block.transactions:
+            tx.from_ = "0x" + "66" * 20
+        reseal(raw)
+        noticed.add(str(rejected(raw, senders=1)).split("transaction ")[1][0])
+    assert noticed == set("012345")
