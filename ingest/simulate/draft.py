@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import coincurve
 
-from ingest.codec import keccak
+from ingest.codec import contract_address, keccak
 from ingest.simulate.truth import Record
 
 
@@ -98,6 +98,11 @@ class Draft:
                 self.gas_used += 4_000 + 12 * len(self.data) + 15_000 * len(self.logs)
             if self.to is None:
                 self.gas_used += 32_000 + 60 * len(self.data)
+
+
+def creation_address(creation: Draft) -> bytes:
+    """The address of the contract that a draft has just created, right after it was signed."""
+    return contract_address(creation.sender.address, creation.sender.nonce - 1)
 
 
 class Pause(NamedTuple):

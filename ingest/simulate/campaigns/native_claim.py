@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.codec import contract_address
 from ingest.simulate.contracts import ETHER, Call
-from ingest.simulate.draft import Draft, Script
+from ingest.simulate.draft import Draft, Script, creation_address
 from ingest.simulate.stage import Stage
 
 
@@ -33,8 +32,3 @@ def script(stage: Stage) -> Script:
         yield stage.soon()
     attacker.credit(None, taken)
     yield stage.cash_out(attacker, None, attacker.balance * 97 // 100)
-
-
-def creation_address(creation: Draft) -> bytes:
-    """The address of the contract that a draft has just created, right after it was signed."""
-    return contract_address(creation.sender.address, creation.sender.nonce - 1)

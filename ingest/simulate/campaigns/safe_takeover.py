@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ingest.simulate.campaigns.native_claim import creation_address
 from ingest.simulate.contracts import ETHER, At, Call, pad, uint
-from ingest.simulate.draft import Draft, Script
+from ingest.simulate.draft import Draft, Script, creation_address
 from ingest.simulate.payments import safe_call
 from ingest.simulate.stage import Stage
 from ingest.simulate.tokens import USDC, USDT, transfer, transfer_log
