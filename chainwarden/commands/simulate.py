@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from chainwarden.errors import SettingsError
-from chainwarden.schema import hex_of
 from chainwarden.terminal import print_json, print_line, progress
 from ingest.simulate import SimulationConfig, Written, write_chain
+from ingest.simulate.playing import play
 
 
 def simulate(
@@ -55,21 +55,22 @@ def write(config: SimulationConfig, out: Path, quiet: bool) -> Written:
 
 
 def _play(url: str, campaign: str, seed: int, pace: float, json: bool) -> None:
-    from ingest.simulate.play import play
-
     played = play(url, campaign, seed, pace)
-    transactions = [hex_of(t) for t in played.transactions]
     if json:
         print_json(
             {
-                "campaign": campaign,
-                "addresses": {
-                    role: [hex_of(a) for a in who] for role, who in played.addresses.items()
-                },
-                "transactions": transactions,
+                "campaign": played.campaign,
+                "addresses": played.addresses,
+                "transactions": played.transactions,
+                "benign": played.benign,
+                "first_block": played.first_block,
+                "last_block": played.last_block,
             }
         )
-    else:
-        print_line(f"played {campaign}: {len(transactions)} transactions")
-        for role, who in played.addresses.items():
-            print_line(f"  {role}: {', '.join(str(hex_of(a)) for a in who)}")
+        return
+    print_line(
+        f"played {campaign} in blocks {played.first_block} to {played.last_block}: "
+        f"{len(played.transactions)} transactions, and {len(played.benign)} innocent ones"
+    )
+    for role, addresses in played.addresses.items():
+        print_line(f"  {role}: {', '.join(addresses)}")

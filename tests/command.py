@@ -1,0 +1,73 @@
+"""Running the ``chainwarden`` command as its users do: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT
+
+COMMAND = (sys.executable, "-m", "chainwarden.cli")
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process' environment without any CHAINWARDEN_ variable, plus ``extra``."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CHAINWARDEN_")}
+    return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
+
+
+def run(
+    *words: object, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """The finished command."""
+    return subprocess.run(
+        [*COMMAND, *map(str, words)],
+        cwd=cwd,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def run_json(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> Any:
+    """The one JSON object that a successful command prints."""
+    done = run(*words, "--json", cwd=cwd, env=env)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1, done.stdout
+    return json.loads(lines[0])
+
+
+@contextmanager
+def running(
+    words: Sequence[object], cwd: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """A command while it runs; asked to stop at the end, and waited for."""
+    with (cwd / "stderr.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, words)],
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
