@@ -220,14 +220,29 @@ class Columns:
 
     def tx_rows(self, blocks: Array, indexes: Array) -> Array:
         """Row of the transaction at each (block, index); -1 where there is none."""
-        base = int(self.block_numbers[0]) if len(self.block_numbers) else 0
-        keys = ((self.tx_block - base) << 31) | self.tx_index.astype(np.int64)
+        keys, base = self._tx_keys, self._base
         wanted = ((blocks - base) << 31) | indexes.astype(np.int64)
         rows = np.searchsorted(keys, wanted)
         found = rows < len(keys)
         found[found] = keys[rows[found]] == wanted[found]
         rows[~found] = -1
         return rows
+
+    def tx_row(self, number: int, index: int) -> int:
+        """Row of one transaction; -1 where there is none."""
+        key = ((number - self._base) << 31) | index
+        row = int(np.searchsorted(self._tx_keys, key))
+        return row if row < len(self._tx_keys) and self._tx_keys[row] == key else -1
+
+    @cached_property
+    def _base(self) -> int:
+        return int(self.block_numbers[0]) if len(self.block_numbers) else 0
+
+    @cached_property
+    def _tx_keys(self) -> Array:
+        # (block, index) as one number, in order; relative to the first block, so that it fits.
+        keys: Array = ((self.tx_block - self._base) << 31) | self.tx_index.astype(np.int64)
+        return keys
 
     def members(self, table: str, name: str, addresses: pa.Array) -> Array:
         """Per row of a table whether the address in that column is one of these."""

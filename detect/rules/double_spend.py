@@ -145,6 +145,7 @@ class _Orphans:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._batches: list[tuple[int, pa.Table, np.ndarray[Any, Any]]] = []  # first serial, bounds
+        self._floor = -1  # blocks up to this one will never be reverted
         self._restored: dict[int, list[tuple[bytes, int, Payment]]] = {}
         self._orphans: dict[tuple[bytes, int], tuple[Payment, ...]] = {}
         self._senders: pa.Array | None = None  # of the orphans, until they change
@@ -181,6 +182,7 @@ class _Orphans:
         ]
 
     def forget(self, serial: int) -> None:
+        self._floor = max(self._floor, serial)
         self._batches = [b for b in self._batches if b[0] + len(b[2]) - 2 > serial]
         for old in [s for s in self._restored if s <= serial]:
             del self._restored[old]
@@ -188,7 +190,7 @@ class _Orphans:
     def dump(self) -> object:
         recent = dict(self._restored)
         for first, _, bounds in self._batches:
-            for serial in range(first, first + len(bounds) - 1):
+            for serial in range(max(first, self._floor + 1), first + len(bounds) - 1):
                 recent[serial] = self._rows(serial)
         return [
             [[serial, [_flat(row) for row in rows]] for serial, rows in sorted(recent.items())],
@@ -203,6 +205,7 @@ class _Orphans:
         }
         loaded = {(bytes(s), int(n)): tuple(_payment_of(p) for p in ps) for s, n, ps in orphans}
         self._batches, self._restored, self._orphans = [], restored, loaded
+        self._floor = -1
         self._senders = None
 
     def content(self) -> bytes:

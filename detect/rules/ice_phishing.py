@@ -28,7 +28,7 @@ from chainwarden.schema import (
 )
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
-from detect.known import DAI, PERMITS, USDC, USDT, VALUE_TOKENS, WBTC, WETH
+from detect.known import DAI, PERMITS, SERVICE_ADDRESSES, USDC, USDT, VALUE_TOKENS, WBTC, WETH
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns, flow_ordinal, within_transaction
 from detect.rules.rule import Finding
@@ -39,6 +39,7 @@ PERMIT_CALLS: Final = tuple(selector.to_bytes(4, "big") for selector in PERMITS)
 SEARCHED_CALLDATA: Final = 128 * 1024  # how far a permit is looked for inside a multicall
 OWNERS_KEPT: Final = 32
 UNLIMITED: Final = 2.0**255
+_HARMLESS: Final = pa.array(sorted({ZERO_ADDRESS, *SERVICE_ADDRESSES}), ADDRESS)
 LARGE: Final = {USDT: 100_000, USDC: 100_000, DAI: 100_000, WETH: 30, WBTC: 1}
 
 
@@ -115,17 +116,17 @@ class IcePhishing(Journaled):
     def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
         """The findings in a batch, in chain order."""
         columns = self._cache.of(scored)
-        approvals = columns.batch.approvals
-        flows = self._candidate_flows(columns)
-        if not approvals.num_rows and not len(flows):
+        flows, grants = self._candidate_flows(columns), self._candidate_approvals(columns)
+        if not len(grants) and not len(flows):
             return ()
         steps: list[tuple[tuple[int, ...], bool, int]] = []
-        if approvals.num_rows:
-            blocks = columns.block_row(column(approvals, "block_number")).tolist()
-            indexes = column(approvals, "transaction_index").tolist()
-            ordinals = column(approvals, "ordinal").tolist()
-            places = zip(blocks, indexes, ordinals, strict=True)
-            for row, (block, index, ordinal) in enumerate(places):
+        approvals = columns.batch.approvals
+        if len(grants):
+            blocks = columns.block_row(column(approvals, "block_number")[grants]).tolist()
+            indexes = column(approvals, "transaction_index")[grants].tolist()
+            ordinals = column(approvals, "ordinal")[grants].tolist()
+            places = zip(grants.tolist(), blocks, indexes, ordinals, strict=True)
+            for row, block, index, ordinal in places:
                 steps.append(((block, index, *within_transaction(ordinal)), False, row))
         ordinals_of_flows = column(columns.batch.flows, "ordinal")
         for row in flows.tolist():
@@ -138,6 +139,25 @@ class IcePhishing(Journaled):
             if finding is not None:
                 findings.append(finding)
         return findings
+
+    def _candidate_approvals(self, columns: Columns) -> Array:
+        # Grants to spenders without a reputation by owners without code, and all revocations.
+        approvals, facts = columns.batch.approvals, columns.scored.approval_facts
+        if not approvals.num_rows:
+            return np.empty(0, np.int64)
+        config = self._config
+        age = np.maximum(0, column(approvals, "block_timestamp") - facts["spender_first_seen"])
+        trusted = np.where(
+            facts["spender_is_contract"],
+            age >= config.trusted_contract_seconds,
+            (facts["spender_nonce"] >= config.trusted_nonce)
+            & (age >= config.trusted_nonce_seconds),
+        )
+        trusted |= facts["spender_events"] >= config.trusted_events
+        harmless = columns.members("approvals", "spender", _HARMLESS)
+        granted = approvals["approved"].to_numpy()
+        rows: Array = np.flatnonzero(~granted | ~(trusted | harmless | facts["owner_is_contract"]))
+        return rows
 
     def _candidate_flows(self, columns: Columns) -> Array:
         # Token flows whose signer is not the one who pays, in transactions from or to a spender
@@ -176,19 +196,15 @@ class IcePhishing(Journaled):
             self._pending.remove(serial, key)
             return None
         facts = columns.scored.approval_facts[row]
-        if (
-            spender in (ZERO_ADDRESS, owner)
-            or facts["owner_is_contract"]
-            or self._labels.is_service(spender, time, columns.batch.chain.name)
-            or self._has_reputation(facts, time)
-        ):
+        if spender == owner or self._labels.is_service(spender, time, columns.batch.chain.name):
             return None
         kind = approvals["kind"][row].as_py()
         number = approvals["block_number"][row].as_py()
         index = approvals["transaction_index"][row].as_py()
         by_permit = False
-        if _signer(columns, number, index) != owner:
-            by_permit = kind == ApprovalKind.PERMIT2_PERMIT or _holds_permit(columns, number, index)
+        tx = columns.tx_row(number, index)
+        if tx < 0 or columns.batch.transactions["from_address"][tx].as_py() != owner:
+            by_permit = kind == ApprovalKind.PERMIT2_PERMIT or _holds_permit(columns, tx)
             if not by_permit:
                 return None  # a token that reports what is left of an allowance
         amount = approvals["value_f64"][row].as_py()
@@ -243,16 +259,6 @@ class IcePhishing(Journaled):
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,), addresses=(owner, token)
             ),
-        )
-
-    def _has_reputation(self, facts: Any, time: int) -> bool:
-        config, age = self._config, max(0, time - int(facts["spender_first_seen"]))
-        if facts["spender_events"] >= config.trusted_events:
-            return True
-        if facts["spender_is_contract"]:
-            return age >= config.trusted_contract_seconds
-        return bool(
-            facts["spender_nonce"] >= config.trusted_nonce and age >= config.trusted_nonce_seconds
         )
 
     def _spender(self, address: bytes, time: int) -> _Spender | None:
@@ -360,17 +366,8 @@ def _with(owners: tuple[bytes, ...], owner: bytes) -> tuple[bytes, ...]:
     return (*owners, owner)
 
 
-def _signer(columns: Columns, number: int, index: int) -> bytes | None:
-    tx = int(columns.tx_rows(np.array([number]), np.array([index]))[0])
-    if tx < 0:
-        return None
-    signer: bytes = columns.batch.transactions["from_address"][tx].as_py()
-    return signer
-
-
-def _holds_permit(columns: Columns, number: int, index: int) -> bool:
+def _holds_permit(columns: Columns, tx: int) -> bool:
     # Called directly or within a multicall: the selector stands somewhere in the calldata.
-    tx = int(columns.tx_rows(np.array([number]), np.array([index]))[0])
     data = columns.batch.transactions["input"][tx].as_py() if tx >= 0 else None
     head = (data or b"")[:SEARCHED_CALLDATA]
     return any(call in head for call in PERMIT_CALLS)

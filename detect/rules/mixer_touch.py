@@ -232,13 +232,12 @@ class MixerTouch(Journaled):
 
     def _signer(self, columns: Columns, row: int) -> bytes | None:
         logs = columns.batch.logs
-        tx = columns.tx_rows(
-            np.array([logs["block_number"][row].as_py()]),
-            np.array([logs["transaction_index"][row].as_py()]),
-        )[0]
+        tx = columns.tx_row(
+            logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
+        )
         if tx < 0:
             return None
-        signer: bytes = columns.batch.transactions["from_address"][int(tx)].as_py()
+        signer: bytes = columns.batch.transactions["from_address"][tx].as_py()
         return signer
 
     def _amount(self, columns: Columns, row: int, pool: bytes) -> tuple[bytes | None, int] | None:
