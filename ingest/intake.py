@@ -34,7 +34,11 @@ class IntakeCounts:
 
 
 class Intake:
-    """Turns a source into chain events, at most ``batch_blocks`` blocks to an event."""
+    """Turns a source into chain events, at most ``batch_blocks`` blocks to an event.
+
+    Without a ``verifier`` every sender is recovered, and unsigned transactions are allowed: a file
+    may hold blocks that were only simulated.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Intake:
         self._source = source
         self._follower = follower
         self._batch_blocks = batch_blocks
-        self._verifier = verifier or Verifier()
+        self._verifier = verifier or Verifier(unsigned=True)
         self._on_rejected = on_rejected
         self.counts = IntakeCounts()
 

@@ -35,7 +35,7 @@ from ingest.receipts import VerifiedTransaction, verify_calls, verify_receipts
 from ingest.senders import recover_signer
 from ingest.trie import ordered_root
 
-UNVERIFIED_REASONS: Final = ("header_fields", "transaction_type", "receipts", "unsigned")
+UNVERIFIED_REASONS: Final = ("header_fields", "transaction_type", "receipts")
 """Why a block is called unverified, not wrong; the keys of ``Verifier.unverified``."""
 
 
@@ -51,17 +51,22 @@ class Verifier:
     ``senders`` is how many senders to recover in a block, picked by its hash (None: all). Recovery
     is most of the cost. A sender that is not recovered is whoever the source says.
 
+    ``unsigned`` allows transactions without a signature, and counts them: blocks that
+    ``eth_simulateV1`` made up have them, and whoever replays a file of such blocks takes their
+    ``from`` on trust. No chain has them, so from a node they are a lie about the sender.
+
     ``unverified`` counts blocks that could not be verified, by ``UNVERIFIED_REASONS``: header
-    fields in no known fork, transaction types nobody knows, receipts before Byzantium that claim a
-    status (they commit to a state root instead), and transactions without a signature (those of
-    ``eth_simulateV1``), whose sender nothing proves.
+    fields in no known fork, transaction types nobody knows, and receipts before Byzantium that
+    claim a status (they commit to a state root instead).
     """
 
-    def __init__(self, senders: int | None = None) -> None:
+    def __init__(self, senders: int | None = None, *, unsigned: bool = False) -> None:
         if senders is not None and senders < 0:
             raise ValueError(f"senders must not be negative, got {senders}")
         self.unverified: Counter[str] = Counter()
+        self.unsigned = 0
         self._senders = senders
+        self._allow_unsigned = unsigned
 
     def verify(self, raw: RawBlock) -> bool:
         """True: all agrees. False: what is known agrees, but not all of the block is known.
@@ -97,8 +102,12 @@ class Verifier:
                 reasons.append("receipts")
         if raw.calls is not None:
             verify_calls(raw.calls, transactions)
-        if any(tx.parts is not None and not tx.parts.is_signed for tx in transactions):
-            reasons.append("unsigned")
+        for index, tx in enumerate(transactions):
+            if tx.parts is None or tx.parts.type == DEPOSIT or tx.parts.is_signed:
+                continue
+            if not self._allow_unsigned:
+                raise Mismatch("sender", f"transaction {index} has no signature")
+            self.unsigned += 1
         return reasons
 
     def _verify_transactions(self, block: RpcBlock) -> list[VerifiedTransaction]:

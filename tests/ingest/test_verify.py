@@ -38,16 +38,20 @@ def test_real_blocks_are_verified(shared_data: Path, name: str, blocks: int, rec
     """Every real block is verified, receipts and all.
 
     13 of the scattered ones were never on a chain: they are answers of ``eth_simulateV1``, whose
-    transactions carry no signature, and are called unverified for that reason alone.
+    transactions carry no signature, and are taken only by a verifier that allows those.
     """
     raws = load(shared_data / "blocks", name)
     assert len(raws) == blocks
     assert sum(raw.receipts is not None for raw in raws) == receipts
-    verifier = Verifier()
+    verifier, refused = Verifier(unsigned=True), 0
     for raw in raws:
-        unsigned = any(is_unsigned(tx) for tx in raw.block.transactions)
-        assert verifier.verify(raw) is not unsigned
-    assert verifier.unverified == Counter({"unsigned": 13} if name == "forks" else {})
+        assert verifier.verify(raw)
+        if any(is_unsigned(tx) for tx in raw.block.transactions):
+            refused += 1
+            with pytest.raises(BadBlock, match="has no signature"):
+                Verifier().verify(raw)
+    assert not verifier.unverified
+    assert (verifier.unsigned, refused) == ((19, 13) if name == "forks" else (0, 0))
 
 
 @pytest.mark.data
@@ -470,7 +474,7 @@ def test_a_known_transaction_cannot_hide_behind_an_unknown_type() -> None:
         assert "type is 0x5" in str(error)
 
 
-def test_an_unsigned_transaction_is_never_verified() -> None:
+def test_an_unsigned_transaction_is_a_lie_unless_allowed() -> None:
     """Without a signature nobody is proven to have sent it, whatever from says."""
     raw = made_block()
     for index, v in ((0, "0x0"), (1, "0x1b"), (3, "0x0")):
@@ -479,15 +483,18 @@ def test_an_unsigned_transaction_is_never_verified() -> None:
         tx.chain_id = None if index < 3 else "0x1"
         tx.y_parity = None
     reseal(raw)
-    verifier = Verifier()
-    assert verifier.verify(raw) is False
-    assert Verifier(0).verify(raw) is False
-    assert verifier.unverified == Counter({"unsigned": 1})
+    for senders in (None, 0):
+        with pytest.raises(BadBlock, match="transaction 0 has no signature") as caught:
+            Verifier(senders).verify(raw)
+        assert caught.value.reason == "sender"
+    allowing = Verifier(unsigned=True)
+    assert allowing.verify(raw)
+    assert allowing.unsigned == 3
 
 
 def test_the_reasons_are_a_closed_set() -> None:
     """Whatever is counted as unverified is one of the words that metrics know."""
-    assert set(UNVERIFIED_REASONS) == {"header_fields", "transaction_type", "receipts", "unsigned"}
+    assert set(UNVERIFIED_REASONS) == {"header_fields", "transaction_type", "receipts"}
 
 
 # --- senders -----------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ def undetected_changes(raw: RawBlock, sites: list[Site], rng: random.Random) -> 
 UNSEEN = {
     # Counted within the block: nodes get it wrong, so nothing here uses it.
     "Log.log_index",
-    # Answers of eth_simulateV1: without a signature nothing proves the sender. Such a block is
-    # never called verified.
+    # Answers of eth_simulateV1, which only a verifier that is told to takes: without a signature
+    # nothing proves the sender.
     "Transaction unsigned.from_",
 }
 

@@ -28,7 +28,7 @@ REASONS = {
 def rejected(raw: RawBlock, senders: int | None = None) -> BadBlock:
     """The error that a block which must not pass is rejected with."""
     with pytest.raises(BadBlock) as caught:
-        Verifier(senders).verify(raw)
+        Verifier(senders, unsigned=True).verify(raw)
     assert caught.value.reason in REASONS
     return caught.value
 
@@ -36,7 +36,7 @@ def rejected(raw: RawBlock, senders: int | None = None) -> BadBlock:
 def verdict(raw: RawBlock, senders: int | None = None) -> bool | BadBlock:
     """What the verifier says, the error that it raises included."""
     try:
-        return Verifier(senders).verify(raw)
+        return Verifier(senders, unsigned=True).verify(raw)
     except BadBlock as error:
         return error
 
