@@ -80,8 +80,6 @@ class MemoryBus:
                 )
             self._events.append(event)
             self._next += 1
-            while len(self._events) > self._capacity + self._next - self._read:
-                self._events.popleft()
             self._changed.notify_all()
 
     def seek(self, offsets: Offsets) -> None:
@@ -117,6 +115,8 @@ class MemoryBus:
                 ]
                 offset = self._read
                 self._read += len(events)
+                while len(self._events) > self._capacity + self._next - self._read:
+                    self._events.popleft()
                 self._changed.notify_all()
             ready = [
                 one

@@ -164,6 +164,8 @@ class BlockConsumer:
                 auto_offset_reset="none",
                 isolation_level="read_committed",
                 check_crcs=True,
+                # A seek waits for the fetch that is under way: keep that short.
+                fetch_max_wait_ms=100,
                 max_partition_fetch_bytes=4 * 1024 * 1024,
                 fetch_max_bytes=16 * 1024 * 1024,
                 allow_auto_create_topics=False,

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import hashlib
 import signal
 import subprocess
@@ -9,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from chainwarden.wire import encode_blocks
 from tests.bus.blocks import added, finalized, plain_batch, position, story
 from tests.bus.contracts import DurableBusContract, Rig, drain, told
 from tests.conftest import ROOT
+from tests.kafka_broker import BrokerMissing, start_node
 
 pytestmark = pytest.mark.broker
 
@@ -231,20 +232,59 @@ def test_a_client_that_keeps_raising_is_an_error(
         consumer.poll(20.0)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+NO_BROKER = """
+from chainwarden.errors import BusError
+from chainwarden.kafka_bus import BlockProducer, KafkaConfig
+from chainwarden.schema import Chain
+try:
+    BlockProducer(KafkaConfig("127.0.0.1:1", Chain("nowhere", 1), timeout_seconds=1.0))
+except BusError as error:
+    print(error)
+"""
+
+
 def test_no_broker_is_a_clear_error() -> None:
-    """Without a broker the error names the address."""
-    config = KafkaConfig("127.0.0.1:1", Chain("nowhere", 1), timeout_seconds=1.0)
+    """Without a broker the error names the address.
 
-    def attempt() -> str:
-        try:
-            BlockProducer(config)
-        except BusError as error:
-            return str(error)
-        return "no error"
+    In a process of its own: kafka-python leaves refused sockets to the garbage collector.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", NO_BROKER], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "is a Kafka broker at 127.0.0.1:1?" in done.stdout
 
-    assert "127.0.0.1:1" in attempt()
-    gc.collect()  # kafka-python leaves the sockets that were refused to the garbage collector
+
+def test_a_broker_that_hangs_is_an_error_and_then_goes_on(tmp_path: Path) -> None:
+    """A frozen broker: publishing raises in bounded time; once it is back nothing is repeated."""
+    try:
+        node = start_node(tmp_path)
+    except BrokerMissing as why:
+        pytest.skip(f"no Kafka broker: {why}")
+    rig = KafkaRig(node.bootstrap, timeout_seconds=4.0)
+    try:
+        producer = put(rig, added(1))
+        consumer = rig.consumer()
+        consumer.seek({})
+        assert numbers(drain(consumer, 1)) == [1]
+        node.process.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        with pytest.raises(BusError):
+            producer.publish(DurableBusContract.on(rig, added(2)))
+        assert time.monotonic() - started < 15
+        assert consumer.poll(0.5) == []
+        node.process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                producer.publish(DurableBusContract.on(rig, added(2, 3)))
+            except BusError:
+                assert time.monotonic() < deadline
+            else:
+                break
+        assert numbers(drain(consumer, 2)) == [2, 3]
+    finally:
+        rig.close()
+        node.stop()
 
 
 # --- what others write ---------------------------------------------------------------------------
