@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -107,7 +107,7 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_file = _lock(path)
         self._writing = threading.RLock()
-        self._local = threading.local()
+        self._cursors: dict[int, duckdb.DuckDBPyConnection] = {}
         self._closed = False
         try:
             self._connection = _attach(path)
@@ -124,9 +124,11 @@ class Database:
         """This thread's own cursor; the database is attached to it as ``ledger``."""
         if self._closed:
             raise StoreError("the ledger is closed")
-        cursor = getattr(self._local, "cursor", None)
+        # By thread identifier: one that is used again belongs to a thread that has ended.
+        me = threading.get_ident()
+        cursor = self._cursors.get(me)
         if cursor is None:
-            cursor = self._local.cursor = self._connection.cursor()
+            cursor = self._cursors[me] = self._connection.cursor()
         return cursor
 
     @contextmanager
@@ -162,6 +164,9 @@ class Database:
             if self._closed:
                 return
             self._closed = True
+            for cursor in list(self._cursors.values()):
+                with suppress(duckdb.Error):  # a reader in another thread; its query ends here
+                    cursor.close()
             try:
                 self._connection.execute("DETACH ledger")
             except duckdb.Error as error:

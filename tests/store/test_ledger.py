@@ -422,6 +422,20 @@ def test_threads_read_while_one_commits(ledger: Ledger) -> None:
     assert problems == []
 
 
+def test_closing_frees_the_file_although_threads_have_read(tmp_path: Path) -> None:
+    """Cursors of other threads, alive or not, do not keep the ledger open."""
+    path = tmp_path / "ledger.duckdb"
+    for number in range(3):
+        ledger = Ledger.open(path, ETHEREUM)
+        ledger.commit(Commit(at(number)))
+        thread = threading.Thread(target=ledger.alerts)
+        thread.start()
+        thread.join()
+        ledger.close()
+        with pytest.raises(StoreError, match="closed"):
+            ledger.alerts()
+
+
 def test_the_file_can_be_read_by_the_version_before(tmp_path: Path) -> None:
     """Ledgers are written in the storage format of DuckDB 1.5, so going back is possible."""
     path = tmp_path / "ledger.duckdb"
