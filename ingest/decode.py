@@ -25,7 +25,18 @@ from chainwarden.schema import (
 )
 from ingest import columns
 from ingest.calls import Created, Moved, follow_calls
-from ingest.codec import DEPOSIT, contract_address, data_of, quantity_of, shown
+from ingest.codec import (
+    ACCESS_LIST,
+    BLOB,
+    DEPOSIT,
+    LEGACY,
+    SET_CODE,
+    TRANSACTION_TYPES,
+    contract_address,
+    data_of,
+    quantity_of,
+    shown,
+)
 from ingest.columns import Bytes, Index, Mask, Texts, Words
 from ingest.events import Logs
 from ingest.raw import RawBlock, RpcReceipt, RpcTransaction, RpcWithdrawal
@@ -33,6 +44,12 @@ from ingest.senders import recover_authority
 from ingest.tables import FlowGroup, LogTables, Places, flow_table, log_tables
 
 _GWEI: Final = 10**9
+
+# Fields that a type does not have are in no root: whoever sends them all the same may say anything.
+# They are taken from types that have them, and from types nobody knows.
+_NO_BASE_FEE: Final = frozenset({LEGACY, ACCESS_LIST, DEPOSIT})
+_NO_BLOBS: Final = frozenset(TRANSACTION_TYPES) - {BLOB}
+_NO_AUTHORIZATIONS: Final = frozenset(TRANSACTION_TYPES) - {SET_CODE}
 
 
 def decode_blocks(chain: Chain, raws: Sequence[RawBlock], verified: Sequence[bool]) -> BlockBatch:
@@ -121,6 +138,8 @@ class _Decoder:
         self._behind = np.cumsum(self._counts)
         self._tx_block = np.repeat(np.arange(len(blocks)), self._counts)
         self._tx_index = np.arange(len(self._txs)) - (self._behind - self._counts)[self._tx_block]
+        types = np.minimum(_uint64("type", [tx.type for tx in self._txs]), 32_767)
+        self._types: list[int] = types.tolist()
         self._senders = _fixed("from", [tx.from_ for tx in self._txs], 20)
         self._receipts = self._receipts_of_all()
         self._status, self._has_status = self._statuses()
@@ -190,13 +209,16 @@ class _Decoder:
 
     def _transaction_table(self) -> pa.Table:
         txs = self._txs
-        blobs = [tx.blob_versioned_hashes for tx in txs]
-        types = np.minimum(_uint64("type", [tx.type for tx in txs]), 32_767)
+        types = self._types
+        blobs = [
+            None if kind in _NO_BLOBS else tx.blob_versioned_hashes
+            for tx, kind in zip(txs, types, strict=True)
+        ]
         self._inputs = columns.data_array(*_data("input", [tx.input for tx in txs]))
         return pa.Table.from_arrays(
             [
                 *self._places.keys(np.arange(len(txs))),
-                columns.number_array(types, pa.int16()),
+                pa.array(types, pa.int16()),
                 pa.array(_uint64("nonce", [tx.nonce for tx in txs])),
                 columns.fixed_array(self._senders),
                 columns.fixed_array(self._recipients, _given([tx.to for tx in txs])),
@@ -205,14 +227,25 @@ class _Decoder:
                 self._inputs,
                 pa.array(_int64("gas", [tx.gas for tx in txs])),
                 self._price("gasPrice", [tx.gas_price for tx in txs]),
-                self._price("maxFeePerGas", [tx.max_fee_per_gas for tx in txs]),
-                self._price("maxPriorityFeePerGas", [tx.max_priority_fee_per_gas for tx in txs]),
-                self._price("maxFeePerBlobGas", [tx.max_fee_per_blob_gas for tx in txs]),
+                self._fee("maxFeePerGas", [tx.max_fee_per_gas for tx in txs], _NO_BASE_FEE),
+                self._fee(
+                    "maxPriorityFeePerGas",
+                    [tx.max_priority_fee_per_gas for tx in txs],
+                    _NO_BASE_FEE,
+                ),
+                self._fee("maxFeePerBlobGas", [tx.max_fee_per_blob_gas for tx in txs], _NO_BLOBS),
                 pa.array([None if b is None else min(len(b), 32_767) for b in blobs], pa.int16()),
                 *self._receipt_columns(),
             ],
             schema=TRANSACTIONS,
         )
+
+    def _fee(self, name: str, cells: Sequence[str | None], without: frozenset[int]) -> pa.Array:
+        """A price, null for the types that do not have it."""
+        kept = [
+            None if kind in without else cell for cell, kind in zip(cells, self._types, strict=True)
+        ]
+        return self._price(name, kept)
 
     @staticmethod
     def _price(name: str, cells: Sequence[str | None]) -> pa.Array:
@@ -395,7 +428,7 @@ class _Decoder:
         signed = [
             (row, position, each)
             for row, tx in enumerate(self._txs)
-            if tx.authorization_list
+            if tx.authorization_list and self._types[row] not in _NO_AUTHORIZATIONS
             for position, each in enumerate(tx.authorization_list)
         ]
         entries = [each for _, _, each in signed]

@@ -431,6 +431,22 @@ def test_without_receipts_what_they_tell_is_null() -> None:
     assert batch.logs.num_rows == 0
 
 
+def test_fields_that_a_type_does_not_have_are_not_believed() -> None:
+    """No root covers them: an authorization, blob or fee on a legacy transaction is nothing."""
+    raw = made_block()
+    legacy, dynamic, set_code = (raw.block.transactions[i] for i in (0, 3, 4))
+    before = decode_one(raw)
+    for liar in (legacy, dynamic):
+        liar.authorization_list = set_code.authorization_list
+        liar.blob_versioned_hashes = ["0x" + "01" * 32]
+        liar.max_fee_per_blob_gas = "0x5"
+    legacy.max_fee_per_gas = legacy.max_priority_fee_per_gas = "no number"
+    after = decode_one(raw)
+    assert before.authorizations.num_rows == 1
+    for name, table in before.tables.items():
+        assert table.equals(getattr(after, name)), name
+
+
 def call(index: int, parent: int, **fields: Any) -> RpcCall:
     """A call of 5 wei from A to B, unless told otherwise."""
     base = RpcCall("", index, parent, 1 if parent else 0, "CALL", A, to=B, value="0x5")
