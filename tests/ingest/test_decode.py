@@ -17,6 +17,7 @@ from chainwarden.errors import BadBlock
 from chainwarden.schema import ETHEREUM, TABLES, BlockBatch
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock, RpcBlock, RpcCall, RpcLog, RpcReceipt
+from ingest.verify import Verifier
 from tests.ingest import made_blocks, slow_decode
 
 TOKEN = "0x" + "70" * 20
@@ -558,3 +559,25 @@ def test_hostile_fields_give_a_batch_or_a_bad_block(data: st.DataObject) -> None
         return
     for table in batch.tables.values():
         table.validate(full=True)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_what_the_verifier_accepts_always_decodes(data: st.DataObject) -> None:
+    """Decoding is total over verified blocks: any change that passes verification decodes."""
+    raw = made_block()
+    assert raw.receipts is not None
+    assert raw.block.withdrawals is not None
+    authorizations = raw.block.transactions[4].authorization_list
+    assert authorizations is not None
+    targets: list[Any] = [raw.block, *raw.block.transactions, *raw.receipts, *authorizations]
+    targets += [*raw.receipts[2].logs, *raw.block.withdrawals]
+    target = data.draw(st.sampled_from(targets))
+    name = data.draw(st.sampled_from(target.__struct_fields__))
+    if isinstance(getattr(target, name), str | None):
+        setattr(target, name, data.draw(st.one_of(st.none(), GARBAGE, st.just("0x01"))))
+    try:
+        verified = Verifier().verify(raw)
+    except BadBlock:
+        return
+    decode_blocks(ETHEREUM, [raw], [verified])
