@@ -187,6 +187,8 @@ WALLET: Final = np.dtype(
         ("nonce_gaps", np.int32),
         ("score_row", np.int32),  # within a pass: 1 + the row whose score it will take
         ("is_contract", np.bool_),
+        # No padding anywhere: copies of it are undefined, and rows are compared byte for byte.
+        ("unused", np.uint8, (3,)),
     ],
     align=True,
 )

@@ -160,8 +160,8 @@ class HalfSpaceTrees(anomaly.HalfSpaceTrees):
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot. Raises SnapshotRefused for one of other parameters."""
-        _, arrays = unpack(data, "half-space trees", self._parameters(), {})
         forest = self._ready()
+        _, arrays = unpack(data, "half-space trees", self._parameters(), {})
         for name, array in arrays.items():
             own = getattr(forest, name)
             if own.shape != array.shape or own.dtype != array.dtype:

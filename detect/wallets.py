@@ -122,7 +122,8 @@ class WalletTable:
     def row(self, address: bytes) -> Any:
         """The record of a wallet (a copy), or None."""
         wallets, key = self._state.wallets, address_key(address)
-        row = find(wallets.keys, wallets.slots, key, siphash(wallets.secret, key))
+        hashed = np.uint64(siphash(wallets.secret, key))
+        row = find(wallets.keys, wallets.slots, key, hashed)
         return None if row < 0 else wallets.rows[row].copy()
 
     def observe(self, events: Events, first_serial: int) -> Seen:

@@ -249,10 +249,10 @@ def observe_flow(
         meet(wallets.rows, sender, receiver, from_hash, to_hash, forward, backward)
         count_pair(state.pairs, undo.pairs, stamp > 0, place, key, up, now)
     if sender >= 0:
-        seen(wallets.rows, sender, now)
+        seen(wallets.rows, sender, now, x.is_token)
         n = read_wallet(state, sender, i, True, n, now, out)
     if receiver >= 0 and receiver != sender:
-        seen(wallets.rows, receiver, now)
+        seen(wallets.rows, receiver, now, x.is_token)
         n = read_wallet(state, receiver, i, False, n, now, out)
     if t >= 0:
         learn_gas(events, state, t)

@@ -188,7 +188,7 @@ def place_row(
         table.state[COUNT] = row + 1
     else:
         row = evicted
-        table.state[HAND] = (table.state[HAND] + CANDIDATES) % capacity
+        table.state[HAND] = (table.state[HAND] + 1) % capacity
         table.state[EVICTED] += 1
         journal(table, undo, row, stamp)
         unindex(table, row)

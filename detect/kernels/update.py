@@ -126,9 +126,10 @@ def knows(peers: Array, hashed: np.uint64, counted: int, seen_in_pair: bool) -> 
 
 
 @compiled
-def seen(rows: Array, row: int, now: int) -> None:
+def seen(rows: Array, row: int, now: int, is_token: bool) -> None:
     """Count an event of a wallet, and the time since the one before."""
     w = rows[row]
+    w.token_flows += is_token
     gap = max(0.0, float(now) - float(w.last_seen))
     w.hour = np.float32(decayed(w.hour, gap, HOUR) + 1.0)
     w.day = np.float32(decayed(w.day, gap, DAY) + 1.0)
@@ -253,7 +254,6 @@ def count_flow(rows: Array, row: int, x: FlowInput, sends: bool) -> None:
     w.received += not sends
     w.failed += sends and x.failed
     if x.is_token:
-        w.token_flows += 1
         return
     if sends:
         w.coin_sent += 1

@@ -52,13 +52,17 @@ def token_worth(rows: Array, row: int, now: int) -> float:
 
 @compiled
 def least_wallet(rows: Array, state: Array, now: int, kept: int) -> int:
-    """The row to evict: least worth of a few at the hand, never ``kept``; -1 if there is room."""
+    """The row to evict, the least worth of a few and never ``kept``; -1 while there is room.
+
+    The few are spread over the table, from a hand that moves on: neighbours came at the same time,
+    and are often all worth keeping or all worth nothing.
+    """
     capacity = len(rows) - 1
     if state[COUNT] < capacity:
         return -1
     least, chosen = math.inf, -1
     for step in range(CANDIDATES):
-        row = (state[HAND] + step) % capacity
+        row = (state[HAND] + step * capacity // CANDIDATES) % capacity
         value = worth(rows, row, now)
         if row != kept and (chosen < 0 or value < least):
             least, chosen = value, row
@@ -73,7 +77,7 @@ def least_token(rows: Array, state: Array, now: int) -> int:
         return -1
     least, chosen = math.inf, -1
     for step in range(CANDIDATES):
-        row = (state[HAND] + step) % capacity
+        row = (state[HAND] + step * capacity // CANDIDATES) % capacity
         value = token_worth(rows, row, now)
         if chosen < 0 or value < least:
             least, chosen = value, row
