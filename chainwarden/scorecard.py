@@ -28,12 +28,12 @@ RULES: Final = {
     "mixer_touch": "mixer",
     "native_claim": "native_claim",
     "poisoning_payoff": "address_poisoning",
-    "reorg_depth": "consensus",
+    "reorg_depth": "reorg",
     "safe_delegatecall": "safe_takeover",
     "sanctions_touch": "sanctions",
     "wallet_anomaly": ANY,
 }
-"""The typology that each rule looks for."""
+"""The kind of campaign that each rule looks for."""
 
 
 class Campaign(msgspec.Struct, frozen=True):

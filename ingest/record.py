@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import msgspec
 
@@ -37,17 +39,20 @@ class BlockRecorder:
         self._encoder = msgspec.json.Encoder()
 
     def __enter__(self) -> Self:
-        self.blocks_file.parent.mkdir(parents=True, exist_ok=True)
-        self._files = (_Packed(self.receipts_file), _Packed(self.blocks_file))
+        with ExitStack() as stack:
+            blocks = stack.enter_context(whole_file(self.blocks_file))
+            receipts = stack.enter_context(whole_file(self.receipts_file))
+            self._blocks = stack.enter_context(_packed(blocks))
+            self._receipts = stack.enter_context(_packed(receipts))
+            self._stack = stack.pop_all()
         return self
 
     def write(self, raw: RawBlock) -> None:
         """Append a block, and its receipts where it has them."""
-        receipts_file, blocks_file = self._files
-        blocks_file.write(self._encoder.encode(raw.block) + b"\n")
+        self._blocks.write(self._encoder.encode(raw.block) + b"\n")
         if raw.receipts is not None:
             line = ReceiptsLine(raw.block.number, raw.block.hash, raw.receipts)
-            receipts_file.write(self._encoder.encode(line) + b"\n")
+            self._receipts.write(self._encoder.encode(line) + b"\n")
             self.logs += sum(len(receipt.logs) for receipt in raw.receipts)
         self.blocks += 1
         self.transactions += len(raw.block.transactions)
@@ -58,29 +63,25 @@ class BlockRecorder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for file in self._files:
-            file.close(keep=kind is None)
+        self._stack.__exit__(kind, error, traceback)
 
 
-class _Packed:
-    """A gzip file under a temporary name, without name and time in it, renamed when it is whole."""
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name when the context ends without an error, else not at all.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        self._plain = self._temporary.open("wb")
-        self._packed = gzip.GzipFile(
-            filename="", mode="wb", compresslevel=1, fileobj=self._plain, mtime=0
-        )
+    Its folder is made if it is not there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
-    def write(self, data: bytes) -> None:
-        self._packed.write(data)
 
-    def close(self, keep: bool) -> None:
-        try:
-            self._packed.close()
-            self._plain.close()
-            if keep:
-                self._temporary.replace(self._path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+def _packed(file: BinaryIO) -> gzip.GzipFile:
+    """A gzip without name and time in it, so that equal content is equal bytes."""
+    return gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=file, mtime=0)

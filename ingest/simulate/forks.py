@@ -61,7 +61,19 @@ def draw_fate(seed: int, blocks: int, first_block: int, kinds: tuple[str, ...]) 
     for depth in depths:
         if room:
             fate.forks[room.pop()] = Fork(depth)
+    if "reorg" in kinds:
+        _note_deep_forks(fate, first_block)
     return fate
+
+
+def _note_deep_forks(fate: Fate, first_block: int) -> None:
+    """Depth 1 is daily business on mainnet; deeper ones are news, and belong to the truth."""
+    deep = [(index, fork.depth) for index, fork in sorted(fate.forks.items()) if fork.depth > 1]
+    for number, (index, depth) in enumerate(deep):
+        record = Record(f"reorg-{number + 1}", "reorg", f"{depth} blocks orphaned at once")
+        record.ended = True
+        record.spans(first_block + index - depth, first_block + index + depth)
+        fate.records.append(record)
 
 
 def _outage(rng: random.Random, fate: Fate, blocks: int, first_block: int, number: int) -> None:

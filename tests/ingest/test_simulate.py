@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from chainwarden.errors import SettingsError
 from ingest.raw import RpcBlock
+from ingest.record import ReceiptsLine
 from ingest.senders import recover_authority
 from ingest.simulate import CAMPAIGNS, Simulation, SimulationConfig, write_chain
 from ingest.simulate.contracts import ETHER, At, Event
@@ -30,7 +31,6 @@ from ingest.simulate.simulation import FIRST_BLOCK, USUAL_BASE_FEE
 from ingest.simulate.tokens import WETH, Token
 from ingest.simulate.traffic import Traffic
 from ingest.simulate.world import Moment, World
-from ingest.simulate.write import ReceiptsLine
 from ingest.source import BlockSource
 from ingest.verify import Verifier
 from tests.ingest.simulated import Run, run, text
@@ -184,7 +184,7 @@ def test_attacks_are_rare(chain: Run) -> None:
     """Campaigns are at most three per cent of the transactions, and every kind is there."""
     attacks = sum(len(c.transactions) for c in chain.truth.campaigns)
     assert 0 < attacks <= 0.03 * len(chain.mined)
-    assert {c.typology for c in chain.truth.campaigns} == set(CAMPAIGNS) - {"reorg"}
+    assert {c.typology for c in chain.truth.campaigns} == set(CAMPAIGNS)
 
 
 def test_the_truth_names_transactions_that_exist(chain: Run) -> None:
