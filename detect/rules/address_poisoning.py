@@ -19,7 +19,7 @@ from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known import NATIVE, VALUE_TOKENS
 from detect.labels import LabelBook
-from detect.rules.columns import AFTER_ALL_TRANSACTIONS, ColumnCache, Columns, flow_ordinal
+from detect.rules.columns import AFTER_ALL_TRANSACTIONS, ColumnCache, Columns
 from detect.rules.peers import (
     HIT_PAID,
     LURE_EITHER,
@@ -135,7 +135,7 @@ class AddressPoisoning(Journaled):
             block_row=int(columns.flow_row[row]),
             transaction_index=int(columns.flow_tx_index[row]),
             transaction_hash=tx_hash,
-            ordinal=flow_ordinal(columns, row),
+            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(operator)} has planted {count} lookalike address"
                 f"{'es' if count > 1 else ''}; the latest, {hex_of(suspect)}, imitates "
@@ -191,7 +191,7 @@ class AddressPoisoning(Journaled):
             block_row=int(columns.flow_row[row]),
             transaction_index=int(columns.flow_tx_index[row]),
             transaction_hash=tx_hash,
-            ordinal=flow_ordinal(columns, row),
+            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(victim)} sent {amount_text(token, amount)} to {hex_of(suspect)}, which "
                 f"imitates its peer {hex_of(original)} in {lead} leading and {trail} trailing "

@@ -107,6 +107,11 @@ class Columns:
         return int(self.batch.flows.num_rows)
 
     @cached_property
+    def flow_ordinal(self) -> Array:
+        """Ordinal within its transaction per flow."""
+        return column(self.batch.flows, "ordinal")
+
+    @cached_property
     def flow_block(self) -> Array:
         """Block number per flow."""
         return column(self.batch.flows, "block_number")
@@ -283,17 +288,6 @@ def within_transaction(ordinal: int) -> tuple[int, int]:
     [0, -1, -2, 1, 2]
     """
     return (ordinal > 0) - (ordinal == 0), abs(ordinal)
-
-
-def flow_ordinal(columns: Columns, row: int) -> int:
-    """The ordinal of a flow as an alert id needs it: unique with the transaction hash.
-
-    A withdrawal has no transaction, so its block number goes in (a block has at most 16).
-    """
-    ordinal = int(columns.batch.flows["ordinal"][row].as_py())
-    if columns.flow_tx_index[row] != AFTER_ALL_TRANSACTIONS:
-        return ordinal
-    return -((int(columns.flow_block[row]) << 4) | (ordinal & 15))
 
 
 def nullable(values: pa.ChunkedArray, default: int) -> Array:

@@ -30,7 +30,7 @@ from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known import DAI, PERMITS, SERVICE_ADDRESSES, USDC, USDT, VALUE_TOKENS, WBTC, WETH
 from detect.labels import LabelBook
-from detect.rules.columns import ColumnCache, Columns, flow_ordinal, within_transaction
+from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -128,9 +128,8 @@ class IcePhishing(Journaled):
             places = zip(grants.tolist(), blocks, indexes, ordinals, strict=True)
             for row, block, index, ordinal in places:
                 steps.append(((block, index, *within_transaction(ordinal)), False, row))
-        ordinals_of_flows = column(columns.batch.flows, "ordinal")
         for row in flows.tolist():
-            place = within_transaction(int(ordinals_of_flows[row]))
+            place = within_transaction(int(columns.flow_ordinal[row]))
             block, index = int(columns.flow_row[row]), int(columns.flow_tx_index[row])
             steps.append(((block, index, *place), True, row))
         findings = []
@@ -325,7 +324,7 @@ class IcePhishing(Journaled):
             block_row=int(columns.flow_row[row]),
             transaction_index=int(columns.flow_tx_index[row]),
             transaction_hash=tx_hash,
-            ordinal=flow_ordinal(columns, row),
+            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(spender)} took {amount_text(token, amount)} from {hex_of(owner)} to "
                 f"{hex_of(receiver)} with {how}; {len(after.drained)} owner"

@@ -27,7 +27,6 @@ from detect.rules.columns import (
     ColumnCache,
     Columns,
     address_set,
-    flow_ordinal,
     within_transaction,
 )
 from detect.rules.rule import Finding
@@ -179,7 +178,7 @@ class IssuerFreeze(Journaled):
             block_row=int(columns.flow_row[row]),
             transaction_index=int(columns.flow_tx_index[row]),
             transaction_hash=tx_hash,
-            ordinal=flow_ordinal(columns, row),
+            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(sender)}, frozen by {ISSUERS[token]}, "
                 f"{'tried to send' if failed else 'sent'} {what}."
@@ -214,6 +213,6 @@ def _log_place(columns: Columns, row: int) -> tuple[int, int, int, int]:
 
 
 def _flow_place(columns: Columns, row: int) -> tuple[int, int, int, int]:
-    ordinal = int(columns.batch.flows["ordinal"][row].as_py())
+    ordinal = int(columns.flow_ordinal[row])
     index = int(columns.flow_tx_index[row])
     return (int(columns.flow_row[row]), index, *within_transaction(ordinal))

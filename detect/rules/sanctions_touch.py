@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainwarden.schema import Evidence, Reason, Role, Severity, hex_of
+from chainwarden.schema import ZERO_ADDRESS, Evidence, Reason, Role, Severity, hex_of
 from detect.journal import Journaled
 from detect.known import VALUE_TOKENS
 from detect.labels import SANCTIONED, LabelBook
-from detect.rules.columns import ColumnCache, Columns, flow_ordinal
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -87,8 +87,8 @@ class SanctionsTouch(Journaled):
         flows, chain = columns.batch.flows, columns.batch.chain.name
         time = flows["block_timestamp"][row].as_py()
         sender, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-        if sender == receiver:
-            return None
+        if sender in (receiver, ZERO_ADDRESS):
+            return None  # a mint or a withdrawal from the beacon chain has no payer
         from_listed = self._listed(sender, time, chain)
         to_listed = self._listed(receiver, time, chain)
         if not (from_listed or to_listed):
@@ -128,7 +128,7 @@ class SanctionsTouch(Journaled):
             block_row=int(columns.flow_row[row]),
             transaction_index=index,
             transaction_hash=tx_hash,
-            ordinal=flow_ordinal(columns, row),
+            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(sender)} sent {amount_text(token, amount)} to {hex_of(receiver)}; "
                 f"{hex_of(listed)} is under sanction ({self._source(listed, time, chain)})."

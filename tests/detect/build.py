@@ -79,6 +79,7 @@ class Block:
     number: int | None = None
     time: int | None = None
     fork: int = 0
+    withdrawals: list[tuple[bytes, int]] = field(default_factory=list)
 
 
 class Build:
@@ -150,6 +151,21 @@ class Build:
                 "transaction_index": index,
             }
             self._transaction(tx, key, rows, facts, approval_facts)
+        for place, (receiver, amount) in enumerate(block.withdrawals):
+            rows["flows"].append(
+                {
+                    "block_number": number,
+                    "block_timestamp": time,
+                    "ordinal": place,
+                    "batch_index": 0,
+                    "kind": int(FlowKind.WITHDRAWAL),
+                    "from_address": bytes(20),
+                    "to_address": receiver,
+                    "value": uint(amount),
+                    "value_f64": float(amount),
+                }
+            )
+            facts.append({"first_seen": time})
         self.parent, self.number, self.time = block_hash, number + 1, time + 12
         self.serial += 1
 

@@ -45,6 +45,8 @@ def test_five_of_64_are_told_once() -> None:
     assert slots(gaps(1, 1, 1, 1, 1, 1, 0)) == [(5, Severity.MEDIUM)]
     apart = gaps(1, 1, 1, 1, *[0] * 60, 1)
     assert slots(apart) == []  # the first four have left the window
+    assert slots(gaps(1, *[0] * 54, 1, 1, 1, 1)) == [(59, Severity.MEDIUM)]  # 63 slots back
+    assert slots(gaps(1, *[0] * 55, 1, 1, 1, 1)) == []  # 64 slots back
     again = gaps(1, 1, 1, 1, 1, *[0] * 64, 1, 1, 1, 1, 1)
     assert slots(again) == [(5, Severity.MEDIUM), (74, Severity.MEDIUM)]
 

@@ -30,6 +30,7 @@ from detect.known import (
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import RulesConfig, default_rules
 from detect.rules.address_poisoning import PoisoningConfig
+from detect.rules.columns import Columns
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
@@ -284,6 +285,21 @@ def test_an_empty_batch_and_an_empty_block_are_nothing() -> None:
     before = [rule.digest() for rule in every if rule.id != "missed_slots"]
     assert evaluated(every, Build().batch(), Build().batch(Block(), Block())) == []
     assert [rule.digest() for rule in every if rule.id != "missed_slots"] == before
+
+
+def test_rows_find_their_block_and_transaction() -> None:
+    """Every flow finds its transaction, a withdrawal none, whatever the block numbers."""
+    build = Build(number=2**40)
+    txs = [Tx(WALLETS[0], USDT, tokens=[(USDT, WALLETS[0], WALLETS[1], 5)]), Tx(WALLETS[1], POOL)]
+    blocks = [Block(txs, withdrawals=[(WALLETS[2], 1)]), Block(txs), Block(), Block(txs)]
+    blocks[3].number = 2**40 + 10**6
+    columns = Columns(build.batch(*blocks))
+    assert columns.flow_tx.tolist() == [0, 0, 1, -1, 2, 2, 3, 4, 4, 5]
+    assert columns.flow_row.tolist() == [0, 0, 0, 0, 1, 1, 1, 3, 3, 3]
+    assert columns.tx_row(2**40, 1) == 1
+    assert columns.tx_row(2**40, 2) == columns.tx_row(2**40 + 2, 0) == -1
+    assert columns.tx_row(2**40 + 10**6, 1) == 5
+    assert columns.flow_coin.tolist() == [0, 1, 0, 0, 0, 1, 0, 0, 1, 0]
 
 
 def test_every_rule_has_its_own_id() -> None:

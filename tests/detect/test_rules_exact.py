@@ -146,6 +146,22 @@ def test_a_service_that_is_paid_is_a_service() -> None:
     assert [(f.subject, f.role) for f in found] == [(exchange, Role.SERVICE)]
 
 
+def test_between_two_sanctioned_wallets_the_sender_acts() -> None:
+    """A sanctioned wallet that pays another is the subject itself, as attacker."""
+    rule = sanctions(Label(MALLORY, "sanctioned", "ofac"), Label(CAROL, "sanctioned", "ofac"))
+    found = run(rule, Build().batch(Block([Tx(MALLORY, CAROL, ETHER)])))
+    assert [(f.subject, f.role, f.severity) for f in found] == [
+        (MALLORY, Role.ATTACKER, Severity.CRITICAL)
+    ]
+
+
+def test_withdrawals_and_mints_have_no_payer() -> None:
+    """What the beacon chain or an issuer credits to a sanctioned wallet is nobody's payment."""
+    mint = Tx(ALICE, USDC, tokens=[(USDC, bytes(20), MALLORY, 10**12)])
+    block = Block([mint], withdrawals=[(MALLORY, 32 * ETHER), (ALICE, ETHER)])
+    assert run(sanctions(), Build().batch(block)) == []
+
+
 def test_made_up_tokens_frame_nobody() -> None:
     """A log of a worthless token counts only where its sender signed, and then as low."""
     fake = wallet(77)
