@@ -256,7 +256,7 @@ def test_an_orphan_whose_fork_sank_is_refused() -> None:
     branch, nodes = line(start, 4, "orphan"), line(start, 5)
     feed(follower, start, *branch, *nodes)
     follower.finalize(nodes[1].position)
-    for orphan in branch[2:]:
+    for orphan in (*branch[2:], branch[3].child()):
         with pytest.raises(DeepReorg):
             follower.add(batch(orphan))
     assert follower.head == nodes[4].position

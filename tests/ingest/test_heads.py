@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,11 +103,16 @@ def test_a_silent_connection_is_replaced() -> None:
 
 def test_a_huge_message_ends_the_connection_only() -> None:
     """What is longer than any header is not read; the bell connects again."""
-    with (
-        websocket(lambda connection: connection.send("x" * (2 << 20))) as url,
-        HeadDoorbell(url, HASTY) as bell,
-    ):
-        assert until(lambda: bell.connections >= 2)
+    over = threading.Event()
+
+    def shout(connection: ServerConnection) -> None:
+        connection.send("x" * (2 << 20))
+        over.wait(10)
+
+    patient = replace(HASTY, silence_seconds=60)
+    with websocket(shout) as url, HeadDoorbell(url, patient) as bell:
+        assert until(lambda: bell.connections >= 2, 5)
+        over.set()
 
 
 def test_nonsense_rings_at_most() -> None:

@@ -352,19 +352,24 @@ def test_nothing_passes_a_block_that_everybody_lies_about(recording: Recording) 
 
 
 def test_a_node_that_lags_takes_nothing_back(recording: Recording) -> None:
-    """Heads that jump between a fresh and a stale node of one chain revert nothing."""
+    """Heads that jump between a fresh and a stale node of one chain revert nothing.
+
+    Not even heads so old that a fork there could no longer be followed.
+    """
     with (
         Liar(recording) as liar,
         source_of(liar.url) as source,
-        Following(source, start=100) as following,
+        Following(source, start=100, follower=ChainFollower(window=3, linked=True)) as following,
     ):
         assert following.reaches(tip(recording))
         for head in (105, 111, 100, 108, 111):
             liar.head = head
-            time.sleep(0.1)
+            time.sleep(0.15)
         recording.grow(1)
         liar.head = 112
         assert following.reaches(tip(recording))
+    assert following.failure is None
+    assert source.stats.stale_heads > 0
     assert len(following.published.chain) == 13
     assert not any(isinstance(event, BlockReverted) for event in following.events)
 
