@@ -49,7 +49,7 @@ class ParquetSource:
         Lazy; the next rows are read while a batch is used.
         """
         readers = {
-            name: SortedRows(files, _number_column(files), self._wanted(name))
+            name: SortedRows(files, self._key(files), self._wanted(name))
             for name, files in self._sets.items()
         }
         leader = next(name for name in _LEADERS if name in readers)
@@ -75,6 +75,9 @@ class ParquetSource:
         if leader != "blocks" and "blocks" in readers:
             while (rows := readers["blocks"].next_blocks()) is not None:
                 yield from _cut(self._batch({"blocks": rows}), batch_blocks)
+
+    def _key(self, files: Sequence[Path]) -> str:
+        return "block_number" if self._ours else _number_column(files)
 
     def _wanted(self, name: str) -> Sequence[str]:
         """The columns to read of a data set."""
