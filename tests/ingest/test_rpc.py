@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -33,6 +34,7 @@ from ingest.rpc import RpcConfig, RpcSource
 from ingest.verify import Verifier
 from tests.anvil import Anvil
 from tests.ingest.liar import Answer, Json, Liar, Oops, Recording, Tamper
+from tests.ingest.real_blocks import load
 
 QUICK = RpcConfig(
     pool=PoolConfig(
@@ -192,6 +194,22 @@ def test_call_trees_come_flat(anvil: Anvil) -> None:
         (2, 1, 1, "CALL", "0x" + "00" * 19 + "aa", "0x1"),
     ]
     assert Verifier().verify(raw)
+
+
+@pytest.mark.data
+def test_real_blocks_arrive_as_they_are(shared_data: Path) -> None:
+    """23 consecutive mainnet blocks come over HTTP equal to what was recorded, and verify."""
+    real = load(shared_data / "blocks", "run")[:23]
+    recorded = Recording()
+    for raw in real:
+        recorded.add(msgspec.to_builtins(raw.block), msgspec.to_builtins(raw.receipts))
+    with Liar(recorded) as node, RpcSource([node.url]) as source:
+        got = all_of(source, recorded)
+    for ours, theirs in zip(got, real, strict=True):
+        assert isinstance(ours, RawBlock)
+        assert (ours.block, ours.receipts) == (theirs.block, theirs.receipts)
+        assert ours.unknown_fields == ()
+    assert is_whole(got[:3], Recording({}, dict(list(recorded.by_number.items())[:3]), {}))
 
 
 # --- one that fails ------------------------------------------------------------------------------
