@@ -60,7 +60,7 @@ class AddressPoisoning(Journaled):
     A lure counts when its stranger is a lookalike of one of the last 16 wallets the victim really
     paid. Lures are reported per operator (whoever signed), at the 1st, 10th, 100th …, info or low.
     A payoff is critical, high where the likeness is only 2 + 3 digits. A real payment to a close
-    lookalike without a lure in sight is medium.
+    lookalike that is in the sender's history, without a lure being remembered, is medium.
     """
 
     id = "address_poisoning"
@@ -172,6 +172,10 @@ class AddressPoisoning(Journaled):
             lead, trail, solid = _likeness(original, suspect)
             family = is_likeness(*_likeness(victim, suspect))
             if family or lead < 4 or trail < 4 or not is_close(lead, trail, solid):
+                return None
+            # Who was never in the sender's history cannot have been copied from there: that is
+            # an owner who funds one more wallet of a mined series.
+            if not columns.scored.flow_facts[row]["pair_events"]:
                 return None
             if self._labels.is_service(suspect, time, chain):
                 return None

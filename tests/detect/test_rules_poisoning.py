@@ -180,12 +180,15 @@ def test_failed_transfers_and_nfts_are_no_lures() -> None:
 
 
 def test_a_close_lookalike_paid_without_a_lure_is_medium() -> None:
-    """4 + 4 digits are worth a word without any lure in sight; 3 + 4 are not."""
+    """4 + 4 digits and a history are worth a word without a lure; 3 + 4, or no history, are not."""
     close = [pays(VICTIM, PEER), pays(VICTIM, lookalike(PEER, 4, 4))]
+    assert run(rule(), Build().batch(Block(close))) == []
+    close[1].facts["pair_events"] = 1
     assert told(run(rule(), Build().batch(Block(close)))) == [
         ("poisoning_payoff", "medium", VICTIM)
     ]
     loose = [pays(VICTIM, PEER), pays(VICTIM, lookalike(PEER, 3, 4))]
+    loose[1].facts["pair_events"] = 1
     assert run(rule(), Build().batch(Block(loose))) == []
 
 
@@ -224,8 +227,7 @@ def test_a_revert_takes_rings_and_lures_back() -> None:
     poisoned.revert(1)
     assert poisoned.digest() == before
     build.back(mark)
-    found = run(poisoned, build.batch(Block([pays(VICTIM, suspect)], fork=1)))
-    assert [f.severity for f in found] == [Severity.MEDIUM]  # no lure any more
+    assert run(poisoned, build.batch(Block([pays(VICTIM, suspect)], fork=1))) == []
 
 
 def test_full_buckets_give_up_the_row_longest_unwritten() -> None:
