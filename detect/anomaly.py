@@ -30,11 +30,16 @@ WEI_PER_ETHER: Final = 10**18
 
 @dataclass(frozen=True, slots=True)
 class AnomalyGates:
-    """What an anomaly must be about to be reported; values in wei of the chain's coin."""
+    """What an anomaly must be about to be reported; values in wei of the chain's coin.
+
+    A wallet with more flows than ``established`` has a reputation (Forta's scam detector draws the
+    line there, too): exchanges and pools are rare among wallets, and no news.
+    """
 
     flow_value: float = 1e19
     wallet_value: float = 1e19
     wallet_events: int = 8
+    established: int = 2_000
     low_value: float = 1e20
     medium_value: float = 1e21
 
@@ -59,6 +64,7 @@ def flow_findings(
             or flow["value_f64"] < gates.flow_value
             or flow["status"] == 0
             or flow["transaction_index"] is None
+            or scored.flow_facts["from_events"][i] > gates.established
         ):
             continue
         values = np.array([scored.features[name][i].as_py() for name in FLOW_FEATURES])
@@ -109,7 +115,7 @@ def wallet_findings(
         value = float(seen.wallet_value[n])
         flow = flows.slice(i, 1).to_pylist()[0]
         if (
-            events < gates.wallet_events
+            not gates.wallet_events <= events <= gates.established
             or value < gates.wallet_value
             or flow["transaction_index"] is None
         ):

@@ -10,6 +10,7 @@ of counting. So a revert gives the bits that a run on the other branch alone wou
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,14 +56,8 @@ class ScoredRows:
 class _Model:
     """The part of a learner that changes as blocks come: at the head, or settled."""
 
-    def __init__(self, config: LearnerConfig, features: tuple[str, ...]) -> None:
-        self.trees = HalfSpaceTrees(
-            n_trees=config.n_trees,
-            height=config.height,
-            window_size=config.window_size,
-            seed=config.seed,
-            features=features,
-        )
+    def __init__(self, trees: HalfSpaceTrees) -> None:
+        self.trees = trees
         self.quantile = Quantile(np.zeros((2, BINS), np.int64), np.zeros(4, np.int64))
         self.drift = ScoreDrift()
 
@@ -95,8 +90,17 @@ class DepthLearner:
             raise DetectError("depths are not negative, the level is between 0 and 1")
         self.config = config
         self.features = features
-        self._head = _Model(config, features)
-        self._settled = _Model(config, features)
+        trees = HalfSpaceTrees(
+            n_trees=config.n_trees,
+            height=config.height,
+            window_size=config.window_size,
+            seed=config.seed,
+            features=features,
+        )
+        # Grown before it is copied: River grows trees slowly.
+        _ = trees.forest
+        self._head = _Model(trees)
+        self._settled = _Model(copy.deepcopy(trees))
         self._settled_serial = -1
         # The rows of the blocks from serial _first on, which the settled model has not learnt.
         self._first = 0
