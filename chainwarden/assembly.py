@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from chainwarden.bus import Delivery
 from chainwarden.errors import IncompleteBlock
@@ -26,7 +26,7 @@ from chainwarden.wire import (
     BlockRecord,
     InvalidWire,
     TransactionRecord,
-    belongs,
+    belong,
     check_transaction,
     decode_blocks,
 )
@@ -107,7 +107,7 @@ def deliveries(chain: Chain, events: Sequence[ReadyEvent]) -> list[Delivery]:
 def _flush(chain: Chain, run: list[ReadyEvent], out: list[Delivery]) -> None:
     if run:
         for event in run:
-            if not all(belongs(record, event.block) for record in event.transactions):
+            if not belong(event.transactions, event.block):
                 raise InvalidWire("a transaction disagrees with its block")
         batch = decode_blocks(chain, [(event.block, event.transactions) for event in run])
         added = BlocksAdded(batch, gap=run[0].block.gap)
@@ -144,8 +144,7 @@ class Lane:
         return self.position if self.partial is None else self.partial
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A record as it came: the lane, its offset there, its bytes."""
 
     lane: str
@@ -317,18 +316,16 @@ class Assembly:
     def _drop_leftovers(self) -> None:
         """Transaction records before the next event belong to a block record that was lost."""
         upcoming = self._blocks[0][0].sequence
-        if upcoming == self._done + 1 or not self._waiting:
-            return
-        lost = min(self._waiting)
-        if lost >= upcoming:
-            return
-        some = next(iter(self._waiting[lost].records.values()))
-        self._let_go(lost)
-        if self._torn:
-            self._drop_leftovers()
-        else:
-            reason = "its block record is missing"
-            self._fail(some.block_number, some.block_hash, reason, self.offsets())
+        while upcoming != self._done + 1 and self._waiting:
+            lost = min(self._waiting)
+            if lost >= upcoming:
+                return
+            some = next(iter(self._waiting[lost].records.values()))
+            self._let_go(lost)
+            if not self._torn:
+                reason = "its block record is missing"
+                self._fail(some.block_number, some.block_hash, reason, self.offsets())
+                return
 
     def _up_to_the_invalid(self, ready: list[_Ready]) -> list[Delivery]:
         """The events before the first that does not decode; that one is the failure."""
@@ -350,7 +347,7 @@ class Assembly:
         innocent = True
         for record in one.event.transactions:
             try:
-                if not belongs(record, block):
+                if not belong([record], block):
                     raise InvalidWire("it disagrees with its block")
                 check_transaction(record)
             except InvalidWire as error:

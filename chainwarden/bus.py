@@ -1,7 +1,7 @@
 """The seam between ingest and detect: chain events in order, with offsets.
 
-Two small protocols, ``Producer`` and ``Consumer``; ``MemoryBus`` here and ``KafkaBus`` in
-``kafka_bus`` pass the same conformance suite.
+Two small protocols, ``Producer`` and ``Consumer``. ``memory_bus.MemoryBus`` is both;
+``kafka_bus.BlockProducer`` and ``kafka_bus.BlockConsumer`` pass the same conformance suite.
 """
 
 from __future__ import annotations
@@ -50,8 +50,11 @@ class Consumer(Protocol):
     def poll(self, timeout_seconds: float, max_events: int = 1) -> list[Delivery]:
         """Up to ``max_events`` next events, or an empty list after the timeout.
 
-        A block is handed on only when all of it is there. Records that cannot be decoded go to the
-        dead letters and are counted; the stream goes on after them.
+        A block is handed on only when all of it is there. Blocks that follow one another and are
+        there together come as one ``BlocksAdded`` with the offsets behind the last; each counts.
+        Records that cannot be decoded go to the dead letters and are counted; the stream goes on
+        after them. Raises IncompleteBlock where records of a block are lost; the error says how to
+        go on.
         """
         ...
 

@@ -18,7 +18,7 @@ record or InvalidWire. Both directions are exact for every column, nulls include
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from itertools import pairwise
@@ -56,7 +56,6 @@ from chainwarden.wire_columns import (
     hex_column,
     hex_texts,
     nearest_doubles,
-    uint64_column,
 )
 
 VERSION: Final = 1
@@ -155,11 +154,11 @@ class TransactionRecord(msgspec.Struct, omit_defaults=True, gc=False):
     status: int | None = None
     contract_address: str | None = None
     log_count: int | None = None
-    flows: list[FlowRecord] = []
-    approvals: list[ApprovalRecord] = []
-    creations: list[CreationRecord] = []
-    logs: list[LogRecord] = []
-    authorizations: list[AuthorizationRecord] = []
+    flows: tuple[FlowRecord, ...] = ()
+    approvals: tuple[ApprovalRecord, ...] = ()
+    creations: tuple[CreationRecord, ...] = ()
+    logs: tuple[LogRecord, ...] = ()
+    authorizations: tuple[AuthorizationRecord, ...] = ()
 
 
 class BlockRecord(msgspec.Struct, omit_defaults=True, gc=False):
@@ -190,7 +189,7 @@ class BlockRecord(msgspec.Struct, omit_defaults=True, gc=False):
     blob_gas_used: int | None = None
     excess_blob_gas: int | None = None
     extra_data: str | None = None
-    flows: list[FlowRecord] = []
+    flows: tuple[FlowRecord, ...] = ()
 
     def position(self) -> Position:
         """The block's number and hash. Raises InvalidWire on a malformed hash."""
@@ -212,8 +211,8 @@ class EncodedEvent:
 
 
 _ENCODER: Final = msgspec.json.Encoder()
-_TRANSACTION: Final = msgspec.json.Decoder(TransactionRecord)
-_BLOCK: Final = msgspec.json.Decoder(BlockRecord)
+_TRANSACTION: Final = msgspec.json.Decoder(TransactionRecord).decode
+_BLOCK: Final = msgspec.json.Decoder(BlockRecord).decode
 _SHIFT: Final = 32  # transaction indexes fit 32 bits: (block row, index) fits one int64
 
 _CHILDREN: Final[dict[str, tuple[pa.Schema, type[Any]]]] = {
@@ -299,7 +298,7 @@ def _block_records(
     return _records_of(BlockRecord, batch.blocks, common)
 
 
-def _flows_without_transaction(batch: BlockBatch) -> list[list[Any]]:
+def _flows_without_transaction(batch: BlockBatch) -> list[tuple[Any, ...]]:
     """The flows that have no transaction, by block."""
     flows = batch.flows.filter(pc.is_null(batch.flows["transaction_index"]))
     if flows["transaction_hash"].null_count != len(flows):
@@ -316,13 +315,13 @@ def _children_of(
     name: str,
     keys: np.ndarray[tuple[int], np.dtype[np.int64]],
     numbers: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> list[list[Any]]:
+) -> list[tuple[Any, ...]]:
     """One table's rows as records, in one list for each transaction of the batch."""
     table = getattr(batch, name)
     if name == "flows":
         table = table.filter(pc.is_valid(table["transaction_index"]))
     if not len(table):
-        return [[]] * len(keys)
+        return [()] * len(keys)
     own = _row_keys(table, numbers)
     owners = np.searchsorted(keys, own)
     if np.any(np.diff(own) < 0):
@@ -335,20 +334,20 @@ def _children_of(
         statuses = batch.transactions["status"].combine_chunks().take(pa.array(owners)).to_pylist()
         records = _flow_records(table, statuses)
     else:
-        records = list(_records_of(_CHILDREN[name][1], table, {}))
+        records = _records_of(_CHILDREN[name][1], table, {})
     ends = np.searchsorted(own, keys).tolist()
     return [records[low:high] for low, high in zip(ends, [*ends[1:], len(own)], strict=True)]
 
 
-def _flow_records(flows: pa.Table, statuses: list[int | None]) -> list[Any]:
+def _flow_records(flows: pa.Table, statuses: list[int | None]) -> tuple[Any, ...]:
     own = flows["status"].to_pylist()
     said = [UNSET if a == b else a for a, b in zip(own, statuses, strict=True)]
-    return list(_records_of(FlowRecord, flows, {"status": said}))
+    return _records_of(FlowRecord, flows, {"status": said})
 
 
 def _records_of(
     struct: type[Any], table: pa.Table, given: dict[str, Sequence[Any]]
-) -> Sequence[Any]:
+) -> tuple[Any, ...]:
     """A table's rows as structs: fields that are ``given``, else from the column of that name."""
     columns = dict(given)
     for name in struct.__struct_fields__:
@@ -356,29 +355,40 @@ def _records_of(
             columns[name] = _texts(table, name)
     if "value_f64" in struct.__struct_fields__:
         columns["value_f64"] = _unlike_nearest(table["value_f64"], columns["value"])
-    return list(map(struct, *(columns[name] for name in struct.__struct_fields__)))
+    return tuple(map(struct, *(columns[name] for name in struct.__struct_fields__)))
 
 
 def _texts(table: pa.Table, name: str) -> Sequence[Any]:
     """A column as what stands in records."""
     values = table[name]
-    if values.type == pa.uint64() and name != "nonce":
-        return decimal_texts(values)
-    if values.type == UINT256 and name in _AMOUNTS:
+    if name in _DECIMALS:
         return decimal_texts(values)
     if pa.types.is_fixed_size_binary(values.type) or pa.types.is_binary(values.type):
         return hex_texts(values)
     return values.to_pylist()  # type: ignore[no-any-return]
 
 
-_AMOUNTS: Final = frozenset({"value", "token_id", "chain_id"})  # UINT256, not HASH: one Arrow type
+# Columns that stand in records as decimal text: 256-bit amounts, and prices, which may exceed 2^53.
+_DECIMALS: Final = frozenset(
+    {
+        "value",
+        "token_id",
+        "chain_id",
+        "base_fee_per_gas",
+        "gas_price",
+        "max_fee_per_gas",
+        "max_priority_fee_per_gas",
+        "max_fee_per_blob_gas",
+        "effective_gas_price",
+    }
+)
 
 
 def _unlike_nearest(doubles: pa.ChunkedArray, texts: Sequence[Any]) -> Sequence[Any]:
     """UNSET where the float64 is the one nearest to the amount, else the float64."""
     if not np.all(np.isfinite(doubles.drop_null().to_numpy())):
         raise BusError("value_f64 is not finite")
-    nearest = nearest_doubles(texts)
+    nearest = nearest_doubles(pa.array(texts, pa.string()))
     if doubles.combine_chunks().equals(nearest):
         return [UNSET] * len(nearest)
     pairs = zip(doubles.to_pylist(), nearest.to_pylist(), strict=True)
@@ -413,37 +423,38 @@ def _same(
 
 def decode_transaction(value: bytes | None, chain: str) -> TransactionRecord:
     """A transaction record from its bytes. Raises InvalidWire. Columns are checked later."""
-    record: TransactionRecord = _decode(_TRANSACTION.decode, value, chain)
+    try:
+        record: TransactionRecord = _TRANSACTION(value or b"")
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidWire(f"no record: {error}") from error
+    if record.version != VERSION or record.chain != chain:
+        raise _foreign(record)
     return record
 
 
 def decode_block(value: bytes | None, chain: str) -> BlockRecord:
     """A block record from its bytes. Raises InvalidWire. Columns are checked later."""
-    record: BlockRecord = _decode(_BLOCK.decode, value, chain)
-    return record
-
-
-def _decode(decode: Callable[[bytes], Any], value: bytes | None, chain: str) -> Any:
-    if value is None:
-        raise InvalidWire("no value")
     try:
-        record = decode(value)
+        record: BlockRecord = _BLOCK(value or b"")
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidWire(f"no record: {error}") from error
-    if record.version != VERSION:
-        raise InvalidWire(f"version {record.version}, this reads version {VERSION}")
-    if record.chain != chain:
-        raise InvalidWire("a record of another chain")
+    if record.version != VERSION or record.chain != chain:
+        raise _foreign(record)
     return record
 
 
-def belongs(record: TransactionRecord, block: BlockRecord) -> bool:
-    """Whether a transaction record agrees with the block it says it is in."""
-    return (
-        record.block_number == block.block_number
-        and record.block_hash == block.block_hash
-        and record.block_timestamp == block.block_timestamp
-    )
+def _foreign(record: TransactionRecord | BlockRecord) -> InvalidWire:
+    if record.version != VERSION:
+        return InvalidWire(f"version {record.version}, this reads version {VERSION}")
+    return InvalidWire("a record of another chain")
+
+
+_identity = attrgetter("block_number", "block_hash", "block_timestamp")
+
+
+def belong(records: Iterable[TransactionRecord], block: BlockRecord) -> bool:
+    """Whether transaction records agree with the block they say they are in."""
+    return {_identity(block)}.issuperset(map(_identity, records))
 
 
 def check_transaction(record: TransactionRecord) -> None:
@@ -473,7 +484,8 @@ def decode_blocks(
 ) -> BlockBatch:
     """The batch of these blocks. Their numbers must rise; transactions are put in order.
 
-    Raises InvalidWire where a field does not fit its column.
+    Whether transactions ``belong`` to their block is the caller's to ask. Raises InvalidWire where
+    a field does not fit its column.
     """
     try:
         return _decode_blocks(chain, blocks)
@@ -488,13 +500,19 @@ def _decode_blocks(
 ) -> BlockBatch:
     headers = [block for block, _ in blocks]
     for _, records in blocks:
-        records.sort(key=_index)
+        records.sort(key=attrgetter("transaction_index"))
     transactions = list(chained.from_iterable(records for _, records in blocks))
-    tables = {
-        "blocks": _table(BLOCKS, headers, {}),
-        "transactions": _table(TRANSACTIONS, transactions, {}),
-    }
+    blocks_table = _table(BLOCKS, headers, {})
     counts = np.fromiter((len(records) for _, records in blocks), np.int64)
+    rows_of = pa.array(np.repeat(np.arange(len(counts)), counts))
+    given = {
+        name: blocks_table[name].combine_chunks().take(rows_of)
+        for name in ("block_number", "block_timestamp")
+    }
+    tables = {
+        "blocks": blocks_table,
+        "transactions": _table(TRANSACTIONS, transactions, given),
+    }
     for name, (schema, _) in _CHILDREN.items():
         if name == "flows" and any(header.flows for header in headers):
             # A block's own flows come after those of its transactions.
@@ -516,10 +534,6 @@ def _decode_blocks(
             given["status"] = _statuses(rows, given["status"])
         tables[name] = _table(schema, rows, given)
     return BlockBatch.of(chain, **tables)
-
-
-def _index(record: TransactionRecord) -> int:
-    return record.transaction_index
 
 
 def _inherited(
@@ -565,7 +579,20 @@ def _table(schema: pa.Schema, records: Sequence[Any], given: dict[str, pa.Array]
     """A table of records: columns that are ``given``, else from the field of that name."""
     if not records:
         return schema.empty_table()
-    columns = [given[f.name] if f.name in given else _column(f, records) for f in schema]
+    columns: list[pa.Array] = []
+    amounts: pa.Array = None
+    for field in schema:
+        if field.name in given:
+            columns.append(given[field.name])
+        elif field.name == "value_f64":
+            columns.append(_doubles(records, amounts))
+        elif field.name in _DECIMALS:
+            texts = pa.array(list(map(attrgetter(field.name), records)), pa.string())
+            amounts = texts if field.name == "value" else amounts
+            wide = field.type == UINT256
+            columns.append(decimal_column(texts) if wide else texts.cast(pa.uint64()))
+        else:
+            columns.append(_column(field, records))
     for field, values in zip(schema, columns, strict=True):
         if not field.nullable and values.null_count:
             raise InvalidWire(f"{field.name} is null")
@@ -574,18 +601,14 @@ def _table(schema: pa.Schema, records: Sequence[Any], given: dict[str, pa.Array]
 
 def _column(field: pa.Field, records: Sequence[Any]) -> pa.Array:
     values = list(map(attrgetter(field.name), records))
-    if field.name == "value_f64":
-        return _doubles(values, list(map(attrgetter("value"), records)))
-    if field.type == pa.uint64() and field.name != "nonce":
-        return uint64_column(values)
-    if field.type == UINT256 and field.name in _AMOUNTS:
-        return decimal_column(values)
     if pa.types.is_fixed_size_binary(field.type) or pa.types.is_binary(field.type):
-        return hex_column(values, field.type)
+        return hex_column(values, field.type, nullable=field.nullable)
     return pa.array(values, field.type)
 
 
-def _doubles(said: Sequence[Any], amounts: Sequence[str | None]) -> pa.Array:
+def _doubles(records: Sequence[Any], amounts: pa.Array) -> pa.Array:
+    """``value_f64``: what the record says, else the float64 nearest to its ``value``."""
+    said = list(map(attrgetter("value_f64"), records))
     nearest = nearest_doubles(amounts)
     if said.count(UNSET) == len(said):
         return nearest

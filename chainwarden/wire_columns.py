@@ -63,11 +63,11 @@ def decimal_texts(column: pa.ChunkedArray) -> list[str | None]:
     return _with_nulls(texts, array)
 
 
-def hex_column(texts: Texts, kind: pa.DataType) -> pa.Array:
+def hex_column(texts: Texts, kind: pa.DataType, *, nullable: bool = True) -> pa.Array:
     """``0x…`` text as values of a binary type, fixed-size or not; None is null."""
     if pa.types.is_fixed_size_binary(kind):
-        return _fixed_column(texts, kind)
-    validity = _validity(texts)
+        return _fixed_column(texts, kind, nullable)
+    validity = _validity(texts) if nullable else None
     if validity is not None:
         texts = ["0x" if text is None else text for text in texts]
     given = cast(Sequence[str], texts)
@@ -85,39 +85,47 @@ def hex_column(texts: Texts, kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(digits), buffers)
 
 
-def decimal_column(texts: Texts) -> pa.Array:
-    """Decimal digits as 32 big-endian bytes; None is null. Raises beyond 2^256-1."""
-    array = pa.array(texts, pa.string())
-    wide = np.flatnonzero(pc.greater(pc.binary_length(array), _DIGITS).fill_null(False)).tolist()
+def decimal_column(texts: pa.Array) -> pa.Array:
+    """Decimal digits as 32 big-endian bytes. Raises beyond 2^256-1."""
+    lengths = pc.binary_length(texts)
+    narrow = texts
+    wide = (pc.max(lengths).as_py() or 0) > _DIGITS
     if wide:
-        narrow = list(texts)
-        for row in wide:
-            narrow[row] = "0"
-        array = pa.array(narrow, pa.string())
-    raw = np.ascontiguousarray(_rows(array.cast(_DECIMAL).fill_null(0), 32)[:, ::-1])
+        narrow = pc.if_else(pc.greater(lengths, _DIGITS), "0", texts)
+    decimals = narrow.cast(_DECIMAL)
+    if texts.null_count:
+        decimals = decimals.fill_null(0)
+    raw = np.ascontiguousarray(_rows(decimals, 32)[:, ::-1])
     if np.any(raw[:, 0] & 0x80):
         raise ValueError("an amount is negative")
-    for row in wide:
-        text = cast(str, texts[row])
-        if len(text) > 78 or not (text.isascii() and text.isdigit()) or int(text) > _LARGEST:
-            raise ValueError("an amount needs more than 256 bits")
-        raw[row] = np.frombuffer(int(text).to_bytes(32, "big"), np.uint8)
-    return pa.Array.from_buffers(UINT256, len(texts), [_validity(texts), pa.py_buffer(raw)])
+    if wide:
+        values: dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]] = {}
+        rows = np.flatnonzero(pc.greater(lengths, _DIGITS).fill_null(False)).tolist()
+        for row in rows:
+            text = texts[row].as_py()
+            if text not in values:
+                values[text] = _wide_value(text)
+            raw[row] = values[text]
+    validity = pa.py_buffer(np.packbits(texts.is_valid(), bitorder="little"))
+    return pa.Array.from_buffers(
+        UINT256, len(texts), [validity if texts.null_count else None, pa.py_buffer(raw)]
+    )
 
 
-def uint64_column(texts: Texts) -> pa.Array:
-    """Decimal digits as uint64; None is null."""
-    return pa.array(texts, pa.string()).cast(pa.uint64())
+def _wide_value(text: str) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    if len(text) > 78 or not (text.isascii() and text.isdigit()) or int(text) > _LARGEST:
+        raise ValueError("an amount needs more than 256 bits")
+    return np.frombuffer(int(text).to_bytes(32, "big"), np.uint8)
 
 
-def nearest_doubles(texts: Texts) -> pa.Array:
+def nearest_doubles(texts: pa.Array) -> pa.Array:
     """The float64 nearest to each amount: what ``value_f64`` is where a record does not say."""
-    return pc.cast(pa.array(texts, pa.string()), pa.float64())
+    return pc.cast(texts, pa.float64())
 
 
-def _fixed_column(texts: Texts, kind: pa.DataType) -> pa.Array:
+def _fixed_column(texts: Texts, kind: pa.DataType, nullable: bool) -> pa.Array:
     width = 2 + 2 * kind.byte_width
-    validity = _validity(texts)
+    validity = _validity(texts) if nullable else None
     if validity is not None:
         absent = "0x" + "0" * (width - 2)
         texts = [absent if text is None else text for text in texts]

@@ -20,8 +20,12 @@ from kafka.errors import InvalidRequestError
 from chainwarden.bus import Delivery
 from chainwarden.errors import BusError, IncompleteBlock, OffsetGone
 from chainwarden.kafka_bus import PART_BYTES, BlockConsumer, BlockProducer, KafkaConfig
-from chainwarden.schema import BlocksAdded, Chain
+from chainwarden.schema import BlockBatch, BlocksAdded, Chain
 from chainwarden.wire import encode_blocks
+from ingest.decode import decode_blocks
+from ingest.files import open_source
+from ingest.raw import RawBlock
+from ingest.source import BlockSource
 from tests.bus.blocks import added, finalized, plain_batch, position, story
 from tests.bus.contracts import DurableBusContract, Rig, drain, told
 from tests.conftest import ROOT
@@ -556,3 +560,22 @@ def test_the_password_is_never_shown() -> None:
     """The configuration can be logged."""
     config = KafkaConfig("127.0.0.1:1", Chain("nowhere", 1), username="u", password="hunter2")
     assert "hunter2" not in repr(config)
+
+
+@pytest.mark.data
+def test_the_real_run_comes_through_whole(rig: KafkaRig, shared_data: Path) -> None:
+    """25 real blocks published at once and read at once are the same tables."""
+    source = open_source(shared_data / "blocks" / "run.blocks.jsonl.gz", rig.chain)
+    assert isinstance(source, BlockSource)
+    raws = [raw for raw in source.blocks() if isinstance(raw, RawBlock)]
+    raws.sort(key=lambda raw: int(raw.block.number, 16))
+    batch = decode_blocks(rig.chain, raws, [True] * len(raws))
+    put(rig, BlocksAdded(batch))
+    consumer = rig.consumer()
+    consumer.seek({})
+    deliveries = drain(consumer, len(batch), max_events=100)
+    came = BlockBatch.concat(
+        [one.event.batch for one in deliveries if isinstance(one.event, BlocksAdded)]
+    )
+    for name, table in batch.tables.items():
+        assert came.tables[name].equals(table), name

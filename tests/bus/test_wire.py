@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +22,10 @@ from chainwarden.wire import (
     encode_blocks,
     encode_mark,
 )
+from ingest.decode import decode_blocks as decode_raw
+from ingest.files import open_source
+from ingest.raw import RawBlock
+from ingest.source import BlockSource
 from tests.bus.blocks import added, batches, finalized, plain_batch, reverted
 
 
@@ -214,3 +219,20 @@ def test_records_name_every_column() -> None:
     """No column of the schema can be forgotten on the wire."""
     for name, struct in (("blocks", BlockRecord), ("transactions", TransactionRecord)):
         assert set(TABLES[name].names) <= set(struct.__struct_fields__)
+
+
+@pytest.mark.data
+def test_real_blocks_come_back_exactly(shared_data: Path) -> None:
+    """Every real block, of every fork and transaction type, survives the wire in every column."""
+    flows = 0
+    for name in ("run", "forks"):
+        source = open_source(shared_data / "blocks" / f"{name}.blocks.jsonl.gz", ETHEREUM)
+        assert isinstance(source, BlockSource)
+        for raw in source.blocks():
+            assert isinstance(raw, RawBlock)
+            batch = decode_raw(ETHEREUM, [raw], [True])
+            flows += len(batch.flows)
+            back = there_and_back(batch)
+            for table in TABLES:
+                assert back.tables[table].equals(batch.tables[table]), f"{raw.where} {table}"
+    assert flows > 30_000
