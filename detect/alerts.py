@@ -4,7 +4,8 @@ In this order a finding is held back when (1) its id was an alert before, (2) a 
 its subject or rule, (3) its subject is a known service in the role of an attacker, (4) the same
 rule spoke about the same subject within the cool-down and no milder, (5) the hour's budget is
 spent. Each is counted by reason; what the budget held back is told in one digest with exact
-counts. Critical findings know no budget, and critical exact ones no known service.
+counts. Critical findings and those about forks know no budget, and critical exact ones no known
+service.
 """
 
 from __future__ import annotations
@@ -50,6 +51,12 @@ EXACT_RULES: Final = frozenset(
         "missed_slots",
     }
 )
+
+
+# Rules about forks themselves: a run that never saw the losing branch has no such findings. They
+# are remembered apart, outside the digest, and cost no budget, so that everything else is decided
+# as in a run on the winning chain alone.
+FORK_RULES: Final = frozenset({"double_spend", "reorg_depth"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +115,20 @@ class AlertPolicy:
         self._labels = labels if labels is not None else LabelBook()
         self._seen = JournaledTable(self._config.capacity)  # alert id -> ()
         self._spoken = JournaledTable(self._config.capacity)  # fingerprint -> (time, severity)
+        self._fork_seen = JournaledTable(self._config.capacity)
+        self._fork_spoken = JournaledTable(self._config.capacity)
         self._budget = JournaledTable(1)  # -> (hour, alerts so far, ((rule, held back), …))
         self._emitted = _Emitted()
         self._state = _State(
             {
                 "seen": self._seen,
                 "spoken": self._spoken,
+                "fork_seen": self._fork_seen,
+                "fork_spoken": self._fork_spoken,
                 "budget": self._budget,
                 "emitted": self._emitted,
             },
-            outside=frozenset({"emitted"}),
+            outside=frozenset({"emitted", "fork_seen", "fork_spoken"}),
         )
         self.suppressed: Counter[str] = Counter()
 
@@ -195,13 +206,20 @@ class AlertPolicy:
         if reason is not None:
             self.suppressed[reason] += 1
             return None
-        self._seen.put(serial, bytes.fromhex(identity), ())
-        self._spoken.put(serial, bytes.fromhex(alert.fingerprint), (time, int(alert.severity)))
+        seen, spoken = self._memory_of(alert.rule)
+        seen.put(serial, bytes.fromhex(identity), ())
+        spoken.put(serial, bytes.fromhex(alert.fingerprint), (time, int(alert.severity)))
         return alert
+
+    def _memory_of(self, rule: str) -> tuple[JournaledTable, JournaledTable]:
+        if rule in FORK_RULES:
+            return self._fork_seen, self._fork_spoken
+        return self._seen, self._spoken
 
     def _held_back(self, alert: Alert, finding: Finding, serial: int) -> str | None:
         time, config = alert.block_timestamp, self._config
-        if bytes.fromhex(alert.id) in self._seen:
+        seen, heard = self._memory_of(alert.rule)
+        if bytes.fromhex(alert.id) in seen:
             return "duplicate"
         if any(suppression.covers(finding, time) for suppression in config.suppressions):
             return "suppression_list"
@@ -212,12 +230,13 @@ class AlertPolicy:
             and self._labels.is_service(finding.subject, time, self._chain.name)
         ):
             return "known_service"
-        spoken = self._spoken.get(bytes.fromhex(alert.fingerprint))
+        spoken = heard.get(bytes.fromhex(alert.fingerprint))
         if spoken is not None and alert.severity <= spoken[1]:
             wait = config.critical_cooldown_seconds if critical else config.cooldown_seconds
             if max(0, time - spoken[0]) < wait:
                 return "cooldown"
-        if not critical and not self._spend(alert.rule, time, serial):
+        free = critical or alert.rule in FORK_RULES
+        if not free and not self._spend(alert.rule, time, serial):
             return "budget"
         return None
 
@@ -285,7 +304,7 @@ class AlertPolicy:
 
 class _State(Journaled):
     id = "alert_policy"
-    version = 1
+    version = 2
 
 
 class _Emitted:
