@@ -52,6 +52,14 @@ class ParquetSource:
             name: SortedRows(files, self._key(files), self._wanted(name))
             for name, files in self._sets.items()
         }
+        try:
+            yield from self._joined(readers, batch_blocks)
+        finally:
+            for reader in readers.values():
+                reader.close()
+
+    def _joined(self, readers: Mapping[str, SortedRows], batch_blocks: int) -> Iterator[BlockBatch]:
+        """The data sets brought together, by the blocks of the one that leads."""
         leader = next(name for name in _LEADERS if name in readers)
         while (chunk := readers[leader].next_blocks()) is not None:
             last = int(chunk.numbers[-1])

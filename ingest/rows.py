@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -140,6 +141,10 @@ class SortedRows:
         self._held = [whole.slice(cut, len(whole))] if cut < len(whole) else []
         return whole.slice(0, cut) if cut else None
 
+    def close(self) -> None:
+        """Stop reading ahead. Harmless when repeated."""
+        self._chunks.close()
+
     def _hold(self, piece: Chunk) -> None:
         if self._held and self._held[-1].numbers[-1] > piece.numbers[0]:
             raise FileFormatError(
@@ -173,16 +178,12 @@ class SortedRows:
         if group.rows <= PIECE_ROWS:
             yield _sorted(self._read(group))
             return
-        file = self._open(group.file)
-        numbers = _numbers(file.read_row_group(group.index, [self._key])[self._key])
+        with self._naming(group):
+            file = self._open(group.file)
+            numbers = _numbers(file.read_row_group(group.index, [self._key])[self._key])
         falls = np.flatnonzero(np.diff(numbers) < 0)
         if not len(falls):
-            first = group.first_row
-            for batch in file.iter_batches(
-                PIECE_ROWS, [group.index], self._columns, use_threads=False
-            ):
-                yield self._chunk(pa.Table.from_batches([batch]), group.file, first)
-                first += len(batch)
+            yield from self._in_pieces(file, group)
         elif group.rows <= MAX_SORT_ROWS:
             yield _sorted(self._read(group))
         else:
@@ -192,14 +193,32 @@ class SortedRows:
                 hint="sort the file by block_number",
             )
 
-    def _read(self, group: _Group) -> Chunk:
-        file = self._open(group.file)
+    def _in_pieces(self, file: pq.ParquetFile, group: _Group) -> Iterator[Chunk]:
+        first = group.first_row
+        pieces = file.iter_batches(PIECE_ROWS, [group.index], self._columns, use_threads=False)
+        while True:
+            with self._naming(group):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield self._chunk(pa.Table.from_batches([piece]), group.file, first)
+            first += len(piece)
+
+    @contextmanager
+    def _naming(self, group: _Group) -> Iterator[None]:
+        """Errors of reading as FileFormatError, with the file and row they concern."""
         try:
-            table = file.read_row_group(group.index, self._columns, use_threads=False)
+            yield
         except (pa.ArrowException, OSError) as error:
             raise FileFormatError(
                 f"{self._files[group.file]}, row {group.first_row}: cannot be read: {error}"
             ) from error
+
+    def _read(self, group: _Group) -> Chunk:
+        with self._naming(group):
+            table = self._open(group.file).read_row_group(
+                group.index, self._columns, use_threads=False
+            )
         return self._chunk(table, group.file, group.first_row)
 
     def _chunk(self, table: pa.Table, file: int, first_row: int) -> Chunk:
@@ -237,7 +256,10 @@ def _range(file: pq.ParquetFile, index: int, key: str, column: int) -> tuple[int
     statistics = _flat_statistics(file, index, key, column)
     if statistics is not None and statistics.has_min_max:
         return int(statistics.min), int(statistics.max)
-    extremes = pc.min_max(file.read_row_group(index, [key], use_threads=False)[key]).as_py()
+    try:
+        extremes = pc.min_max(file.read_row_group(index, [key], use_threads=False)[key]).as_py()
+    except (pa.ArrowException, OSError) as error:
+        raise FileFormatError(f"{key} cannot be read: {error}") from error
     return int(extremes["min"] or 0), int(extremes["max"] or 0)
 
 
@@ -256,21 +278,35 @@ def _flat_statistics(
 def _clusters(groups: Sequence[_Group]) -> Iterator[list[_Group]]:
     """The groups in order of their blocks; together those that cannot be read one by one.
 
-    Rows of one block keep the order of the files, so groups that only share a block must be in
-    that order, too.
+    Rows of one block keep the order of the files. So groups that touch are taken in that order, and
+    cut only where all blocks before the cut come before all behind it, or are the same one.
     """
+    touching: list[_Group] = []
+    high = 0
+    for group in sorted(groups, key=lambda g: g.low):
+        if touching and group.low > high:
+            yield from _cut(touching)
+            touching = []
+        high = max(high, group.high) if touching else group.high
+        touching.append(group)
+    yield from _cut(touching)
+
+
+def _cut(touching: list[_Group]) -> Iterator[list[_Group]]:
+    ordered = sorted(touching, key=lambda g: (g.file, g.index))
+    lowest_behind = [group.low for group in ordered]
+    for i in range(len(ordered) - 2, -1, -1):
+        lowest_behind[i] = min(lowest_behind[i], lowest_behind[i + 1])
     cluster: list[_Group] = []
-    high, last = 0, (0, 0)
-    for group in sorted(groups, key=lambda g: (g.low, g.high, g.file, g.index)):
-        place = (group.file, group.index)
-        if cluster and (group.low > high or (group.low == high and place > last)):
-            yield sorted(cluster, key=lambda g: (g.file, g.index))
+    high = 0
+    for group, low in zip(ordered, lowest_behind, strict=True):
+        if cluster and high <= low:
+            yield cluster
             cluster = []
-        high = max(high, group.high) if cluster else group.high
-        last = max(last, place) if cluster else place
+        high = max(high, group.high)
         cluster.append(group)
     if cluster:
-        yield sorted(cluster, key=lambda g: (g.file, g.index))
+        yield cluster
 
 
 def _sorted(chunk: Chunk) -> Chunk:
@@ -285,10 +321,14 @@ def _numbers(column: pa.ChunkedArray) -> Index:
     return np.asarray(column.cast(pa.int64()).to_numpy())
 
 
-def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+def read_ahead(items: Iterator[Item]) -> Generator[Item, None, None]:
     """The same items, the next one made by another thread while this one is worked on."""
-    with ThreadPoolExecutor(1, "read-ahead") as pool:
+    pool = ThreadPoolExecutor(1, "read-ahead")
+    try:
         following = pool.submit(next, items, None)
         while (item := following.result()) is not None:
             following = pool.submit(next, items, None)
             yield item
+    finally:
+        # Not waited for: an abandoned generator may be collected in the very thread that reads.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -749,11 +749,15 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
             open_source(tmp_path / name, ETHEREUM)
 
 
-def test_a_damaged_page_is_an_error_of_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("piece_rows", [10**6, 300])
+def test_a_damaged_page_is_an_error_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece_rows: int
+) -> None:
     """Bytes flipped in the middle of a file: FileFormatError that names it, or all the rows."""
     path = write_stream(
         tmp_path / "s.parquet", [movement(n, n, n, 2) for n in range(2_000)], compression="snappy"
     )
+    monkeypatch.setattr(rows_module, "PIECE_ROWS", piece_rows)
     whole = path.read_bytes()
     refused = 0
     for position in range(200, len(whole) - 2_000, len(whole) // 15):
@@ -765,6 +769,15 @@ def test_a_damaged_page_is_an_error_of_the_file(tmp_path: Path) -> None:
         except FileFormatError as error:
             refused += "s.parquet" in str(error)
     assert refused >= 10
+
+
+def test_files_without_statistics_are_read_all_the_same(tmp_path: Path) -> None:
+    """The range of a row group is read from its rows where the file does not tell it."""
+    made = [movement(n // 2, n, 1, 2) for n in range(40)]
+    path = write_stream(
+        tmp_path / "s.parquet", made[::-1], row_group_size=6, write_statistics=False
+    )
+    assert read(path).numbers().tolist() == list(range(20))
 
 
 def test_a_source_can_be_read_again_and_left_in_the_middle(tmp_path: Path) -> None:
