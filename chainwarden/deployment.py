@@ -184,17 +184,20 @@ def open_source_node(settings: Settings) -> RpcSource:
     urls = [url.reveal() for url in settings.source.rpc]
     config = RpcConfig(traces=settings.source.traces)
     source = RpcSource(urls, None, config)
-    chain = source.connect()
-    if settings.chain_id not in (None, chain.id):
+    try:
+        chain = source.connect()
+        if settings.chain_id not in (None, chain.id):
+            raise SettingsError(
+                f"the node is on chain {chain.id}, the settings say {settings.chain_id}",
+                hint="set chain_id to the node's, or give another --rpc",
+            )
+    except BaseException:
         source.close()
-        raise SettingsError(
-            f"the node is on chain {chain.id}, the settings say {settings.chain_id}",
-            hint="set chain_id to the node's, or give another --rpc",
-        )
-    if settings.chain and settings.chain != chain.name:
-        source.close()
-        return RpcSource(urls, Chain(settings.chain, chain.id), config)
-    return source
+        raise
+    if settings.chain in ("", chain.name):
+        return source
+    source.close()
+    return RpcSource(urls, Chain(settings.chain, chain.id), config)
 
 
 def new_metrics(chain: Chain) -> Metrics:
