@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chainwarden.errors import BadBlock, SourceError
-from chainwarden.schema import BlockBatch, ChainEvent
+from chainwarden.schema import BlockBatch, Chain, ChainEvent
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock
@@ -84,7 +84,7 @@ class Intake:
                 full = len(raws) >= self._batch_blocks or transactions >= MAX_RAW_TRANSACTIONS
                 # Numbers increase within a batch: a fork or a jump back starts the next one.
                 if raws and (full or _number(raw) <= _number(raws[-1])):
-                    yield decode_blocks(source.chain, raws, verified)
+                    yield from self._decode(source.chain, raws, verified)
                     raws, verified, transactions = [], [], 0
                 raws.append(raw)
                 verified.append(ok)
@@ -92,9 +92,26 @@ class Intake:
         except SourceError as error:  # what was read before it goes on first
             failure = error
         if raws:
-            yield decode_blocks(source.chain, raws, verified)
+            yield from self._decode(source.chain, raws, verified)
         if failure is not None:
             raise failure
+
+    def _decode(
+        self, chain: Chain, raws: list[RawBlock], verified: list[bool]
+    ) -> Iterator[BlockBatch]:
+        """The blocks as one batch; one by one where a block cannot be decoded, without that."""
+        try:
+            yield decode_blocks(chain, raws, verified)
+        except BadBlock as error:
+            if len(raws) > 1:
+                for raw, ok in zip(raws, verified, strict=True):
+                    yield from self._decode(chain, [raw], [ok])
+                return
+            if verified[0]:
+                self.counts.verified -= 1
+            else:
+                self.counts.unverified -= 1
+            self._reject(error)
 
     def _verified(self, raw: RawBlock | BadBlock) -> bool | None:
         """Whether the block verified; None: rejected."""
@@ -104,14 +121,17 @@ class Intake:
                 raise raw
             ok = self._verifier.verify(raw)
         except BadBlock as error:
-            self.counts.rejected += 1
-            self._on_rejected(error)
+            self._reject(error)
             return None
         if ok:
             self.counts.verified += 1
         else:
             self.counts.unverified += 1
         return ok
+
+    def _reject(self, error: BadBlock) -> None:
+        self.counts.rejected += 1
+        self._on_rejected(error)
 
 
 def _number(raw: RawBlock) -> int:
