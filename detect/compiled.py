@@ -28,10 +28,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @functools.cache
-def sources_stamp() -> str:
-    """A digest of the sources that compiled code is made from."""
+def sources_stamp(root: Path = Path(__file__).parent) -> str:
+    """A digest of the sources below ``root`` that compiled code is made from."""
     hasher = hashlib.blake2b(digest_size=16)
-    root = Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         name, source = str(path.relative_to(root)), path.read_bytes()
         if name in DECLARATIONS or b"@compiled" in source or b"@inlined" in source:
@@ -51,7 +50,11 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     allocate, so it is given all the arrays that it fills. Division follows IEEE 754 (no
     ZeroDivisionError); no fast-math, so that results are the same wherever libm is the same.
     """
-    dispatcher = _njit(cache=True, **_WITHOUT_COUNTS)(function)
+    dispatcher = _njit(**_WITHOUT_COUNTS)(function)
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # no folder to write to: compiled afresh in every process
+        return cast("Callable[P, R]", dispatcher)
     dispatcher._cache._cache_file._source_stamp = sources_stamp()
     return cast("Callable[P, R]", dispatcher)
 

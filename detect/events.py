@@ -22,7 +22,7 @@ def events_of(batch: BlockBatch) -> Events:
     approvals, creations, logs = batch.approvals, batch.creations, batch.logs
     return Events(
         flow_starts=_starts(flows, numbers),
-        flow_time=_plain(flows, "block_timestamp", np.int64),
+        flow_time=_times(flows),
         flow_transaction=_filled(flows, "transaction_index", NO_TRANSACTION, np.int64),
         flow_ordinal=_plain(flows, "ordinal", np.int32),
         flow_kind=_plain(flows, "kind", np.int8),
@@ -45,19 +45,19 @@ def events_of(batch: BlockBatch) -> Events:
         ),
         transaction_logs=_filled(transactions, "log_count", -1, np.int32),
         approval_starts=_starts(approvals, numbers),
-        approval_time=_plain(approvals, "block_timestamp", np.int64),
+        approval_time=_times(approvals),
         approval_transaction=_plain(approvals, "transaction_index", np.int64),
         approval_ordinal=_plain(approvals, "ordinal", np.int32),
         approval_owner=_addresses(approvals, "owner"),
         approval_spender=_addresses(approvals, "spender"),
         approval_token=_addresses(approvals, "token_address"),
         creation_starts=_starts(creations, numbers),
-        creation_time=_plain(creations, "block_timestamp", np.int64),
+        creation_time=_times(creations),
         creation_transaction=_plain(creations, "transaction_index", np.int64),
         creation_creator=_addresses(creations, "creator"),
         creation_contract=_addresses(creations, "contract_address"),
         log_starts=_starts(logs, numbers),
-        log_time=_plain(logs, "block_timestamp", np.int64),
+        log_time=_times(logs),
         log_transaction=_plain(logs, "transaction_index", np.int64),
         log_ordinal=_plain(logs, "ordinal", np.int32),
         log_address=_addresses(logs, "address"),
@@ -85,6 +85,11 @@ def _numpy(values: Any) -> Array:
 
 def _plain(table: pa.Table, name: str, kind: Any) -> Array:
     return _frozen(column(table, name), kind)
+
+
+def _times(table: pa.Table) -> Array:
+    """Block times, within the 32 bits that rows keep (to the year 2106)."""
+    return _frozen(np.clip(column(table, "block_timestamp"), 0, 2**32 - 1), np.int64)
 
 
 def _filled(table: pa.Table, name: str, missing: int, kind: Any) -> Array:
