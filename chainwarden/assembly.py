@@ -156,8 +156,7 @@ class Arrival(NamedTuple):
 class _Waiting:
     """The transaction records of one event as they come in, by transaction index."""
 
-    records: dict[int, TransactionRecord] = field(default_factory=dict)
-    arrivals: dict[int, Arrival] = field(default_factory=dict)
+    records: dict[int, tuple[TransactionRecord, str, int, bytes]] = field(default_factory=dict)
     size: int = 0
 
 
@@ -167,7 +166,7 @@ class _Ready:
 
     event: ReadyEvent
     block: Arrival
-    arrivals: dict[int, Arrival]
+    waiting: _Waiting
 
 
 class Assembly:
@@ -207,22 +206,24 @@ class Assembly:
         self._waiting: dict[int, _Waiting] = {}
         self._failure: IncompleteBlock | None = None
 
-    def add_transaction(self, arrival: Arrival, record: TransactionRecord) -> None:
+    def add_transaction(
+        self, lane: str, offset: int, value: bytes, record: TransactionRecord
+    ) -> None:
         """Take a transaction record in, in the order of its lane."""
-        if record.sequence <= self._done:
+        sequence = record.sequence
+        if sequence <= self._done:
             self.repeated += 1
             return
-        waiting = self._waiting.get(record.sequence)
+        waiting = self._waiting.get(sequence)
         if waiting is None:
-            waiting = self._waiting[record.sequence] = _Waiting()
-        self.lanes[arrival.lane].hold(arrival.offset, record.sequence)
+            waiting = self._waiting[sequence] = _Waiting()
+        self.lanes[lane].hold(offset, sequence)
         if record.transaction_index in waiting.records:
             self.repeated += 1
             return
-        waiting.records[record.transaction_index] = record
-        waiting.arrivals[record.transaction_index] = arrival
-        waiting.size += len(arrival.value)
-        self.size += len(arrival.value)
+        waiting.records[record.transaction_index] = (record, lane, offset, value)
+        waiting.size += len(value)
+        self.size += len(value)
 
     def add_block(self, arrival: Arrival, record: BlockRecord) -> None:
         """Take a block record in, in the order of its lane."""
@@ -301,8 +302,8 @@ class Assembly:
             self.repeated += 1
             return None
         self._torn = False
-        event = ReadyEvent(block, list(waiting.records.values()), self.offsets())
-        return _Ready(event, arrival, waiting.arrivals)
+        records = [record for record, _, _, _ in waiting.records.values()]
+        return _Ready(ReadyEvent(block, records, self.offsets()), arrival, waiting)
 
     def _let_go(self, sequence: int) -> _Waiting:
         """Pass an event: what was held of it."""
@@ -320,7 +321,7 @@ class Assembly:
             lost = min(self._waiting)
             if lost >= upcoming:
                 return
-            some = next(iter(self._waiting[lost].records.values()))
+            some, *_ = next(iter(self._waiting[lost].records.values()))
             self._let_go(lost)
             if not self._torn:
                 reason = "its block record is missing"
@@ -353,7 +354,8 @@ class Assembly:
             except InvalidWire as error:
                 innocent = False
                 reason = f"transaction {record.transaction_index}: {error}"
-                self._on_invalid(one.arrivals[record.transaction_index], reason)
+                _, lane, offset, value = one.waiting.records[record.transaction_index]
+                self._on_invalid(Arrival(lane, offset, value), reason)
                 yield reason
         if innocent:
             self._on_invalid(one.block, "the block record does not decode")

@@ -231,9 +231,7 @@ class BlockConsumer:
                 if is_block:
                     assembly.add_block(Arrival(lane, offset, value), decode_block(value, chain))
                 else:
-                    assembly.add_transaction(
-                        Arrival(lane, offset, value), decode_transaction(value, chain)
-                    )
+                    assembly.add_transaction(lane, offset, value, decode_transaction(value, chain))
             except ValueError as error:
                 self._bury(Arrival(lane, record.offset, record.value or b""), str(error))
         assembly.lanes[lane].partial = parts.start
