@@ -24,7 +24,6 @@ MIDDLE = BOTTOM | {
     "chainwarden.settings",
     "chainwarden.server",
     "chainwarden.wire",
-    "chainwarden.wire_columns",
     "chainwarden.assembly",
     "chainwarden.memory_bus",
 }
