@@ -79,7 +79,9 @@ def run_benchmarks(names: Sequence[str]) -> list[Result]:
 
 def print_results(results: Sequence[Result]) -> None:
     """One table, with the machine it was made on."""
-    print_line(f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}")
+    print_line(
+        f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+    )
     print_table(
         "Benchmarks: medians of several runs",
         ("what", "rate", "unit", "baseline", "its rate", "ratio", "largest difference"),
@@ -90,7 +92,7 @@ def print_results(results: Sequence[Result]) -> None:
                 result.unit,
                 result.baseline or "–",
                 "–" if result.baseline_rate is None else f"{result.baseline_rate:,.0f}",
-                "–" if result.ratio is None else f"{result.ratio:,.1f}",
+                "–" if result.ratio is None else f"{result.ratio:,.3g}",
                 "–" if result.difference is None else str(result.difference),
             )
             for result in results

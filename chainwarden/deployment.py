@@ -71,10 +71,8 @@ class Detection:
     policy: AlertPolicy
 
 
-def make_detector(
-    settings: Settings, chain: Chain, labels: LabelBook, hash_key: bytes = bytes(16)
-) -> Detection:
-    """The detector with all rules. ``hash_key`` places wallets; no result depends on it."""
+def make_detector(settings: Settings, chain: Chain, labels: LabelBook) -> Detection:
+    """The detector with all rules."""
     policy = AlertPolicy(
         chain,
         AlertConfig(
@@ -89,7 +87,7 @@ def make_detector(
         learn_depth=settings.detect.learn_depth,
         undo_depth=UNDO_BLOCKS,
         seed=settings.detect.seed,
-        hash_key=hash_key,
+        hash_key=bytes.fromhex(settings.detect.hash_key.reveal()) or bytes(16),
     )
     return Detection(Detector(chain, config, default_rules(labels, chain), policy), policy)
 

@@ -105,6 +105,11 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     learn_depth: int = 64
     """How many blocks below the head the models learn."""
     seed: int = 1
+    hash_key: Secret = Secret("")
+    """32 hex digits that place wallets in memory, so that nobody can aim collisions at it.
+
+    Digests agree only between runs with the same key; snapshots go with theirs.
+    """
     labels: list[str] = []
     """Label lists to load: files in our CSV or one of the known public formats."""
 
@@ -305,6 +310,9 @@ def _checked(settings: Settings) -> Settings:
     positive("alerts.budget_per_hour", settings.alerts.budget_per_hour)
     positive("store.snapshot_minutes", settings.store.snapshot_minutes)
     positive("store.snapshots_kept", settings.store.snapshots_kept)
+    digits = settings.detect.hash_key.reveal()
+    if digits and (len(digits) != 32 or set(digits.lower()) - set("0123456789abcdef")):
+        raise SettingsError("detect.hash_key must be 32 hex digits", hint="openssl rand -hex 16")
     if settings.detect.learn_depth < 0:
         raise SettingsError("detect.learn_depth must not be negative")
     if not 0 <= settings.server.port < 65536:

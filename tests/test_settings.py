@@ -38,6 +38,7 @@ def test_flags_beat_variables_beat_the_file(tmp_path: Path) -> None:
         ("[bus]\nkind = 'rabbit'\n", "memory or kafka"),
         ("[server]\nport = 70000\n", "0 to 65535"),
         ("[source]\nrpc = ['ftp://x']\n", "http://"),
+        ("[detect]\nhash_key = 'abc'\n", "32 hex digits"),
         ("not toml", "not TOML"),
     ],
 )
