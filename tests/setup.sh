@@ -3,6 +3,6 @@
 # said here in one line, and the tests that need it are skipped.
 set -uo pipefail
 cd "$(dirname "$0")"
-for part in kafka anvil; do
-  bash "./fetch_$part.sh" || echo "chainwarden: tests without a real $part: it could not be fetched" >&2
-done
+cannot() { echo "chainwarden: tests without a real $1: it could not be fetched" >&2; }
+bash ./fetch_kafka.sh || cannot "Kafka broker"
+python3 ./fetch_anvil.py || cannot "anvil"
