@@ -166,6 +166,7 @@ def detect_loop(
             break
         if now >= snapshot_at:
             pipeline.save_snapshot()
+            pipeline.tidy()
             snapshot_at = time.monotonic() + options.snapshot_seconds
         observe()
     pipeline.save_snapshot()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -36,12 +37,17 @@ from chainwarden.schema import (
     Position,
 )
 from detect.detector import Detector
-from store.lake import Lake
+from store.lake import ORPHANED, Lake
+from store.lake_blocks import read_block
 from store.ledger import Commit, Ledger
 from store.snapshots import SnapshotStore
 
 # Flows that may wait for one commit: a commit costs tens of milliseconds, mostly fsync.
-COMMIT_FLOWS = 250_000
+COMMIT_FLOWS: Final = 250_000
+# Lake files with fewer rows are merged when their blocks are final.
+SMALL_FILE_ROWS: Final = 250_000
+# Delivered and cancelled notifications are kept that long, to tell what was sent.
+SETTLED_SECONDS: Final = 7 * 86_400.0
 
 
 @dataclass(slots=True)
@@ -118,6 +124,29 @@ class Pipeline:
         self.stores.snapshots.save(self.detector.snapshot(), self.cursor)
         self.metrics.snapshot_timestamp.labels(self.metrics.chain).set(self.metrics.clock())
 
+    def tidy(self) -> None:
+        """Merge small lake files of blocks that are final for us; forget settled deliveries.
+
+        Live, every block brings a file for each data set. The merged file and the end of those it
+        replaces are one commit; the old files are deleted after it.
+        """
+        ledger, lake, head = self.stores.ledger, self.stores.lake, self.cursor.head
+        if head is None:
+            return
+        last = head.number - self.detector.config.undo_depth
+        small = [
+            file
+            for file in ledger.files()
+            if file.last.number <= last
+            and file.rows < SMALL_FILE_ROWS
+            and file.dataset not in ORPHANED  # they are of no one chain
+        ]
+        added, removed = lake.compact(small)
+        if added:
+            self._commit(Commit(self.cursor, files_added=added, files_removed=removed))
+            lake.remove(removed)
+        ledger.outbox.prune(self.metrics.clock() - SETTLED_SECONDS)
+
     def _add(self, batch: BlockBatch, gap: bool) -> None:
         last = self._pending.batches[-1].numbers()[-1] if self._pending.batches else None
         if last is not None and batch.numbers()[0] <= last:
@@ -142,17 +171,20 @@ class Pipeline:
     def _revert(self, position: Position) -> None:
         self.flush()
         retractions = self.detector.revert(position)
-        added, removed = self.stores.lake.without(self.stores.ledger.files(), [position])
+        lake, manifest = self.stores.lake, self.stores.ledger.files()
+        orphan = lake.write_orphan(read_block(lake, manifest, position))
+        chain = [file for file in manifest if file.dataset not in ORPHANED]
+        added, removed = lake.without(chain, [position])
         self.cursor = replace(self.cursor, head=self.detector.head)
         self._commit(
             Commit(
                 self.cursor,
                 retractions=retractions,
-                files_added=added,
+                files_added=(*added, *orphan),
                 files_removed=removed,
             )
         )
-        self.stores.lake.remove(removed)
+        lake.remove(removed)
         self.retracted += len(retractions)
         self.metrics.reverted_blocks.labels(self.metrics.chain).inc()
         self.metrics.retracted(retractions)

@@ -20,13 +20,14 @@ from chainwarden.deployment import (
 )
 from chainwarden.errors import BadBlock, SettingsError, SourceError
 from chainwarden.pipeline import Pipeline
+from chainwarden.restart import Orphans
 from chainwarden.schema import Alert, Chain, alerts_digest
 from chainwarden.settings import Settings
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
 from store.lake import Lake
-from store.lake_blocks import read_blocks
+from store.lake_blocks import read_blocks, read_orphans
 from store.ledger import AlertFilter, Ledger
 from store.queries import MAX_LIMIT
 
@@ -131,8 +132,7 @@ def rebuild(
     """Score the blocks of a lake into the folder ``to``, and compare with the ledger they had.
 
     ``missing`` and ``new`` are how many alerts only the one or only the other has; both are 0 with
-    the labels and settings of before, except for what only a fork shows (double spends): orphaned
-    blocks are not in the lake.
+    the labels and settings of before.
     """
     prepare_folder(to, ledger.chain, overwrite=False)
     compile_kernels(settings)
@@ -142,9 +142,12 @@ def rebuild(
         detector = make_detector(settings, ledger.chain, labels).detector
         pipeline = Pipeline(detector, stores, new_metrics(ledger.chain))
         follower = ChainFollower(UNDO_BLOCKS)
-        for batch in read_blocks(Lake(lake_folder, ledger.chain), ledger.files()):
-            for event in follower.add(batch):
-                pipeline.handle(event)
+        lake, manifest = Lake(lake_folder, ledger.chain), ledger.files()
+        orphans = Orphans(read_orphans(lake, manifest))
+        for batch in read_blocks(lake, manifest):
+            for added in follower.add(batch):
+                for event in orphans.beside(added):
+                    pipeline.handle(event)
             advance(pipeline.cursor.blocks, "")
         pipeline.flush()
         before = {alert.id for alert in every_alert(ledger)}

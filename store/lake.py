@@ -30,7 +30,8 @@ from store.encoding import write_parquet
 
 log = logging.getLogger(__name__)
 
-DATASETS: Final = (*TABLES, "features")
+ORPHANED: Final = ("orphaned_blocks", "orphaned_transactions")
+DATASETS: Final = (*TABLES, "features", *ORPHANED)
 COMPACT_ROWS: Final = 1_000_000
 
 
@@ -63,6 +64,21 @@ class Lake:
         return tuple(
             self._publish(dataset, table, (first, last), timestamp, content)
             for dataset, table in tables.items()
+            if table.num_rows
+        )
+
+    def write_orphan(self, block: BlockBatch) -> tuple[LakeFile, ...]:
+        """Publish a reverted block and its transactions in data sets of their own.
+
+        They are evidence of what the losing branch said, and what a restart needs to know a double
+        spend that is completed after it.
+        """
+        position = block.position(0)
+        timestamp = int(block.blocks["block_timestamp"][0].as_py())
+        content = _content(block)
+        return tuple(
+            self._publish(dataset, table, (position, position), timestamp, content)
+            for dataset, table in zip(ORPHANED, (block.blocks, block.transactions), strict=True)
             if table.num_rows
         )
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from chainwarden.errors import StoreError
 from chainwarden.schema import TABLES, BlockBatch, LakeFile, Position
-from store.lake import Lake
+from store.lake import ORPHANED, Lake
 
 
 def read_blocks(
@@ -50,6 +50,36 @@ def read_blocks(
                 hint="fetch these blocks again and rebuild",
             )
         yield batch
+
+
+def read_block(lake: Lake, manifest: Sequence[LakeFile], position: Position) -> BlockBatch:
+    """One block of a manifest. Raises StoreError where it is not there."""
+    number = position.number
+    near = [f for f in manifest if f.first.number <= number <= f.last.number]
+    for batch in read_blocks(lake, near, after=number - 1):
+        for row, found in enumerate(batch.positions()):
+            if found == position:
+                return batch.slice(row, row + 1)
+    raise StoreError(f"block {position} is not in the lake", hint="run `chainwarden rebuild`")
+
+
+def read_orphans(
+    lake: Lake, manifest: Sequence[LakeFile], after: int | None = None
+) -> list[BlockBatch]:
+    """The orphaned blocks of a manifest, each with its transactions and no other rows.
+
+    ``after`` leaves out blocks up to and including that number.
+    """
+    orphans = []
+    blocks_name, transactions_name = ORPHANED
+    wanted = [f for f in manifest if after is None or f.first.number > after]
+    for file in (f for f in wanted if f.dataset == blocks_name):
+        parts = {"blocks": lake.read([file]).cast(TABLES["blocks"])}
+        for other in wanted:
+            if other.dataset == transactions_name and other.first == file.first:
+                parts["transactions"] = lake.read([other]).cast(TABLES["transactions"])
+        orphans.append(BlockBatch.of(lake.chain, **parts))
+    return orphans
 
 
 def recent_positions(lake: Lake, manifest: Sequence[LakeFile], count: int) -> list[Position]:

@@ -1,0 +1,159 @@
+"""The order of the commit, and what a restart makes of whatever a crash left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chainwarden.deployment import UNDO_BLOCKS, load_labels, make_detector, new_metrics, open_stores
+from chainwarden.errors import DiskFull
+from chainwarden.pipeline import Pipeline, Stores
+from chainwarden.replay import every_alert
+from chainwarden.restart import resume
+from chainwarden.schema import ETHEREUM, BlocksAdded, ChainEvent, alerts_digest
+from chainwarden.settings import Settings
+from ingest.chain import ChainFollower
+from ingest.decode import decode_blocks
+from ingest.simulate import Simulation, SimulationConfig
+from store.lake_blocks import read_blocks, recent_positions
+from store.ledger import Commit
+
+
+@pytest.fixture(scope="module")
+def events() -> list[ChainEvent]:
+    """The chain events of a simulated chain with forks, block by block."""
+    config = SimulationConfig(seed=6, blocks=220, transactions_per_block=6.0)
+    follower = ChainFollower(UNDO_BLOCKS)
+    return [
+        event
+        for raw in Simulation(config).blocks()
+        for event in follower.add(decode_blocks(ETHEREUM, [raw], [True]))
+    ]
+
+
+class Run:
+    """A pipeline over a folder, as a process would have it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stores: Stores = open_stores(folder, ETHEREUM, "live", ["ops"])
+        self.detector = make_detector(Settings(), ETHEREUM, load_labels([])).detector
+        self.cursor = resume(self.detector, self.stores, UNDO_BLOCKS)
+        self.pipeline = Pipeline(
+            self.detector, self.stores, new_metrics(ETHEREUM), cursor=self.cursor
+        )
+
+    def feed(self, events: list[ChainEvent]) -> None:
+        """Handle and commit each event, as live."""
+        for event in events:
+            self.pipeline.handle(event)
+            self.pipeline.flush()
+
+    def outcome(self) -> tuple[str, str, int]:
+        """What must be equal: state, alerts, blocks in the lake."""
+        ledger = self.stores.ledger
+        blocks = sum(len(batch) for batch in read_blocks(self.stores.lake, ledger.files()))
+        return self.detector.digest(), alerts_digest(every_alert(ledger)), blocks
+
+    def close(self) -> None:
+        """End without saving anything, as a crash does."""
+        self.stores.ledger.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    events: list[ChainEvent], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str, int]]:
+    """The outcome of a run that nothing happened to."""
+    run = Run(tmp_path_factory.mktemp("undisturbed"))
+    run.feed(events)
+    yield run.outcome()
+    run.close()
+
+
+def test_a_restart_anywhere_goes_on_to_the_same_end(
+    events: list[ChainEvent], undisturbed: tuple[str, str, int], tmp_path: Path
+) -> None:
+    """Ended without a word at many places, snapshots old or missing: same state, alerts, lake."""
+    forks = [i for i, event in enumerate(events) if not isinstance(event, BlocksAdded)]
+    assert forks
+    stops = sorted({0, 1, 40, *(f + d for f in forks for d in (0, 1)), len(events) - 1})
+    before = 0
+    for number, stop in enumerate(stops):
+        run = Run(tmp_path)
+        run.feed(events[before:stop])
+        if number % 3 == 1:
+            run.pipeline.save_snapshot()
+        run.close()
+        before = stop
+    run = Run(tmp_path)
+    run.feed(events[before:])
+    assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_a_snapshot_from_before_a_fork_is_brought_onto_the_chain(
+    events: list[ChainEvent], undisturbed: tuple[str, str, int], tmp_path: Path
+) -> None:
+    """A snapshot with blocks that were orphaned later is undone that far and caught up."""
+    forks = [i for i, event in enumerate(events) if not isinstance(event, BlocksAdded)]
+    run = Run(tmp_path)
+    run.feed(events[: forks[0]])
+    run.pipeline.save_snapshot()
+    run.feed(events[forks[0] : forks[0] + 12])
+    run.close()
+    run = Run(tmp_path)
+    run.feed(events[forks[0] + 12 :])
+    assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_a_refused_commit_leaves_nothing_behind(
+    events: list[ChainEvent],
+    undisturbed: tuple[str, str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lake files that a failed commit left are in no manifest, and swept at the next start."""
+    run = Run(tmp_path)
+    run.feed(events[:30])
+    known = {tmp_path / "lake" / file.path for file in run.stores.ledger.files()}
+
+    def full(commit: Commit) -> None:
+        raise DiskFull(f"no space left for {commit.cursor.head}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.stores.ledger, "commit", full)
+        with pytest.raises(DiskFull):
+            run.feed(events[30:31])
+    assert set((tmp_path / "lake").rglob("*.parquet")) > known
+    run.close()
+    run = Run(tmp_path)
+    assert set((tmp_path / "lake").rglob("*.parquet")) == known
+    run.feed(events[30:])
+    assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_tidying_merges_small_files_and_changes_nothing(
+    events: list[ChainEvent], undisturbed: tuple[str, str, int], tmp_path: Path
+) -> None:
+    """Hundreds of files of one block become a few; forks still find theirs; a restart goes on."""
+    run = Run(tmp_path)
+    for start in range(0, len(events), 75):
+        run.feed(events[start : start + 75])
+        run.pipeline.tidy()
+    manifest = run.stores.ledger.files()
+    final = [f for f in manifest if f.last.number <= manifest[-1].last.number - 2 * UNDO_BLOCKS]
+    assert len(final) < 40
+    assert not run.stores.lake.verify(manifest)
+    assert len(list((tmp_path / "lake").rglob("*.parquet"))) == len(manifest)
+    assert run.outcome() == undisturbed
+    head = run.detector.head
+    assert recent_positions(run.stores.lake, manifest, 3)[-1] == head
+    run.close()
+    run = Run(tmp_path)
+    assert run.detector.head == head
+    assert run.outcome() == undisturbed
+    run.close()
