@@ -332,8 +332,8 @@ def column(table: pa.Table, name: str) -> np.ndarray[tuple[int], np.dtype[np.int
     """An integer column without nulls as a NumPy array; no copy where it is one chunk."""
     chunked = table[name]
     if chunked.num_chunks == 1:
-        return chunked.chunk(0).to_numpy(zero_copy_only=True)  # type: ignore[no-any-return]
-    return chunked.to_numpy()  # type: ignore[no-any-return]
+        return np.asarray(chunked.chunk(0).to_numpy(zero_copy_only=True))
+    return np.asarray(chunked.to_numpy())
 
 
 # --- chain events ------------------------------------------------------------------------------

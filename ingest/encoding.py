@@ -68,7 +68,8 @@ def shown(value: object) -> str:
 
 def keccak(data: bytes) -> bytes:
     """Keccak-256 as Ethereum uses it (not NIST's SHA3-256)."""
-    return sha3.keccak_256(data).digest()  # type: ignore[no-any-return]
+    digest: bytes = sha3.keccak_256(data).digest()
+    return digest
 
 
 # The headers of sizes below 256, which are most.

@@ -255,7 +255,7 @@ class Columns:
         if not len(addresses) or not len(values):
             return np.zeros(len(values), np.bool_)
         found = pc.is_in(values, value_set=addresses)
-        return found.to_numpy()  # type: ignore[no-any-return]
+        return np.asarray(found.to_numpy())
 
 
 class ColumnCache:
@@ -297,7 +297,7 @@ def nullable(values: pa.ChunkedArray, default: int) -> Array:
     if values.null_count:
         values = pc.fill_null(values, default)
     chunk = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-    return chunk.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return np.asarray(chunk.to_numpy(zero_copy_only=False))
 
 
 def fixed_bytes(values: pa.ChunkedArray, width: int) -> Array:
@@ -324,7 +324,7 @@ def address_set(addresses: Iterable[bytes]) -> pa.Array:
 
 
 def _nulls(values: pa.ChunkedArray) -> Array:
-    return pc.is_null(values).to_numpy()  # type: ignore[no-any-return]
+    return np.asarray(pc.is_null(values).to_numpy())
 
 
 def _input_shape(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
