@@ -23,21 +23,23 @@ from chainwarden.schema import (
     Detections,
     Position,
     Retraction,
+    column,
 )
 from detect.anomaly import AnomalyGates, flow_findings, wallet_findings
 from detect.compiled import Array
 from detect.events import events_of
 from detect.features import FLOW_FEATURES, WALLET_FEATURES
-from detect.kernels.arrays import Seen
+from detect.kernels.arrays import Events, Seen
 from detect.kernels.scores import settle_facts
 from detect.learning import DepthLearner, LearnerConfig
+from detect.risk import Outcomes, RiskConfig, RiskModel, WalletRows
 from detect.rules.rule import Finding, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
 from detect.wallets import SCHEMA, WalletBounds, WalletTable
 
 KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
-SCORES: Final = ("flow_score", "from_score", "to_score")
+SCORES: Final = ("flow_score", "from_score", "to_score", "from_risk", "to_risk")
 
 
 class Policy(Protocol):
@@ -73,7 +75,8 @@ class DetectorConfig:
     """Bounds and models. ``hash_key`` is 16 secret bytes that addresses are placed by.
 
     Blocks are learnt ``learn_depth`` blocks below the head, and can be reverted as long as they
-    are among the last ``undo_depth``.
+    are among the last ``undo_depth``. With ``risk`` there is a wallet risk model, which needs
+    somebody to ask for labels.
     """
 
     wallets: int = 1_000_000
@@ -89,6 +92,7 @@ class DetectorConfig:
     flow_level: float = 0.9999
     wallet_level: float = 0.9999
     gates: AnomalyGates = field(default_factory=AnomalyGates)
+    risk: RiskConfig | None = None
 
     def bounds(self) -> WalletBounds:
         """The part that concerns the wallets."""
@@ -108,7 +112,11 @@ class DetectorConfig:
 
 
 def features_schema() -> pa.Schema:
-    """The columns of ``Detections.features``: keys, scores (null in warm-up), features."""
+    """The columns of ``Detections.features``: keys, scores (null in warm-up), features.
+
+    Anomaly scores are those before the flow. ``from_risk`` and ``to_risk`` have it in: they are
+    what the flow made of its parties, null where it is no milestone of theirs.
+    """
     return pa.schema(
         [FLOWS.field(name) for name in KEYS]
         + [pa.field(name, pa.float64()) for name in SCORES]
@@ -125,7 +133,12 @@ class Detector:
     """
 
     def __init__(
-        self, chain: Chain, config: DetectorConfig, rules: Sequence[Rule], policy: Policy
+        self,
+        chain: Chain,
+        config: DetectorConfig,
+        rules: Sequence[Rule],
+        policy: Policy,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self.chain = chain
         self.config = config
@@ -136,6 +149,11 @@ class Detector:
         self._wallets = WalletTable(config.bounds())
         self._flow_model = DepthLearner(config.learner(config.flow_level), FLOW_FEATURES)
         self._wallet_model = DepthLearner(config.learner(config.wallet_level), WALLET_FEATURES)
+        self._risk: RiskModel | None = None
+        if config.risk is not None:
+            if outcomes is None:
+                raise DetectError("a risk model needs somebody to ask for labels")
+            self._risk = RiskModel(config.risk, WALLET_FEATURES, config.undo_depth, outcomes)
         self._serial = -1  # of the last block
         self._forgotten = -1  # blocks up to this one cannot be reverted
         self._positions: list[Position] = []  # of the last blocks, the head last
@@ -163,7 +181,8 @@ class Detector:
         if not len(batch):
             return Detections((), features_schema().empty_table())
         first = self._serial + 1
-        seen = self._wallets.observe(events_of(batch), first)
+        events = events_of(batch)
+        seen = self._wallets.observe(events, first)
         numbers, flow_starts = batch.numbers(), seen.flow_starts
         flows = self._flow_model.advance(seen.flow_features, flow_starts, numbers)
         wallets = self._wallet_model.advance(seen.wallet_features, seen.wallet_starts, numbers)
@@ -172,9 +191,8 @@ class Detector:
         self._wallets.settle(seen, scores)
         _settle_facts(seen, scores)
         seen.flow_facts["score"] = flows.scores
-        scored = ScoredBatch(
-            batch, first, seen.flow_facts, seen.approval_facts, _features(batch, seen)
-        )
+        features = _features(batch, seen, self._risks(batch, events, seen))
+        scored = ScoredBatch(batch, first, seen.flow_facts, seen.approval_facts, features)
         findings = self._find(scored)
         findings += flow_findings(scored, flows, self._flow_model, self.config.gates)
         findings += wallet_findings(scored, seen, wallets, self._wallet_model, self.config.gates)
@@ -206,6 +224,8 @@ class Detector:
         self._wallets.revert(serial)
         self._flow_model.revert(serial)
         self._wallet_model.revert(serial)
+        if self._risk is not None:
+            self._risk.revert(serial)
         taken_back = self._policy.revert(serial)
         self._serial -= 1
         self._positions.pop()
@@ -225,6 +245,7 @@ class Detector:
             self._wallets.digest(),
             self._flow_model.digest(),
             self._wallet_model.digest(),
+            *([] if self._risk is None else [self._risk.digest()]),
             *(f"{rule.id} {rule.digest()}" for rule in self._rules),
             self._policy.digest(),
         ]
@@ -251,6 +272,7 @@ class Detector:
             "flow_model": self._flow_model,
             "wallet_model": self._wallet_model,
             "policy": self._policy,
+            **({} if self._risk is None else {"risk": self._risk}),
             **{f"rule.{rule.id}": rule for rule in self._rules},
         }
         if set(arrays) != set(targets):
@@ -276,8 +298,29 @@ class Detector:
             "flow_score_last_drift_block": float(flows.drift.last_block),
             "wallet_score_drifts": float(wallets.drift.detections),
             "wallet_score_last_drift_block": float(wallets.drift.last_block),
+            **self._risk_stats(),
             **{f"rule_seconds.{name}": spent for name, spent in self._seconds.items()},
         }
+
+    def _risk_stats(self) -> dict[str, float]:
+        if self._risk is None:
+            return {}
+        good, bad = self._risk.learnt
+        return {
+            "risk_warming_up": float(self._risk.warming_up),
+            "risk_rows_waiting": float(self._risk.waiting),
+            "risk_rows_learnt_good": float(good),
+            "risk_rows_learnt_bad": float(bad),
+        }
+
+    def _risks(self, batch: BlockBatch, events: Events, seen: Seen) -> Array:
+        """The risk of each flow's sender and receiver, (2, flows); NaN where none was scored."""
+        risks = np.full((2, len(seen.flow_facts)), np.nan)
+        if self._risk is not None:
+            side = np.where(seen.wallet_is_sender, 0, 1)
+            scores = self._risk.advance(_wallet_rows(batch, events, seen))
+            risks[side, seen.wallet_flow] = scores
+        return risks
 
     def _find(self, scored: ScoredBatch) -> list[Finding]:
         findings: list[Finding] = []
@@ -294,6 +337,8 @@ class Detector:
         self._wallets.forget(serial)
         self._flow_model.forget(serial)
         self._wallet_model.forget(serial)
+        if self._risk is not None:
+            self._risk.forget(serial)
         for rule in self._rules:
             rule.forget(serial)
         self._policy.forget(serial)
@@ -304,6 +349,7 @@ class Detector:
             ("flow_model", self._flow_model.snapshot()),
             ("wallet_model", self._wallet_model.snapshot()),
             ("policy", self._policy.snapshot()),
+            *([] if self._risk is None else [("risk", self._risk.snapshot())]),
             *((f"rule.{rule.id}", rule.snapshot()) for rule in self._rules),
         ]
 
@@ -332,13 +378,28 @@ def _settle_facts(seen: Seen, scores: Array) -> None:
         settle_facts(facts[f"{side}_score"], rows, scores)
 
 
-def _features(batch: BlockBatch, seen: Seen) -> pa.Table:
+def _wallet_rows(batch: BlockBatch, events: Events, seen: Seen) -> WalletRows:
+    """The pass's wallets at their milestones, as the risk model takes them."""
+    sends, flow = seen.wallet_is_sender, seen.wallet_flow
+    at = events.flow_time[flow]
+    facts = seen.flow_facts[flow]
+    first_seen = np.where(sends, facts["from_first_seen"], facts["to_first_seen"])
+    return WalletRows(
+        features=seen.wallet_features,
+        keys=np.where(sends[:, None], events.flow_from[flow], events.flow_to[flow]),
+        at=at,
+        ages=np.maximum(0, at - first_seen),
+        starts=seen.wallet_starts,
+        times=column(batch.blocks, "block_timestamp").astype(np.int64),
+    )
+
+
+def _features(batch: BlockBatch, seen: Seen, risks: Array) -> pa.Table:
     """The table of features: a row per flow, as read, with the scores."""
     columns = [batch.flows[name] for name in KEYS]
-    for name in ("score", "from_score", "to_score"):
-        values = np.ascontiguousarray(seen.flow_facts[name])
-        columns.append(pa.array(values, mask=np.isnan(values)))
-    columns += [pa.array(column) for column in np.ascontiguousarray(seen.flow_features.T)]
+    scores = [np.ascontiguousarray(seen.flow_facts[n]) for n in ("score", "from_score", "to_score")]
+    columns += [pa.array(values, mask=np.isnan(values)) for values in (*scores, *risks)]
+    columns += [pa.array(values) for values in np.ascontiguousarray(seen.flow_features.T)]
     return pa.table(columns, schema=features_schema())
 
 
