@@ -187,6 +187,43 @@ def replay(
 
 
 @app.command(
+    epilog="Example: chainwarden evaluate stream.parquet --labels labels.csv"
+    " --window 2018-04-01:2018-08-01 --json"
+)
+def evaluate(
+    stream: Annotated[
+        Path, typer.Argument(help="JSONL(.gz) of RPC objects, Parquet, or a folder.")
+    ],
+    labels: Annotated[Path, typer.Option(help="Which wallets are phishing: address,label,…")],
+    window: Annotated[
+        str, typer.Option(help="Judge wallets first seen in START:END (dates or unix seconds).")
+    ],
+    label_delay_days: Annotated[
+        int, typer.Option(min=0, help="Days after a wallet's event until its label is known.")
+    ] = 30,
+    batch_blocks: Annotated[
+        int, typer.Option(min=1, help="Blocks scored at a time; the result does not depend on it.")
+    ] = 8192,
+    chain: ChainName = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Measure detection: score a stream online, labels come late, judge its new wallets."""
+    from chainwarden.commands.evaluate import evaluate as command
+
+    command(
+        stream,
+        config=config,
+        flags={"chain": chain},
+        labels=labels,
+        window=window,
+        label_delay_days=label_delay_days,
+        batch_blocks=batch_blocks,
+        json=json,
+    )
+
+
+@app.command(
     epilog="Example: chainwarden simulate --anvil http://127.0.0.1:8545 --campaign native_claim"
 )
 def simulate(

@@ -20,6 +20,7 @@ from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, builtin_labels
+from detect.risk import Outcomes, RiskConfig
 from detect.rules import default_rules
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
@@ -71,8 +72,14 @@ class Detection:
     policy: AlertPolicy
 
 
-def make_detector(settings: Settings, chain: Chain, labels: LabelBook) -> Detection:
-    """The detector with all rules."""
+def make_detector(
+    settings: Settings,
+    chain: Chain,
+    labels: LabelBook,
+    risk: RiskConfig | None = None,
+    outcomes: Outcomes | None = None,
+) -> Detection:
+    """The detector with all rules; with a risk model where there is somebody to ask for labels."""
     policy = AlertPolicy(
         chain,
         AlertConfig(
@@ -88,8 +95,10 @@ def make_detector(settings: Settings, chain: Chain, labels: LabelBook) -> Detect
         undo_depth=UNDO_BLOCKS,
         seed=settings.detect.seed,
         hash_key=bytes.fromhex(settings.detect.hash_key.reveal()) or bytes(16),
+        risk=risk,
     )
-    return Detection(Detector(chain, config, default_rules(labels, chain), policy), policy)
+    rules = default_rules(labels, chain)
+    return Detection(Detector(chain, config, rules, policy, outcomes), policy)
 
 
 def suppression(text: str) -> Suppression:

@@ -1,0 +1,105 @@
+"""``chainwarden evaluate``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from chainwarden.errors import BadBlock, SettingsError
+from chainwarden.evaluation import Evaluation
+from chainwarden.evaluation import evaluate as run_evaluation
+from chainwarden.settings import load_settings
+from chainwarden.terminal import print_error, print_json, print_line, print_table, progress
+from detect.curves import Curve
+from detect.evaluate import Window
+from detect.label_lists import BadEntry, parse_time
+
+WIDTH: Final = 60
+HEIGHT: Final = 15
+
+
+def evaluate(
+    stream: Path,
+    *,
+    config: Path | None,
+    flags: Mapping[str, object],
+    labels: Path,
+    window: str,
+    label_delay_days: int,
+    batch_blocks: int,
+    json: bool,
+) -> None:
+    """Evaluate, and show the figures and the curve."""
+    settings = load_settings(config, os.environ, flags)
+    judged = parse_window(window)
+
+    def rejected(error: BadBlock) -> None:
+        print_error(error)
+
+    with progress("evaluate", None, quiet=json) as advance:
+        result = run_evaluation(
+            stream,
+            labels,
+            judged,
+            settings,
+            label_delay_days=label_delay_days,
+            batch_blocks=batch_blocks,
+            on_rejected=rejected,
+            advance=advance,
+        )
+    if json:
+        print_json(result.to_dict())
+    else:
+        show(result)
+
+
+def parse_window(text: str) -> Window:
+    """A window from ``START:END``, each a date or unix seconds. Raises SettingsError."""
+    hint = "as in 2018-04-01:2018-08-01, from the first day on, before the second"
+    start, colon, end = text.partition(":")
+    if not colon or ":" in end:
+        raise SettingsError(f"--window {text!r} is not START:END", hint=hint)
+    try:
+        times = parse_time(start), parse_time(end)
+    except BadEntry as error:
+        raise SettingsError(f"--window {text!r}: {error}", hint=hint) from error
+    if times[0] is None or times[1] is None:
+        raise SettingsError(f"--window {text!r} lacks a date", hint=hint)
+    if times[0] >= times[1]:
+        raise SettingsError(f"--window {text!r} ends before it starts", hint=hint)
+    return Window(times[0], times[1])
+
+
+def show(result: Evaluation) -> None:
+    """The figures for a person."""
+    rows = []
+    for name, value in result.to_dict().items():
+        shown = f"{value:.4f}" if isinstance(value, float) else value
+        rows.append((name.replace("_", " "), shown))
+    print_table("Evaluation", ("", ""), rows)
+    print_line("Precision over recall")
+    for line in drawn(result.figures.curve, WIDTH, HEIGHT):
+        print_line(line)
+
+
+def drawn(curve: Curve, width: int, height: int) -> list[str]:
+    """A precision-recall curve as lines of text: recall to the right, precision up.
+
+    Shown at each recall is the best precision with at least that recall.
+    """
+    recall = (np.arange(width) + 0.5) / width
+    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    precision = best[np.searchsorted(curve.recall, recall)]
+    level = np.minimum(height - 1, (precision * height).astype(np.int64))
+    lines = []
+    for row in range(height - 1, -1, -1):
+        label = {height - 1: "1.0", 0: "0.0"}.get(row, "")
+        cells = "".join("•" if at == row else " " for at in level.tolist())
+        lines.append(f"{label:>4} ┤{cells}".rstrip())
+    lines.append(f"{'':>4} └{'─' * width}")
+    lines.append(f"{'':>4} 0.0{'recall':^{width - 5}}1.0")
+    return lines
