@@ -312,6 +312,26 @@ def label(
     )
 
 
+@app.command(epilog="Example: chainwarden serve --out chainwarden-out --port 9464")
+def serve(
+    out: Out = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API; 0 picks one.")] = None,
+    chain: ChainName = None,
+    config: Config = None,
+) -> None:
+    """Answer questions about a ledger over HTTP, until a signal comes."""
+    from chainwarden.commands.serve import serve as command
+
+    flags = {
+        "store.out": str(out) if out else None,
+        "server.host": host,
+        "server.port": port,
+        "chain": chain,
+    }
+    command(config=config, flags=flags)
+
+
 @app.command(epilog="Example: chainwarden rebuild --out chainwarden-out --to rebuilt")
 def rebuild(
     to: Annotated[Path, typer.Option(help="Folder for the rebuilt ledger and lake.")],

@@ -2,6 +2,7 @@
 
     ChainwardenError
     ├── SettingsError           a setting is misspelt, missing or out of range
+    ├── RequestRefused          what was asked for is not there, not allowed or not understood
     ├── SourceError             blocks cannot be read
     │   ├── BadBlock            one block is unusable or its roots do not match; the rest goes on
     │   ├── NotYet              the node does not have it yet; ask again, never rewind
@@ -48,6 +49,16 @@ class SettingsError(ChainwardenError):
     """A setting is misspelt, missing or out of range."""
 
     exit_code = 3
+
+
+class RequestRefused(ChainwardenError):
+    """What was asked for is not there, not allowed or not understood; ``status`` is HTTP's."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class SourceError(ChainwardenError):
@@ -170,7 +181,11 @@ class StoreError(ChainwardenError):
 
 
 class LedgerLocked(StoreError):
-    """Another process has the ledger open for writing."""
+    """Another process has the ledger open for writing; ``pid`` is its own, where it is known."""
+
+    def __init__(self, message: str, *, pid: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.pid = pid
 
 
 class LedgerDamaged(StoreError):

@@ -137,6 +137,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     host: str = "127.0.0.1"
     port: int = 9464
+    token: Secret = Secret("")
+    """What callers of the API must send, wherever it listens beyond this machine."""
 
 
 class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -318,6 +320,10 @@ def _checked(settings: Settings) -> Settings:
     if not 0 <= settings.server.port < 65536:
         raise SettingsError(
             f"server.port is {settings.server.port}", hint="0 to 65535; 0 picks one"
+        )
+    if 0 < len(settings.server.token.reveal()) < 16:
+        raise SettingsError(
+            "server.token must have 16 characters or more", hint="openssl rand -hex 32"
         )
     for url in (*settings.source.rpc, *(w.url for w in settings.webhooks)):
         if urlsplit(url.reveal()).scheme not in ("http", "https"):

@@ -132,6 +132,27 @@ class Database:
         return cursor
 
     @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What this thread's cursor reads is of one moment, and it can write nothing.
+
+        Raises StoreError for what DuckDB refuses, and when ``interrupt`` ends it.
+        """
+        cursor = self.cursor()
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            yield
+        except duckdb.Error as error:
+            raise translated(error, self.path) from error
+        finally:
+            _roll_back(cursor)
+
+    def interrupt(self, thread: int) -> None:
+        """End the query that a thread (by its identifier) is at; none, if it is at none."""
+        cursor = self._cursors.get(thread)
+        if cursor is not None:
+            cursor.interrupt()
+
+    @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """All of the block's statements durable when it ends, or none of them.
 
@@ -249,6 +270,7 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
         raise LedgerLocked(
             f"{path} is open in another process" + (f" (pid {holder})" if holder else ""),
+            pid=int(holder) if holder.isdecimal() else None,
             hint="stop it, or ask its API instead of opening the file",
         ) from error
     os.ftruncate(descriptor, 0)

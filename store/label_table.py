@@ -99,3 +99,20 @@ def select(
         values,
     ).fetchall()
     return [_label_of(row) for row in rows]
+
+
+def page(
+    cursor: duckdb.DuckDBPyConnection, limit: int, after: int, address: bytes | None
+) -> list[tuple[int, Label]]:
+    """At most ``limit`` labels that were not withdrawn, with serials above ``after``, in order."""
+    condition = ""
+    values: list[Any] = [after]
+    if address is not None:
+        condition = "AND address = ? "
+        values.append(address)
+    rows = cursor.execute(
+        f"SELECT serial, {_COLUMNS} FROM ledger.labels WHERE NOT withdrawn AND serial > ? "
+        f"{condition}ORDER BY serial LIMIT ?",
+        [*values, limit],
+    ).fetchall()
+    return [(int(row[0]), _label_of(row[1:])) for row in rows]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -194,6 +195,17 @@ class Ledger:
 
     # --- reading -------------------------------------------------------------------------------
 
+    def reading(self) -> AbstractContextManager[None]:
+        """What this thread reads while it lasts is of one moment, and nothing can be written.
+
+        For those who answer others: see ``interrupt``.
+        """
+        return self._database.reading()
+
+    def interrupt(self, thread: int) -> None:
+        """End what a thread is asking; StoreError is raised there."""
+        self._database.interrupt(thread)
+
     def cursor(self) -> Cursor | None:
         """Where the last commit left the pipeline, None before the first."""
         return self._cursor
@@ -235,6 +247,16 @@ class Ledger:
         ``applied`` False: those the detector has not learnt yet.
         """
         return label_table.select(self._database.cursor(), address, applied)
+
+    def label_page(
+        self, limit: int, after: int = 0, address: bytes | None = None
+    ) -> list[tuple[int, Label]]:
+        """At most ``limit`` labels beyond serial ``after``, oldest first, each with its serial."""
+        return label_table.page(self._database.cursor(), limit, after, address)
+
+    def label_count(self) -> int:
+        """How many labels were ever kept; kept, not counted."""
+        return self._database.totals["labels"]
 
     def files(self, dataset: str | None = None) -> list[LakeFile]:
         """The manifest: the lake files that are good, by dataset, in the order of their blocks."""

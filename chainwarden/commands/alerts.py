@@ -1,4 +1,4 @@
-"""``chainwarden alerts``."""
+"""``chainwarden alerts``: from the ledger, or from the process that has it open."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from chainwarden.asking import ask
 from chainwarden.errors import SettingsError
-from chainwarden.ledgers import open_ledger
-from chainwarden.schema import Severity, alert_to_dict, hex_of
+from chainwarden.schema import Severity
 from chainwarden.settings import load_settings
 from chainwarden.terminal import print_json, print_line, print_table
 from detect.label_lists import parse_address
-from store.ledger import AlertFilter, AlertRecord
+from store.ledger import AlertFilter
 
 
 def alerts(
@@ -36,24 +37,18 @@ def alerts(
         status="all" if retracted else "active",
         limit=limit,
     )
-    with open_ledger(Path(settings.store.out), settings) as ledger:
-        records = ledger.records(wanted)
-        counts = ledger.alert_counts()
-        labels = {
-            record.alert.subject: [label.label for label in ledger.labels(record.alert.subject)]
-            for record in records
-        }
-    total = sum(n for (_, _, status), n in counts.items() if status == "active")
+    with ask(Path(settings.store.out), settings) as asked:
+        found = asked.alerts(wanted)
     if json:
-        rows = [_to_dict(record, labels[record.alert.subject]) for record in records]
-        print_json({"total": total, "alerts": rows})
+        print_json(found)
         return
+    rows, total = found["alerts"], found["total"]
     print_table(
-        f"{len(records)} alerts, {total} active in all",
+        f"{len(rows)} alerts, {total} active in all",
         ("block", "time (UTC)", "severity", "rule", "subject", "what happened"),
-        [_row(record) for record in records],
+        [_row(alert) for alert in rows],
     )
-    if records:
+    if rows:
         print_line("One with everything: chainwarden alerts --json --subject ADDRESS")
 
 
@@ -74,19 +69,14 @@ def address_of(text: str) -> bytes:
         raise SettingsError(f"{text!r} is no address: {error}") from error
 
 
-def _to_dict(record: AlertRecord, labels: list[str]) -> dict[str, object]:
-    return {**alert_to_dict(record.alert), "status": record.status, "labels": labels}
-
-
-def _row(record: AlertRecord) -> tuple[object, ...]:
-    alert = record.alert
-    when = datetime.fromtimestamp(alert.block_timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    status = "" if record.status == "active" else f" [{record.status}]"
+def _row(alert: Mapping[str, Any]) -> tuple[object, ...]:
+    when = datetime.fromtimestamp(alert["block_timestamp"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    status = "" if alert["status"] == "active" else f" [{alert['status']}]"
     return (
-        str(alert.position.number),
+        str(alert["block_number"]),
         when,
-        alert.severity.text,
-        alert.rule,
-        hex_of(alert.subject),
-        alert.sentence + status,
+        alert["severity"],
+        alert["rule"],
+        alert["subject"],
+        alert["sentence"] + status,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from chainwarden.pipeline import Pipeline
 from chainwarden.replay import every_alert
 from chainwarden.restart import resume
 from chainwarden.schema import alerts_digest
-from chainwarden.server import MetricsServer
+from chainwarden.serving import serve_ledger
 from chainwarden.settings import Settings, load_settings
 from chainwarden.terminal import print_json, print_line
 from store.delivery import Delivery
@@ -68,9 +67,7 @@ def _detect(
     stack.callback(stores.ledger.close)
     metrics = new_metrics(chain)
     health = Health()
-    server = MetricsServer(settings.server.host, settings.server.port, metrics.registry, health)
-    stack.callback(server.close)
-    sys.stderr.write(f"chainwarden: metrics on http://{server.address}/metrics\n")
+    serve_ledger(settings, stores.ledger, metrics, health, stack)
 
     compile_kernels(settings)
     labels = load_labels(settings.detect.labels, stores.ledger.labels())

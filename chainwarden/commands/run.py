@@ -34,7 +34,7 @@ from chainwarden.memory_bus import MemoryBus
 from chainwarden.observe import observe_delivery, observe_detection
 from chainwarden.pipeline import Pipeline
 from chainwarden.restart import resume
-from chainwarden.server import MetricsServer
+from chainwarden.serving import serve_ledger
 from chainwarden.settings import Settings, load_settings
 from chainwarden.terminal import print_json
 from ingest.chain import ChainFollower
@@ -85,9 +85,7 @@ def _run(settings: Settings, stop: threading.Event, stack: ExitStack) -> dict[st
     stack.callback(stores.ledger.close)
     metrics = new_metrics(source.chain)
     health = Health()
-    server = MetricsServer(settings.server.host, settings.server.port, metrics.registry, health)
-    stack.callback(server.close)
-    sys.stderr.write(f"chainwarden: metrics on http://{server.address}/metrics\n")
+    serve_ledger(settings, stores.ledger, metrics, health, stack)
 
     compile_kernels(settings)
     labels = load_labels(settings.detect.labels, stores.ledger.labels())

@@ -1,0 +1,30 @@
+"""``chainwarden serve``: the API for a folder that nobody writes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from chainwarden.deployment import new_metrics
+from chainwarden.ledgers import open_ledger
+from chainwarden.live import stop_on_signals
+from chainwarden.serving import serve_ledger
+from chainwarden.settings import load_settings
+
+
+def serve(*, config: Path | None, flags: Mapping[str, object]) -> None:
+    """Serve a ledger until a signal comes. It is open here meanwhile, and for nobody else."""
+    settings = load_settings(config, os.environ, flags)
+    stop = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
+        ledger = stack.enter_context(open_ledger(Path(settings.store.out), settings))
+        metrics = new_metrics(ledger.chain)
+        pending = sum(ledger.outbox.pending().values())
+        metrics.outbox_pending.labels(metrics.chain).set(pending)
+        serve_ledger(settings, ledger, metrics, lambda: "", stack)
+        while not stop.wait(3600):
+            pass

@@ -1,0 +1,186 @@
+"""A socket, and uvicorn on it in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from chainwarden.errors import ChainwardenError, RequestRefused, SettingsError, StoreError
+from chainwarden.server.answers import error_answer
+from chainwarden.server.guard import DEFAULT_LIMITS, Guard, Limits
+from chainwarden.server.pages import Readiness, pages
+from chainwarden.settings import Secret
+
+CONNECTIONS: Final = 64
+HEAD_SECONDS: Final = 10.0
+KEEP_ALIVE_SECONDS: Final = 5
+HEAD_BYTES: Final = 16 * 1024
+NO_TOKEN: Final = Secret("")
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Where to listen, and the bearer token that pages other than the open three want.
+
+    ``port`` 0 picks a free one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    token: Secret = NO_TOKEN
+
+
+class HttpServer:
+    """Metrics and health, and the given routes beside them, from a daemon thread.
+
+    Raises SettingsError where the port is taken, or where routes would be open to others than this
+    machine without a token.
+    """
+
+    def __init__(
+        self,
+        bind: Bind,
+        registry: CollectorRegistry,
+        not_ready: Readiness,
+        routes: Sequence[BaseRoute] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._socket = _listening(bind)
+        self.host, self.port = self._socket.getsockname()[:2]
+        if routes and not bind.token and not ipaddress.ip_address(self.host).is_loopback:
+            self._socket.close()
+            raise SettingsError(
+                f"the API would be open to everybody who reaches {bind.host}",
+                hint="set server.token (openssl rand -hex 32), or server.host to 127.0.0.1",
+            )
+        app = Starlette(
+            routes=[*pages(registry, not_ready), *routes],
+            exception_handlers={ChainwardenError: _refuse, HTTPException: _refuse},
+        )
+        app.router.redirect_slashes = False
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                Guard(app, bind.token.reveal(), limits),
+                http=_Protocol,
+                loop="asyncio",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=2,
+                h11_max_incomplete_event_size=HEAD_BYTES,
+            )
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="http", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """``host:port``, with the port that was picked for 0."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def close(self) -> None:
+        """Finish what is being answered, at most 2 s of it, stop serving and free the port."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+class MetricsServer(HttpServer):
+    """Metrics and health only: of a process that holds no ledger."""
+
+    def __init__(
+        self, host: str, port: int, registry: CollectorRegistry, not_ready: Readiness
+    ) -> None:
+        super().__init__(Bind(host, port), registry, not_ready)
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, which closes connections that send no whole request head for a while.
+
+    uvicorn itself has a limit only between requests; one that never ends its first, or that drips,
+    would hold its place for ever.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._seen: Any = self.cycle
+        self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if not busy and self.cycle is self._seen:
+            self.transport.abort()
+            return
+        self._seen = self.cycle
+        self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+
+def _listening(bind: Bind) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            bind.host, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(CONNECTIONS)
+        except BaseException:
+            listener.close()
+            raise
+    except (OSError, UnicodeError, OverflowError) as error:
+        raise SettingsError(
+            f"cannot listen on {bind.host}:{bind.port}: {_why(error)}",
+            hint="set server.port to a free port, or to 0",
+        ) from error
+    return listener
+
+
+def _why(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    """Any error that was raised on purpose, as JSON with the status it means."""
+    match error:
+        case RequestRefused():
+            refused = error
+        case HTTPException():
+            hint = "GET /api/v1/status says what runs here" if error.status_code == 404 else ""
+            refused = RequestRefused(error.detail, error.status_code, hint=hint)
+        case StoreError():
+            refused = RequestRefused(error.message, 503, hint=error.hint)
+        case ChainwardenError():
+            refused = RequestRefused(error.message, 422, hint=error.hint)
+        case _:
+            raise error
+    answer = error_answer(refused)
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
+    return answer

@@ -1,0 +1,34 @@
+"""The HTTP side of a process that holds a ledger: metrics, health, API, and where they are."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from chainwarden.metrics import Metrics
+from chainwarden.server import Bind, HttpServer, Readiness
+from chainwarden.server.whereabouts import published
+from chainwarden.settings import Settings
+from detect.label_lists import parse_address
+from store.api import Api
+from store.ledger import Ledger
+
+
+def serve_ledger(
+    settings: Settings, ledger: Ledger, metrics: Metrics, not_ready: Readiness, stack: ExitStack
+) -> HttpServer:
+    """Serve until the stack unwinds; the ledger must outlive it.
+
+    ``server.json`` in the folder says where, so that ``chainwarden alerts`` and ``chainwarden
+    label`` find the process that has the ledger open.
+    """
+    api = Api(ledger, parse_address)
+    stack.callback(api.close)
+    bind = Bind(settings.server.host, settings.server.port, settings.server.token)
+    server = HttpServer(bind, metrics.registry, not_ready, api.routes)
+    stack.callback(server.close)
+    stack.enter_context(published(Path(settings.store.out), server.host, server.port))
+    sys.stderr.write(f"chainwarden: metrics on http://{server.address}/metrics\n")
+    sys.stderr.write(f"chainwarden: API on http://{server.address}/api/v1/status\n")
+    return server

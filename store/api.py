@@ -1,0 +1,288 @@
+"""The API over a ledger, for everybody but the process that has it open.
+
+    GET    /api/v1/status              chain, head, counts by rule and severity, outbox
+    GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
+                                       status, since, until, first_block, last_block, after, limit
+    GET    /api/v1/alerts/{id}         one alert, retracted or not
+    GET    /api/v1/wallets/{address}   its newest alerts, its labels
+    GET    /api/v1/labels              a page, oldest first: address, after, limit
+    POST   /api/v1/labels              an analyst's: address, label, author, note, from_alert
+    DELETE /api/v1/labels              address, label: takes it back
+
+Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
+takes too long is ended in the database, too. Errors are ``{error, hint}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from threading import get_ident
+from typing import Final, Literal, TypeVar, cast
+from urllib.parse import urlencode
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from chainwarden.errors import RequestRefused
+from chainwarden.schema import Severity
+from chainwarden.server import json_answer
+from store.answers import (
+    Answer,
+    alert_answer,
+    alerts_answer,
+    analyst_label,
+    labels_answer,
+    no_alert,
+    set_label,
+    status_answer,
+    wallet_answer,
+    withdraw_label,
+)
+from store.ledger import AlertFilter, Ledger
+
+T = TypeVar("T")
+
+MAX_PAGE: Final = 1000
+_PAGE: Final = 100
+_THREADS: Final = 2
+_MAX_NUMBER: Final = 2**63 - 1
+_ALERTS: Final = frozenset(
+    [
+        "rule", "severity", "subject", "status", "since", "until", "first_block", "last_block",
+        "after", "limit",
+    ]
+)  # fmt: skip
+Status = Literal["active", "retracted", "all"]
+_STATUSES: Final = ("active", "retracted", "all")
+
+
+class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a POST to labels."""
+
+    address: str
+    label: str
+    author: str = ""
+    note: str = ""
+    from_alert: str = ""
+
+
+_NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
+
+
+class Api:
+    """The routes over an open ledger. Close it before the ledger, after the server.
+
+    ``parse_address`` reads what a person typed and raises ValueError; ``clock`` dates labels.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        parse_address: Callable[[str], bytes],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self._parse_address = parse_address
+        self._clock = clock
+        # Few, and always the same ones: the ledger keeps a cursor for each thread.
+        self._threads = ThreadPoolExecutor(_THREADS, "api")
+        self.routes = [
+            Route("/api/v1/status", self._status),
+            Route("/api/v1/alerts", self._alerts),
+            Route("/api/v1/alerts/{id}", self._alert),
+            Route("/api/v1/wallets/{address}", self._wallet),
+            Route("/api/v1/labels", self._labels, methods=["GET"]),
+            Route("/api/v1/labels", self._label, methods=["POST"]),
+            Route("/api/v1/labels", self._withdraw, methods=["DELETE"]),
+        ]
+
+    def close(self) -> None:
+        """Wait for what is being asked."""
+        self._threads.shutdown(cancel_futures=True)
+
+    # --- the pages -----------------------------------------------------------------------------
+
+    async def _status(self, request: Request) -> Response:
+        _query(request, frozenset())
+        return json_answer(await self._read(status_answer))
+
+    async def _alerts(self, request: Request) -> Response:
+        query = _query(request, _ALERTS)
+        wanted = self._filter(query)
+
+        def ask(ledger: Ledger) -> Answer:
+            if wanted.after is not None and ledger.record(wanted.after) is None:
+                raise no_alert(wanted.after, 422)
+            return alerts_answer(ledger, wanted)
+
+        return json_answer(_linked(await self._read(ask), "/api/v1/alerts", query))
+
+    async def _alert(self, request: Request) -> Response:
+        _query(request, frozenset())
+        alert_id: str = request.path_params["id"]
+        return json_answer(await self._read(lambda ledger: alert_answer(ledger, alert_id)))
+
+    async def _wallet(self, request: Request) -> Response:
+        query = _query(request, frozenset(["limit"]))
+        address = self._address(request.path_params["address"])
+        limit = _limit(query)
+        found = await self._read(lambda ledger: wallet_answer(ledger, address, limit))
+        rest = {"subject": "0x" + address.hex(), "status": "all", "limit": str(limit)}
+        return json_answer(_linked(found, "/api/v1/alerts", rest))
+
+    async def _labels(self, request: Request) -> Response:
+        query = _query(request, frozenset(["address", "after", "limit"]))
+        address = self._address(query["address"]) if "address" in query else None
+        limit, after = _limit(query), _number("after", query.get("after", "0"))
+        found = await self._read(lambda ledger: labels_answer(ledger, limit, after, address))
+        return json_answer(_linked(found, "/api/v1/labels", query))
+
+    async def _label(self, request: Request) -> Response:
+        _query(request, frozenset())
+        # A page of another origin may post forms and text, but not this, unless it is allowed to.
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            raise RequestRefused("the body must be application/json", 415)
+        try:
+            body = _NEW_LABEL.decode(await request.body())
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise RequestRefused(
+                f"the body cannot be read: {error}",
+                422,
+                hint="{address, label}, and perhaps author, note, from_alert",
+            ) from error
+        said = replace(
+            analyst_label(
+                self._ledger, self._address(body.address), body.label, int(self._clock())
+            ),
+            author=body.author,
+            note=body.note,
+            alert_id=body.from_alert,
+        )
+        done = await self._write(lambda ledger: set_label(ledger, said))
+        return json_answer(done, 201 if done["new"] else 200)
+
+    async def _withdraw(self, request: Request) -> Response:
+        query = _query(request, frozenset(["address", "label"]))
+        if len(query) != 2:
+            raise RequestRefused("give address and label", 422)
+        said = analyst_label(self._ledger, self._address(query["address"]), query["label"], 0)
+        return json_answer(await self._write(lambda ledger: withdraw_label(ledger, said)))
+
+    # --- inside --------------------------------------------------------------------------------
+
+    async def _read(self, ask: Callable[[Ledger], T]) -> T:
+        def reading() -> T:
+            with self._ledger.reading():
+                return ask(self._ledger)
+
+        return await self._run(reading)
+
+    async def _write(self, act: Callable[[Ledger], T]) -> T:
+        return await self._run(lambda: act(self._ledger))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """The work, on a thread of the API's; its query ends when this is given up."""
+        thread: list[int] = []
+
+        def noted() -> T:
+            thread.append(get_ident())
+            return work()
+
+        future = self._threads.submit(noted)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if thread and not future.done():
+                self._ledger.interrupt(thread[0])
+            raise
+
+    def _filter(self, query: Mapping[str, str]) -> AlertFilter:
+        status = query.get("status", "active")
+        if status not in _STATUSES:
+            raise RequestRefused(f"no such status: {status[:64]}", 422, hint=", ".join(_STATUSES))
+        return AlertFilter(
+            rule=query.get("rule"),
+            min_severity=_severity(query["severity"]) if "severity" in query else None,
+            subject=self._address(query["subject"]) if "subject" in query else None,
+            since=_time("since", query["since"]) if "since" in query else None,
+            until=_time("until", query["until"]) if "until" in query else None,
+            first_block=_block(query, "first_block"),
+            last_block=_block(query, "last_block"),
+            status=cast(Status, status),
+            limit=_limit(query),
+            after=query.get("after"),
+        )
+
+    def _address(self, text: str) -> bytes:
+        try:
+            return self._parse_address(text)
+        except ValueError as error:
+            raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error
+
+
+def _query(request: Request, known: frozenset[str]) -> dict[str, str]:
+    """The query's parameters, each known and there once."""
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise RequestRefused(
+                f"unknown parameter {name[:64]!r}",
+                422,
+                hint=f"known: {', '.join(sorted(known)) or 'none'}",
+            )
+        if name in found:
+            raise RequestRefused(f"{name} is given twice", 422)
+        found[name] = value
+    return found
+
+
+def _linked(answer: Answer, path: str, query: Mapping[str, str]) -> Answer:
+    """The answer with the address of the next page in place of where that begins."""
+    after = answer["next"]
+    link = None if after is None else f"{path}?{urlencode({**query, 'after': str(after)})}"
+    return {**answer, "next": link}
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    limit = _number("limit", query.get("limit", str(_PAGE)))
+    if not 1 <= limit <= MAX_PAGE:
+        raise RequestRefused(f"limit is {limit}", 422, hint=f"1 to {MAX_PAGE}")
+    return limit
+
+
+def _block(query: Mapping[str, str], name: str) -> int | None:
+    return _number(name, query[name]) if name in query else None
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_NUMBER):
+        raise RequestRefused(f"{name}: {text[:64]!r} is no number from 0 to 2^63-1", 422)
+    return int(text)
+
+
+def _time(name: str, text: str) -> int:
+    """Seconds since 1970, or a date, with a time or not; without an offset it is UTC."""
+    if text.isdecimal():
+        return _number(name, text)
+    try:
+        moment = datetime.fromisoformat(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError) as error:
+        raise RequestRefused(
+            f"{name}: {text[:64]!r} is no time", 422, hint="2026-01-31T12:00:00Z, or seconds"
+        ) from error
+
+
+def _severity(text: str) -> Severity:
+    try:
+        return Severity[text.upper()]
+    except KeyError:
+        known = ", ".join(level.text for level in Severity)
+        raise RequestRefused(f"no such severity: {text[:64]}", 422, hint=known) from None

@@ -1,0 +1,577 @@
+"""The API over a real ledger and real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chainwarden.errors import SettingsError, StoreError
+from chainwarden.schema import ETHEREUM, Cursor, Label, Retraction, Severity, alert_to_dict
+from chainwarden.server import Bind, HttpServer, Limits
+from chainwarden.server import listen as listening
+from chainwarden.settings import Secret
+from detect.label_lists import parse_address
+from store import answers
+from store.api import Api
+from store.ledger import AlertFilter, Commit, Ledger
+from tests.store.made import GENESIS_TIME, WALLET, alert, position
+
+OTHER = b"\x07" * 20
+TOKEN = "correct-horse-battery-staple"
+ALERTS = "/api/v1/alerts"
+LABELS = "/api/v1/labels"
+NOW = 1_700_500_000
+
+
+@dataclass
+class Client:
+    """Asks one server."""
+
+    server: HttpServer
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def ask(
+        self,
+        target: str,
+        method: str = "GET",
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any, http.client.HTTPMessage]:
+        """Status, decoded body, headers."""
+        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=10)
+        sent = {**self.headers, **(headers or {})}
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        try:
+            connection.request(method, target, data, sent)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        is_json = answer.headers.get_content_type() == "application/json"
+        return answer.status, json.loads(content) if is_json else content, answer.headers
+
+    def get(self, target: str) -> Any:
+        """The body of a page that is there."""
+        status, body, _ = self.ask(target)
+        assert status == 200, body
+        return body
+
+    def ids(self, query: str) -> list[str]:
+        """The ids on a page of alerts."""
+        return [one["id"] for one in self.get(f"{ALERTS}?{query}")["alerts"]]
+
+
+def fill(ledger: Ledger) -> None:
+    """Twelve alerts about two wallets by two rules, one of them taken back."""
+    for number in range(1, 13):
+        one = alert(
+            number,
+            subject=WALLET if number % 3 else OTHER,
+            severity=Severity(number % 5),
+            rule="mixer_touch" if number % 2 else "ice_phishing",
+        )
+        ledger.commit(Commit(Cursor(position(number), {}, number, 2 * number, 3 * number), [one]))
+    ledger.commit(
+        Commit(Cursor(position(11), {}, 11, 22, 33), retractions=[Retraction(one.id, one.position)])
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger of its own for one test, with a receiver."""
+    with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM, receivers=["ops"]) as opened:
+        fill(opened)
+        yield opened
+
+
+@contextmanager
+def serving(
+    ledger: Ledger, bind: Bind | None = None, seconds: float = 10.0
+) -> Iterator[HttpServer]:
+    """A server over the ledger, closed in the order the product closes it."""
+    api = Api(ledger, parse_address, clock=lambda: NOW + 0.5)
+    try:
+        server = HttpServer(
+            bind or Bind(), CollectorRegistry(), lambda: "", api.routes, Limits(seconds=seconds)
+        )
+        try:
+            yield server
+        finally:
+            server.close()
+    finally:
+        api.close()
+
+
+@pytest.fixture
+def client(ledger: Ledger) -> Iterator[Client]:
+    """Asks a server on loopback without a token, over the test's own ledger."""
+    with serving(ledger) as server:
+        yield Client(server)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """One ledger for all tests that change nothing in it."""
+    path = tmp_path_factory.mktemp("untouched") / "ledger.duckdb"
+    with Ledger.open(path, ETHEREUM, receivers=["ops"]) as opened:
+        fill(opened)
+        yield opened
+        assert len(opened.alerts(AlertFilter(status="all"))) == 12
+        assert opened.labels() == []
+
+
+@pytest.fixture(scope="module")
+def reader(untouched: Ledger) -> Iterator[Client]:
+    """Asks a server on loopback without a token, changing nothing."""
+    with serving(untouched) as server:
+        yield Client(server)
+
+
+@pytest.fixture(scope="module")
+def guarded(untouched: Ledger) -> Iterator[Client]:
+    """Asks a server that wants a token, without sending one."""
+    with serving(untouched, Bind("0.0.0.0", 0, Secret(TOKEN))) as server:
+        yield Client(server)
+
+
+# --- what is read ------------------------------------------------------------------------------
+
+
+def test_alerts_are_the_ledgers_field_by_field(client: Client, ledger: Ledger) -> None:
+    """A page holds the documented form of every alert, newest first, with status and labels."""
+    ledger.add_label(Label(OTHER, "exchange", "list"))
+    page = client.get(f"{ALERTS}?status=all")
+    expected = [
+        {
+            **alert_to_dict(record.alert),
+            "status": record.status,
+            "retraction_reason": record.retraction and record.retraction.value,
+            "labels": ["exchange"] if record.alert.subject == OTHER else [],
+        }
+        for record in ledger.records(AlertFilter(status="all"))
+    ]
+    assert page["alerts"] == json.loads(json.dumps(expected))
+    assert len(expected) == 12
+    assert page["total"] == 11
+    assert page["next"] is None
+    for one in expected:
+        assert client.get(f"{ALERTS}/{one['id']}") == json.loads(json.dumps(one))
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ("", [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1]),
+        ("rule=mixer_touch", [11, 9, 7, 5, 3, 1]),
+        ("severity=high", [9, 8, 4, 3]),
+        ("subject=0x" + OTHER.hex(), [9, 6, 3]),
+        ("status=retracted", [12]),
+        ("status=all&limit=2", [12, 11]),
+        ("first_block=4&last_block=6", [6, 5, 4]),
+        (f"since={GENESIS_TIME + 120}", [11, 10]),
+        (f"until={GENESIS_TIME + 36}", [2, 1]),
+        ("since=2023-11-14T22:15:20Z", [11, 10]),
+        ("since=2023-11-14T22:15:20", [11, 10]),
+        ("until=2023-11-15T00:13:56%2B02:00", [2, 1]),
+        ("rule=mixer_touch&severity=high&subject=0x" + OTHER.hex(), [9, 3]),
+        ("rule=nothing", []),
+    ],
+)
+def test_every_filter_narrows(reader: Client, query: str, numbers: list[int]) -> None:
+    """Each filter lets through what it says, alone and together."""
+    found = reader.get(f"{ALERTS}?{query}")["alerts"]
+    assert [one["block_number"] for one in found] == numbers
+
+
+@pytest.mark.parametrize("limit", [1, 3, 11, 12])
+def test_pages_join_to_the_whole(reader: Client, limit: int) -> None:
+    """Following ``next`` gives every alert once, in order, and keeps the filter."""
+    whole = reader.ids("limit=1000")
+    found: list[str] = []
+    target: str | None = f"{ALERTS}?limit={limit}&severity=info"
+    pages = 0
+    while target is not None:
+        page = reader.get(target)
+        found += [one["id"] for one in page["alerts"]]
+        target = page["next"]
+        pages += 1
+        assert target is None or "severity=info" in target
+    assert found == whole
+    assert pages == -(-len(whole) // limit)
+
+
+def test_a_wallet_has_its_alerts_and_labels(client: Client, ledger: Ledger) -> None:
+    """Alerts of any status, the labels whole, and a link to the rest."""
+    ledger.add_label(Label(OTHER, "exchange", "list", 5, 9, None, "ana", "why", ""))
+    found = client.get(f"/api/v1/wallets/0x{OTHER.hex()}?limit=3")
+    assert [one["block_number"] for one in found["alerts"]] == [12, 9, 6]
+    (label,) = found["labels"]
+    assert (label["label"], label["author"], label["valid_to"]) == ("exchange", "ana", 9)
+    rest = client.get(found["next"])["alerts"]
+    assert [one["block_number"] for one in rest] == [3]
+    unknown = client.get("/api/v1/wallets/0x" + "ab" * 20)
+    assert (unknown["alerts"], unknown["labels"], unknown["next"]) == ([], [], None)
+
+
+def test_status_says_where_the_pipeline_stands(reader: Client) -> None:
+    """Chain, head, totals, counts by rule, severity and status, and what receivers are owed."""
+    found = reader.get("/api/v1/status")
+    assert found["chain"] == {"name": "ethereum", "id": 1}
+    assert found["head"] == {"number": 11, "hash": "0x" + position(11).hash.hex()}
+    assert (found["blocks"], found["transactions"], found["flows"]) == (11, 22, 33)
+    assert sum(one["count"] for one in found["alerts"]) == 12
+    retracted = [one for one in found["alerts"] if one["status"] == "retracted"]
+    assert retracted == [
+        {"rule": "ice_phishing", "severity": "medium", "status": "retracted", "count": 1}
+    ]
+    assert found["outbox_pending"] == {"ops": 11}
+
+
+# --- labels ------------------------------------------------------------------------------------
+
+
+def test_labels_are_set_listed_and_withdrawn(client: Client, ledger: Ledger) -> None:
+    """A POST is in the ledger with note and alert; saying it again replaces it; DELETE ends it."""
+    one = client.ids("limit=1")[0]
+    body = {
+        "address": "0x" + OTHER.hex(), "label": " Phishing ", "author": "ana",
+        "note": "victim\nreport ☠", "from_alert": one,
+    }  # fmt: skip
+    assert client.ask(LABELS, "POST", body)[0] == 201
+    status, done, _ = client.ask(LABELS, "POST", {**body, "note": "second"})
+    assert (status, done["label"], done["status"]) == (200, "phishing", "labelled")
+    expected = Label(OTHER, "phishing", "analyst", NOW, None, "ethereum", "ana", "second", one)
+    assert ledger.labels() == [expected]
+    (listed,) = client.get(f"{LABELS}?address=0x{OTHER.hex()}")["labels"]
+    assert listed["alert_id"] == one
+    target = f"{LABELS}?address=0x{OTHER.hex()}&label=phishing"
+    assert client.ask(target, "DELETE")[0] == 200
+    assert ledger.labels() == []
+    status, said, _ = client.ask(target, "DELETE")
+    assert status == 404
+    assert "no label 'phishing' of an analyst" in said["error"]
+
+
+def test_an_analyst_withdraws_no_lists_label(client: Client, ledger: Ledger) -> None:
+    """Only labels of source analyst can be taken back."""
+    ledger.add_label(Label(OTHER, "sanctioned", "ofac", chain="ethereum"))
+    target = f"{LABELS}?address=0x{OTHER.hex()}&label=sanctioned"
+    assert client.ask(target, "DELETE")[0] == 404
+    assert len(ledger.labels()) == 1
+
+
+def test_labels_come_in_pages(client: Client, ledger: Ledger) -> None:
+    """Following ``next`` gives every label that holds once, oldest first."""
+    made = [Label(bytes([n]) * 20, "exchange", "list") for n in range(1, 8)]
+    ledger.add_labels(made)
+    ledger.withdraw_label(made.pop(3))
+    found: list[str] = []
+    target: str | None = f"{LABELS}?limit=2"
+    while target is not None:
+        page = client.get(target)
+        assert len(page["labels"]) <= 2
+        found += [one["address"] for one in page["labels"]]
+        target = page["next"]
+    assert found == ["0x" + label.address.hex() for label in made]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"address": "0x12"},
+        {"address": "0xDAC17F958D2ee523a2206206994597C13D831ec8"},  # one letter's case is wrong
+        {"address": 5},
+        {"label": ""},
+        {"label": "x" * 65},
+        {"label": "<script>"},
+        {"label": "a\x00b"},
+        {"author": "a" * 101},
+        {"note": "\x1b[31m"},
+        {"note": "n" * 2001},
+        {"from_alert": "00" * 16},
+        {"from_alert": "'; DROP TABLE labels"},
+        {"source": "ofac"},
+    ],
+)
+def test_a_label_that_cannot_be_kept_is_refused(
+    reader: Client, untouched: Ledger, change: dict[str, object]
+) -> None:
+    """422 with what is wrong, and the ledger has no label afterwards."""
+    body = {"address": "0x" + OTHER.hex(), "label": "phishing"} | change
+    status, said, _ = reader.ask(LABELS, "POST", body)
+    assert status == 422
+    assert said["error"]
+    assert untouched.labels() == []
+
+
+def test_no_more_labels_than_the_bound(
+    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the bound a label is refused; below it, kept."""
+    monkeypatch.setattr(answers, "MAX_LABELS", 1)
+    body = {"address": "0x" + OTHER.hex(), "label": "phishing"}
+    assert client.ask(LABELS, "POST", body)[0] == 201
+    assert client.ask(LABELS, "POST", {**body, "label": "benign"})[0] == 507
+    assert len(ledger.labels()) == 1
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "says"),
+    [
+        (f"{ALERTS}?severity=bad", 422, "info, low, medium, high, critical"),
+        (f"{ALERTS}?status=old", 422, "active, retracted, all"),
+        (f"{ALERTS}?subject=0x12", 422, "no address"),
+        (f"{ALERTS}?limit=0", 422, "1 to 1000"),
+        (f"{ALERTS}?limit=1001", 422, "1 to 1000"),
+        (f"{ALERTS}?limit=ten", 422, "no number"),
+        (f"{ALERTS}?limit=5&limit=6", 422, "twice"),
+        (f"{ALERTS}?first_block=9223372036854775808", 422, "2^63-1"),
+        (f"{ALERTS}?first_block=-1", 422, "no number"),
+        (f"{ALERTS}?since=yesterday", 422, "no time"),
+        (f"{ALERTS}?after=" + "00" * 16, 422, "no alert has the id"),
+        (f"{ALERTS}?sevrity=high", 422, "known: after"),
+        (f"{ALERTS}/" + "00" * 16, 404, "no alert has the id"),
+        (f"{ALERTS}/x", 404, "no alert has the id"),
+        ("/api/v1/wallets/0x1", 422, "no address"),
+        ("/api/v1/nothing", 404, "status"),
+        ("/api/v1/alerts/", 404, "Not Found"),
+        ("/", 404, "Not Found"),
+    ],
+)
+def test_what_is_wrong_is_said(reader: Client, target: str, status: int, says: str) -> None:
+    """The status that fits, and an error and a hint in JSON that name it."""
+    got, body, _ = reader.ask(target)
+    assert got == status
+    assert set(body) == {"error", "hint"}
+    assert says in f"{body['error']} {body['hint']}"
+
+
+def test_methods_and_types_that_do_not_fit(reader: Client) -> None:
+    """405 for another method, 415 for what a foreign web page could post, 413 for too much."""
+    assert reader.ask(ALERTS, "POST", {})[0] == 405
+    status, _, _ = reader.ask(LABELS, "POST", b"{}", {"Content-Type": "text/plain"})
+    assert status == 415
+    assert reader.ask(LABELS, "POST", b"x" * 20_000)[0] == 413
+    assert reader.ask(LABELS, "POST", b"{")[0] == 422
+    assert reader.ask(LABELS, "POST", b"[" * 10_000)[0] == 422
+    assert reader.ask(LABELS, "POST", b"\xff\xfe")[0] == 422
+
+
+def test_a_body_without_a_length_is_bounded_too(reader: Client) -> None:
+    """A chunked body ends with 413 when it passes the limit, long before its own end."""
+    connection = http.client.HTTPConnection(reader.server.host, reader.server.port, timeout=10)
+    connection.putrequest("POST", LABELS)
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.putheader("Content-Type", "application/json")
+    connection.endheaders()
+    connection.send(b"4001\r\n" + b" " * 0x4001 + b"\r\n")
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+INJECTIONS = (
+    "' OR 1=1 --", "'; DELETE FROM ledger.alerts; --", '" OR ""="', "1) OR (1=1",
+    "x' UNION SELECT * FROM read_csv('/etc/passwd') --", "'||(SELECT 1)||'", "\\'; --", "%00", "?",
+    "$1", "mixer_touch\x00", "'; ATTACH '/tmp/x' AS y; --", "\ud7ff", "𝒳' --",
+)  # fmt: skip
+
+
+def test_no_value_is_ever_sql(reader: Client, untouched: Ledger) -> None:
+    """A corpus of injections in every place finds nothing, changes nothing, breaks nothing."""
+    before = reader.get(f"{ALERTS}?status=all")
+    for text in INJECTIONS:
+        value = quote(text, safe="")
+        assert reader.ids(f"rule={value}") == []
+        for name in ("severity", "subject", "status", "since", "first_block", "after", "limit"):
+            status, _, _ = reader.ask(f"{ALERTS}?{name}={value}")
+            assert status == 422, (name, text)
+        assert reader.ask(f"{ALERTS}/{value}")[0] in (404, 422)
+        assert reader.ask(f"{LABELS}?address={value}&label={value}", "DELETE")[0] == 422
+        gone = reader.ask(f"{LABELS}?address=0x{OTHER.hex()}&label={value}", "DELETE")
+        assert gone[0] == 404
+    assert reader.get(f"{ALERTS}?status=all") == before
+    assert untouched.labels() == []
+
+
+def test_a_read_can_write_nothing(ledger: Ledger) -> None:
+    """Inside ``reading`` a statement that writes is refused, and nothing is changed."""
+    cursor = ledger.outbox._database.cursor()
+    with pytest.raises(StoreError, match="read-only"), ledger.reading():
+        cursor.execute("DELETE FROM ledger.alerts")
+    assert len(ledger.alerts()) == 11
+    ledger.add_label(Label(OTHER, "exchange", "list"))  # and writing goes on
+
+
+# --- who may ask -------------------------------------------------------------------------------
+
+ROUTES = [
+    ("GET", ALERTS), ("GET", f"{ALERTS}/x"), ("GET", f"/api/v1/wallets/0x{OTHER.hex()}"),
+    ("GET", LABELS), ("POST", LABELS), ("DELETE", LABELS), ("GET", "/api/v1/status"),
+    ("GET", "/nothing"), ("GET", "/metrics/"), ("GET", "//metrics"), ("GET", "/healthz/../api"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}",
+     TOKEN, "Bearer \xff\xfe", f"Bearer {TOKEN.upper()}"],
+)  # fmt: skip
+def test_without_the_token_only_the_open_pages_answer(guarded: Client, header: str) -> None:
+    """Every route answers 401 without the right token; metrics and health answer anybody."""
+    sent = {"Authorization": header} if header else {}
+    for method, target in ROUTES:
+        status, body, headers = guarded.ask(target, method, headers=sent)
+        assert status == 401, (method, target)
+        assert headers["WWW-Authenticate"] == "Bearer"
+        assert TOKEN not in json.dumps(body)
+    for page in ("/metrics", "/healthz", "/readyz"):
+        assert guarded.ask(page, headers=sent)[0] == 200
+
+
+def test_with_the_token_everything_answers(guarded: Client) -> None:
+    """The scheme's case does not matter; any Host header is fine, as the token proves enough."""
+    for scheme in ("Bearer", "bearer"):
+        headers = {"Authorization": f"{scheme} {TOKEN}", "Host": "chainwarden.example"}
+        assert guarded.ask("/api/v1/status", headers=headers)[0] == 200
+
+
+def test_no_token_no_open_api(ledger: Ledger) -> None:
+    """Routes on an address that others reach are refused without a token; loopback needs none."""
+    with pytest.raises(SettingsError, match=r"server\.token"):
+        serving(ledger, Bind("0.0.0.0")).__enter__()
+    with serving(ledger, Bind("localhost")) as server:
+        assert server.host in ("127.0.0.1", "::1")
+
+
+def test_a_web_page_cannot_reach_loopback_by_its_own_name(reader: Client) -> None:
+    """Without a token the Host header must name this machine (DNS rebinding)."""
+    for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "0.0.0.0"):
+        assert reader.ask("/api/v1/status", headers={"Host": host})[0] == 403, host
+    for host in ("localhost:1", "127.0.0.9", "[::1]:80", "LOCALHOST"):
+        assert reader.ask("/api/v1/status", headers={"Host": host})[0] == 200, host
+
+
+def test_every_answer_has_the_security_headers(reader: Client, guarded: Client) -> None:
+    """Also errors: nothing is sniffed, framed, cached, or says which server this is."""
+    for asked, target in ((reader, "/api/v1/status"), (reader, "/x"), (guarded, ALERTS)):
+        _, _, headers = asked.ask(target)
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "Server" not in headers
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+# --- time, and the end -------------------------------------------------------------------------
+
+
+def test_a_question_that_takes_too_long_ends_in_the_database_too(ledger: Ledger) -> None:
+    """503 after the limit; the query is interrupted, so the API's threads are free again."""
+    ended = threading.Event()
+    slow = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
+
+    def never(_: Ledger) -> dict[str, object]:
+        try:
+            ledger.outbox._database.cursor().execute(slow).fetchall()
+        finally:
+            ended.set()
+        return {}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("store.api.status_answer", never)
+        with serving(ledger, seconds=0.3) as server:
+            client = Client(server)
+            for _ in range(3):
+                began = time.monotonic()
+                status, body, _ = client.ask("/api/v1/status")
+                assert status == 503
+                assert "longer" in body["error"]
+                assert time.monotonic() - began < 3
+                assert ended.wait(5)
+                ended.clear()
+            assert len(client.ids("")) == 11
+
+
+def test_a_connection_that_sends_no_request_is_closed(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent and dripping connections end after a while; one that asks goes on."""
+    monkeypatch.setattr(listening, "HEAD_SECONDS", 0.3)
+    with serving(ledger) as server:
+        silent = socket.create_connection((server.host, server.port), timeout=5)
+        dripping = socket.create_connection((server.host, server.port), timeout=5)
+        dripping.sendall(b"GET /healthz HT")
+        asking = http.client.HTTPConnection(server.host, server.port, timeout=5)
+        for _ in range(8):
+            asking.request("GET", "/healthz")
+            assert asking.getresponse().read() == b"ok\n"
+            time.sleep(0.1)
+        for one in (silent, dripping):
+            try:
+                assert one.recv(1) == b""
+            except ConnectionResetError:
+                pass
+            finally:
+                one.close()
+        asking.close()
+
+
+def test_closing_frees_the_port_and_the_threads(ledger: Ledger) -> None:
+    """After close nobody listens there, no thread is left, and the ledger still works."""
+    before = set(threading.enumerate())
+    with serving(ledger) as server:
+        host, port = server.host, server.port
+        assert Client(server).ask("/healthz")[0] == 200
+    assert set(threading.enumerate()) == before
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, port), timeout=2)
+    with serving(ledger, Bind(port=port)) as again:
+        assert again.port == port
+    assert len(ledger.alerts()) == 11
+
+
+def test_readers_and_the_writer_do_not_disturb_one_another(ledger: Ledger) -> None:
+    """Pages asked while commits go on are each of one moment, and no commit fails."""
+    failures: list[object] = []
+    stop = threading.Event()
+
+    def asking(client: Client) -> None:
+        while not stop.is_set():
+            page = client.get(f"{ALERTS}?limit=1000")
+            blocks = [one["block_number"] for one in page["alerts"]]
+            if blocks != list(range(blocks[0], 0, -1)):
+                failures.append(blocks)
+            client.ask(LABELS, "POST", {"address": "0x" + OTHER.hex(), "label": "benign"})
+
+    with serving(ledger) as server:
+        threads = [threading.Thread(target=asking, args=(Client(server),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(12, 60):
+            ledger.commit(
+                Commit(Cursor(position(number), {}, number), [alert(number, rule="reorg_depth")])
+            )
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    assert len(ledger.alerts()) == 59
+    assert len(ledger.labels()) == 1
