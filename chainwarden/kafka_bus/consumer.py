@@ -266,8 +266,12 @@ class BlockConsumer:
         log.warning("reading from Kafka failed, connecting again: %r", error)
         with suppress(KafkaError, OSError, RuntimeError):
             self._consumer.close(autocommit=False, timeout_ms=1000)
-        self._consumer = self._connect()
-        self._assign(self._all)
+        try:
+            self._consumer = self._connect()
+            self._assign(self._all)
+        except BusError as again:
+            # The closed client raises at the next read, which tries once more.
+            log.warning("connecting to Kafka failed: %s", again)
 
     def _look_back(self, first: int, start: int) -> tuple[Repeats, int]:
         """What was published before ``start``: the recent blocks, and the last sequence."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import signal
 import subprocess
@@ -258,6 +259,7 @@ def test_no_broker_is_a_clear_error() -> None:
     assert "is a Kafka broker at 127.0.0.1:1?" in done.stdout
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_broker_that_hangs_is_an_error_and_then_goes_on(tmp_path: Path) -> None:
     """A frozen broker: publishing raises in bounded time; once it is back nothing is repeated."""
     try:
@@ -289,6 +291,32 @@ def test_a_broker_that_hangs_is_an_error_and_then_goes_on(tmp_path: Path) -> Non
     finally:
         rig.close()
         node.stop()
+        gc.collect()  # kafka-python leaves sockets that hung to the garbage collector
+
+
+def test_a_broker_that_is_away_for_a_while_is_no_error(
+    rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connecting again may fail as well: reading goes on once it works."""
+    producer = put(rig, added(1))
+    consumer = rig.consumer()
+    consumer.seek({})
+    assert numbers(drain(consumer, 1)) == [1]
+    connect, refusals = consumer._connect, [BusError("refused"), BusError("refused")]
+
+    def connect_at_last() -> Any:
+        if refusals:
+            raise refusals.pop()
+        return connect()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise InvalidRequestError
+
+    monkeypatch.setattr(consumer, "_connect", connect_at_last)
+    monkeypatch.setattr(consumer._consumer, "poll", fail)
+    producer.publish(DurableBusContract.on(rig, added(2)))
+    assert numbers(drain(consumer, 1)) == [2]
+    assert not refusals
 
 
 # --- what others write ---------------------------------------------------------------------------
