@@ -10,7 +10,9 @@ import compose_spec
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from typer.main import get_command
 
+from chainwarden.cli import app
 from chainwarden.metrics import Metrics
 from chainwarden.settings import load_settings
 from tests.conftest import ROOT
@@ -73,13 +75,10 @@ def test_every_metric_in_the_alerting_rules_exists() -> None:
 
 def test_compose_commands_are_commands() -> None:
     """What the containers run is a command that chainwarden has, with flags it knows."""
-    from chainwarden.cli import app
-    from typer.main import get_command
-
-    known = get_command(app)
+    known: Any = get_command(app)
     for name in ("ingest", "detect"):
         words = services()[name]["command"]
         words = shlex.split(words) if isinstance(words, str) else words
-        command = known.commands[words[0]]  # type: ignore[attr-defined]
+        command = known.commands[words[0]]
         flags = {flag for parameter in command.params for flag in parameter.opts}
         assert {w for w in words[1:] if w.startswith("--")} <= flags
