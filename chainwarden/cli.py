@@ -2,7 +2,8 @@
 
 Every command imports what it needs when it runs, so that ``--help`` is instant. Exit codes: 0 all
 is well, 1 a defect of chainwarden itself, 2 a wrong command line, 3 settings, 4 source or chain,
-5 bus, 6 ledger or lake, 7 detector, 8 labels, 9 delivery, 130 interrupted.
+5 bus, 6 ledger or lake, 7 detector, 8 labels, 9 delivery, 10 a check of doctor failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def demo(
 
 
 @app.command(
-    epilog="Example: chainwarden run --rpc http://127.0.0.1:8545 --webhook http://127.0.0.1:9000/"
+    epilog="Example: chainwarden run --rpc http://127.0.0.1:8545 --webhook https://alerts.example.org/"
 )
 def run(
     rpc: Rpc = None,
@@ -283,6 +284,40 @@ def alerts(
     )
 
 
+@app.command(
+    epilog="Example: chainwarden report demo-out/results --truth demo-out/chain/truth.json"
+)
+def report(
+    results: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder of a replay or of a stopped run.")
+    ],
+    truth: Annotated[Path | None, typer.Option(help="What really happened, as simulated.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another replay to compare with.")] = None,
+    cases: Annotated[int, typer.Option(min=0, help="How many of the worst cases to show.")] = 10,
+    form: Annotated[str, typer.Option("--format", help="html, markdown or csv.")] = "html",
+    output: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="OUT/report.html")
+    ] = None,
+    chain: ChainName = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Write a self-contained report: alerts, accuracy, top cases, where the money went."""
+    from chainwarden.commands.report import report as command
+
+    command(
+        results,
+        config=config,
+        flags={"chain": chain},
+        truth=truth,
+        against=against,
+        cases=cases,
+        form=form,
+        output=output,
+        json=json,
+    )
+
+
 @app.command(epilog="Example: chainwarden label 0x…dead phishing --note 'victim report 12'")
 def label(
     address: Annotated[str, typer.Argument(help="The wallet.")],
@@ -330,6 +365,30 @@ def serve(
         "chain": chain,
     }
     command(config=config, flags=flags)
+
+
+@app.command(epilog="Example: chainwarden doctor --rpc http://127.0.0.1:8545 --json")
+def doctor(
+    rpc: Rpc = None,
+    bootstrap: Annotated[str | None, typer.Option(help="Kafka's host:port.")] = None,
+    labels: Labels = None,
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Check a deployment by its settings: machine, folder, nodes, Kafka, receivers, labels."""
+    from chainwarden.commands.doctor import doctor as command
+
+    flags = {
+        "source.rpc": rpc or None,
+        "bus.kind": "kafka" if bootstrap else None,
+        "bus.bootstrap_servers": bootstrap,
+        "detect.labels": [str(p) for p in labels] if labels else None,
+        "chain": chain,
+        "store.out": str(out) if out else None,
+    }
+    command(config=config, flags=flags, json=json)
 
 
 @app.command(epilog="Example: chainwarden rebuild --out chainwarden-out --to rebuilt")

@@ -20,8 +20,12 @@ import msgspec
 from chainwarden.errors import SettingsError
 
 PREFIX: Final = "CHAINWARDEN_"
-# Variables of the tests and the two shorthands for a single webhook.
-_OTHER_VARIABLES: Final = ("CHAINWARDEN_WEBHOOK_URL", "CHAINWARDEN_WEBHOOK_SECRET")
+# Variables of the tests and the shorthands for a single webhook.
+_OTHER_VARIABLES: Final = (
+    "CHAINWARDEN_WEBHOOK_URL",
+    "CHAINWARDEN_WEBHOOK_SECRET",
+    "CHAINWARDEN_WEBHOOK_ALLOW_NETWORKS",
+)
 _TEST_PREFIX: Final = "CHAINWARDEN_TEST_"
 
 
@@ -233,7 +237,8 @@ def _put_variable(
         if webhook is None:
             webhook = {"name": "default"}
             tree["webhooks"].append(webhook)
-        webhook[name.rsplit("_", 1)[1].lower()] = text
+        field = name.removeprefix(f"{PREFIX}WEBHOOK_").lower()
+        webhook[field] = _from_text(text, get_type_hints(WebhookSettings)[field], name)
         return
     if name not in keys:
         raise SettingsError(

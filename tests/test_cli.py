@@ -93,6 +93,14 @@ def test_every_command_in_the_readme_parses() -> None:
             assert line.split()[1] in targets
 
 
+def test_what_the_readme_names_is_there() -> None:
+    """Each test the README calls as a witness exists."""
+    named = re.findall(r"`((?:tests|dashboards|benchmarks)/[\w./]*)`", README)
+    assert len(named) >= 8
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
 def test_the_readme_lists_every_setting() -> None:
     """The table of settings has each key with its default, and no other key."""
     rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", README, flags=re.MULTILINE))

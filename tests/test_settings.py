@@ -69,12 +69,14 @@ def test_lists_booleans_and_the_webhook_shorthand_come_from_variables() -> None:
             "CHAINWARDEN_SOURCE_TRACES": "true",
             "CHAINWARDEN_WEBHOOK_URL": "https://r.example/x",
             "CHAINWARDEN_WEBHOOK_SECRET": "whsec_abc",
+            "CHAINWARDEN_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8, ::1/128",
             "OTHER": "x",
         },
     )
     assert [u.reveal() for u in settings.source.rpc] == ["http://a/key", "http://b"]
     assert settings.source.traces is True
     assert settings.webhooks[0].secret == Secret("whsec_abc")
+    assert settings.webhooks[0].allow_networks == ["127.0.0.0/8", "::1/128"]
 
 
 def test_secrets_are_never_shown() -> None:

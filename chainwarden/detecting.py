@@ -1,0 +1,102 @@
+"""What ``run`` and ``detect`` have in common: everything behind the bus."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from chainwarden.deployment import (
+    UNDO_BLOCKS,
+    Detection,
+    compile_kernels,
+    load_labels,
+    make_detector,
+    new_metrics,
+    open_stores,
+    webhook_senders,
+)
+from chainwarden.live import Health, Worker
+from chainwarden.metrics import Metrics
+from chainwarden.observe import observe_delivery, observe_detection
+from chainwarden.pipeline import Pipeline, Stores
+from chainwarden.replay import every_alert
+from chainwarden.restart import resume
+from chainwarden.schema import Chain, Offsets, alerts_digest
+from chainwarden.serving import serve_ledger
+from chainwarden.settings import Settings
+from store.delivery import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Detecting:
+    """A detector at the ledger's cursor, its stores, its deliveries and its metrics."""
+
+    stores: Stores
+    detection: Detection
+    pipeline: Pipeline
+    delivery: Delivery
+    metrics: Metrics
+    health: Health
+
+    def observe(self) -> None:
+        """Bring the metrics of detection and delivery up to date."""
+        observe_detection(self.metrics, self.detection.detector, self.detection.policy)
+        observe_delivery(self.metrics, self.delivery, self.stores.ledger)
+
+    def outcome(self) -> dict[str, object]:
+        """What a command prints at its end; equal digests, equal results."""
+        alerts = every_alert(self.stores.ledger)
+        return {
+            "blocks": self.pipeline.cursor.blocks,
+            "transactions": self.pipeline.cursor.transactions,
+            "flows": self.pipeline.cursor.flows,
+            "wallets": self.detection.detector.wallets,
+            "alerts": len(alerts),
+            "retracted": self.pipeline.retracted,
+            "state_digest": self.detection.detector.digest(),
+            "alerts_digest": alerts_digest(alerts),
+        }
+
+
+@contextmanager
+def detecting(
+    settings: Settings,
+    chain: Chain,
+    stop: threading.Event,
+    bus_commit: Callable[[Offsets], None] = lambda _: None,
+) -> Iterator[Detecting]:
+    """Open everything, resume, and deliver in a thread until the context ends.
+
+    Deliveries that are under way at the end are finished; the others wait in the outbox.
+    """
+    senders = webhook_senders(settings)
+    with ExitStack() as stack:
+        stores = open_stores(
+            Path(settings.store.out),
+            chain,
+            "live",
+            [sender.name for sender in senders],
+            settings.store.snapshots_kept,
+        )
+        stack.callback(stores.ledger.close)
+        metrics, health = new_metrics(chain), Health()
+        serve_ledger(settings, stores.ledger, metrics, health, stack)
+        compile_kernels(settings)
+        labels = load_labels(settings.detect.labels, stores.ledger.labels())
+        detection = make_detector(settings, chain, labels)
+        cursor = resume(detection.detector, stores, UNDO_BLOCKS)
+        pipeline = Pipeline(
+            detection.detector, stores, metrics, cursor=cursor, bus_commit=bus_commit
+        )
+        delivery = Delivery(stores.ledger.outbox, senders)
+        no_more = threading.Event()
+        deliverer = Worker("deliver", lambda: delivery.run(no_more), stop)
+        deliverer.start()
+        try:
+            yield Detecting(stores, detection, pipeline, delivery, metrics, health)
+        finally:
+            no_more.set()
+            deliverer.join()
