@@ -61,7 +61,9 @@ def parse_window(text: str) -> Window:
     """A window from ``START:END``, each a date or unix seconds. Raises SettingsError."""
     hint = "as in 2018-04-01:2018-08-01, from the first day on, before the second"
     start, colon, end = text.partition(":")
-    if not colon or ":" in end:
+    # A bare 2018 or 20180401 would be read as seconds, in 1970.
+    bare = any(part.strip().isdigit() and len(part.strip()) <= 8 for part in (start, end))
+    if not colon or ":" in end or bare:
         raise SettingsError(f"--window {text!r} is not START:END", hint=hint)
     try:
         times = parse_time(start), parse_time(end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
@@ -11,9 +12,10 @@ import pyarrow.compute as pc
 from chainwarden.schema import ETHEREUM, Alert, Role, Severity, alert_id
 from detect.anomaly import AnomalyGates
 from detect.detector import Detector, DetectorConfig
+from detect.risk import RiskConfig
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
-from tests.detect.chains import Block, Shape, batch_of, random_block
+from tests.detect.chains import START, Block, Shape, batch_of, random_block
 
 SMALL = DetectorConfig(
     wallets=64,
@@ -28,6 +30,20 @@ SMALL = DetectorConfig(
     wallet_level=0.9,
     gates=AnomalyGates(flow_value=1e18, wallet_value=1e18, wallet_events=2),
 )
+
+
+# With a risk model: labels after five days, more rows waiting than it has room for.
+RISKY = dataclasses.replace(
+    SMALL,
+    risk=RiskConfig(
+        delay_seconds=5 * 86_400, life_seconds=9 * 86_400, capacity=40, bins=4, rate=0.1, warm_up=2
+    ),
+)
+
+
+def every_third_is_bad(wallet: bytes, now: int) -> bool:
+    """The labels, from a week after the chain's start on."""
+    return wallet[0] % 3 == 0 and now > START + 7 * 86_400
 
 
 class Busy:
@@ -141,9 +157,9 @@ class EveryFinding:
         return str(sorted(self.alerts.items()))
 
 
-def detector(config: DetectorConfig = SMALL) -> Detector:
+def detector(config: DetectorConfig = RISKY) -> Detector:
     """A detector that has seen nothing."""
-    return Detector(ETHEREUM, config, [Busy()], EveryFinding())
+    return Detector(ETHEREUM, config, [Busy()], EveryFinding(), every_third_is_bad)
 
 
 def blocks(seed: int, first: int, stop: int) -> list[Block]:

@@ -142,7 +142,7 @@ def test_warm_up_gives_no_score() -> None:
 
 
 def test_features_have_the_declared_schema() -> None:
-    """A row per flow, with its key, three scores and every feature; an empty batch has none."""
+    """A row per flow, with its key, its scores and every feature; an empty batch has none."""
     batch = batch_of(blocks(2, 0, 20))
     found = detector().process(batch)
     assert found.features.schema == features_schema()
