@@ -33,8 +33,8 @@ class Advance(Protocol):
         ...
 
 
-def print_json(value: Mapping[str, object]) -> None:
-    """One JSON object on a line of stdout."""
+def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
+    """One JSON object, or one list, on a line of stdout."""
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
     sys.stdout.flush()
 

@@ -116,6 +116,10 @@ class CheckedBackend(httpcore2.NetworkBackend):
             return timeout
         return left if timeout is None else min(left, timeout)
 
+    def check(self, host: str, port: int, timeout: float | None = None) -> None:
+        """Resolve and check, without connecting. Raises AddressRefused or ConnectError."""
+        self._checked(host, port, timeout)
+
     def connect_tcp(
         self,
         host: str,

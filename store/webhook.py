@@ -124,6 +124,23 @@ class WebhookSender:
         """Close the connection."""
         self._pool.close()
 
+    def check_address(self) -> None:
+        """Resolve the receiver's name and check every address; nothing is connected or sent.
+
+        Raises DeliveryError where it would not be dialled.
+        """
+        port = self._url.port or (443 if self._url.scheme == "https" else 80)
+        try:
+            self._backend.check(self._url.host, port, self._timeout)
+        except AddressRefused as error:
+            raise DeliveryError(
+                f"{self.name}: {error}",
+                retriable=True,
+                hint="allow its network explicitly, if it is meant",
+            ) from None
+        except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+            raise DeliveryError(f"{self.name}: {error}", retriable=True) from None
+
     def _request(self, message_id: str, body: bytes, timestamp: float) -> httpcore2.Request:
         headers = {
             "Host": self._url.netloc.decode("ascii"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from chainwarden.errors import BusError
@@ -89,18 +90,8 @@ def require_codecs() -> None:
 
 def ensure_topics(config: KafkaConfig) -> None:
     """Create the chain's topics where they are missing; those that exist stay as they are."""
-    settings = {
-        "cleanup.policy": "delete",
-        "compression.type": "producer",
-        "max.message.bytes": str(_MAX_MESSAGE_BYTES),
-        "min.insync.replicas": str(max(1, config.replication_factor - 1)),
-        "retention.ms": str(int(config.retention_hours * 3_600_000)),
-    }
-    topics = {
-        config.transactions_topic: config.partitions,
-        config.blocks_topic: 1,
-        config.dead_letters_topic: 1,
-    }
+    settings = _settings(config)
+    topics = _topics(config)
     with broker_errors(config, "topics cannot be created"):
         admin = KafkaAdminClient(**config.client())
         try:
@@ -115,6 +106,75 @@ def ensure_topics(config: KafkaConfig) -> None:
                     admin.create_topics({name: options}, wait_for_metadata=True)
         finally:
             admin.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """Topics that are not there, and what is wrong with those that are, a line each."""
+
+    missing: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+def inspect_topics(config: KafkaConfig) -> TopicReport:
+    """Compare the chain's topics with how they would be made. Raises BusError without a broker.
+
+    Larger limits and longer retention than ours are fine.
+    """
+    with broker_errors(config, "the broker cannot be asked"):
+        admin = KafkaAdminClient(**config.client())
+        try:
+            there = set(admin.list_topics())
+            names = [name for name in _topics(config) if name in there]
+            shown = admin.describe_topics(names) if names else []
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+            found = admin.describe_configs(resources, config_filter="all") if names else {}
+        finally:
+            admin.close()
+    partitions = {one["name"]: len(one["partitions"]) for one in shown}
+    values = {name: options for kind in found.values() for name, options in kind.items()}
+    wrong: list[str] = []
+    for name in names:
+        if name != config.transactions_topic and partitions[name] != 1:
+            wrong.append(f"{name} has {partitions[name]} partitions, not 1: order is lost")
+        for key, wanted in _settings(config).items():
+            value = str(values[name].get(key, {}).get("value"))
+            if not _suffices(key, value, wanted):
+                wrong.append(f"{name}: {key} is {value}, not {wanted}")
+    missing = tuple(name for name in _topics(config) if name not in there)
+    return TopicReport(missing, tuple(wrong))
+
+
+def _topics(config: KafkaConfig) -> dict[str, int]:
+    """The chain's topics and how many partitions each is made with."""
+    return {
+        config.transactions_topic: config.partitions,
+        config.blocks_topic: 1,
+        config.dead_letters_topic: 1,
+    }
+
+
+def _settings(config: KafkaConfig) -> dict[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "compression.type": "producer",
+        "max.message.bytes": str(_MAX_MESSAGE_BYTES),
+        "min.insync.replicas": str(max(1, config.replication_factor - 1)),
+        "retention.ms": str(int(config.retention_hours * 3_600_000)),
+    }
+
+
+def _suffices(key: str, value: str, wanted: str) -> bool:
+    """Whether a topic's setting is at least ours.
+
+    >>> [_suffices("retention.ms", v, "100") for v in ("-1", "100", "99", "None")]
+    [True, True, False, False]
+    """
+    if not wanted.isdecimal():
+        return value == wanted
+    if key == "retention.ms" and value == "-1":
+        return True
+    return value.isdecimal() and int(value) >= int(wanted)
 
 
 @contextmanager

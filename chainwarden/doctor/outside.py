@@ -1,0 +1,90 @@
+"""What else a deployment talks to or reads: Kafka, receivers, label lists, its own address."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from chainwarden.deployment import configured_chain, kafka_config
+from chainwarden.doctor.check import Check, checked, failed, ok, skipped, warning
+from chainwarden.kafka_bus.topics import inspect_topics
+from chainwarden.settings import Settings, WebhookSettings
+from detect.label_lists import Rejected
+from detect.labels import LabelBook
+from store.webhook import Receiver, WebhookSender
+
+
+def check_kafka(settings: Settings) -> Check:
+    """Whether the broker answers, and has the chain's topics as they should be."""
+    if settings.bus.kind != "kafka":
+        return skipped("kafka", f"bus.kind is {settings.bus.kind}")
+    config = replace(kafka_config(settings, configured_chain(settings)), timeout_seconds=8.0)
+    report = inspect_topics(config)
+    missing = f"topics are not there yet: {', '.join(report.missing)}" if report.missing else ""
+    if report.wrong:
+        hint = "change them with kafka-topics and kafka-configs, or let chainwarden make new ones"
+        return failed("kafka", "; ".join([*report.wrong, *filter(None, [missing])]), hint)
+    if missing:
+        return warning("kafka", missing, "the first start of ingest or detect makes them")
+    return ok("kafka", f"{config.bootstrap_servers} has the three topics, as they should be")
+
+
+def check_receivers(settings: Settings) -> list[Check]:
+    """Every receiver. Nothing is sent, and nothing connected."""
+    if not settings.webhooks:
+        return [skipped("webhooks", "no receiver is set: alerts are only kept")]
+    return [
+        checked(f"webhook {one.name}", partial(check_receiver, one)) for one in settings.webhooks
+    ]
+
+
+def check_receiver(webhook: WebhookSettings) -> Check:
+    """Whether its URL and secret are well-formed, and its name resolves to what may be dialled."""
+    sender = WebhookSender(
+        Receiver(
+            name=webhook.name,
+            url=webhook.url.reveal(),
+            secrets=tuple(webhook.secret.reveal().split()),
+            allow_networks=tuple(webhook.allow_networks),
+        )
+    )
+    try:
+        sender.check_address()
+    finally:
+        sender.close()
+    return ok(f"webhook {webhook.name}", "its address may be dialled, its secret is well-formed")
+
+
+def check_labels(settings: Settings) -> list[Check]:
+    """Every label list."""
+    if not settings.detect.labels:
+        return [skipped("labels", "detect.labels names no list: only the built-in ones are used")]
+    return [checked(f"labels {path}", partial(check_list, path)) for path in settings.detect.labels]
+
+
+def check_list(path: str) -> Check:
+    """Whether a list can be read, and how much of it."""
+    name = f"labels {path}"
+    report = LabelBook().load(Path(path))
+    if report.rejected:
+        found = f"{report.loaded} labels, {len(report.rejected)} entries refused"
+        return warning(name, found, _first(report.rejected[0]))
+    return ok(name, f"{report.loaded} labels")
+
+
+def check_server(settings: Settings) -> Check:
+    """Whether the API would be open only to whom it should."""
+    host = settings.server.host
+    address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+    if ipaddress.ip_address(address).is_loopback:
+        return ok("server", f"{host} is this machine only")
+    if not settings.server.token:
+        return failed("server", f"others reach {host}", "set server.token (openssl rand -hex 32)")
+    return ok("server", f"others reach {host}, and need the token")
+
+
+def _first(rejected: Rejected) -> str:
+    return f"the first, line {rejected.line}: {rejected.reason}"
