@@ -111,17 +111,29 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """One transfer of a transaction that an alert gives as evidence."""
+
+    transaction: bytes
+    sender: bytes
+    receiver: bytes
+    amount: Amount
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """All active alerts about one subject, the worst first.
 
     ``subject`` is None for a case about the chain itself. ``neighbourhood`` is None where the lake
-    has no flows of the subject.
+    has no flows of the subject. ``moves`` are what the worst alert's transactions moved, between
+    whomever, in the order of the chain.
     """
 
     subject: bytes | None
     labels: tuple[str, ...]
     alerts: tuple[Alert, ...]
     neighbourhood: Neighbourhood | None
+    moves: tuple[Move, ...] = ()
 
     @property
     def lead(self) -> Alert:

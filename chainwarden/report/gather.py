@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from chainwarden.errors import StoreError
 from chainwarden.replay import every_alert
 from chainwarden.report.compare import compare
 from chainwarden.report.facts import (
     TIMELINE_BINS,
     Case,
+    Move,
     Report,
     RuleCount,
     Summary,
@@ -21,7 +25,7 @@ from chainwarden.report.facts import (
 )
 from chainwarden.report.lake_facts import FlowFacts, Span, read_flows, read_span
 from chainwarden.report.neighbours import neighbourhood
-from chainwarden.schema import ZERO_ADDRESS, Alert, Cursor, Severity
+from chainwarden.schema import HASH, ZERO_ADDRESS, Alert, Cursor, Severity
 from chainwarden.scorecard import Campaign, score_rules
 from detect.known import SERVICES
 from store.lake import Lake
@@ -32,6 +36,9 @@ NO_LAKE: Final = (
 )
 NO_FEATURES: Final = "The lake has no features for these flows: score distributions are missing."
 NO_ALERTS: Final = "No alerts were raised."
+
+
+_Group = tuple[bytes | None, list[Alert]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,7 @@ def gather(name: str, ledger: Ledger, lake_folder: Path, wanted: Wanted) -> Repo
     grouped = _cases(alerts)
     shown = grouped[: wanted.cases]
     notes = [] if alerts else [NO_ALERTS]
-    subjects = [subject for subject, _ in shown if subject is not None]
-    span, flows = _read_lake(ledger, lake_folder, subjects, notes)
+    span, flows = _read_lake(ledger, lake_folder, shown, notes)
     labels_of = _labels(ledger)
     counts = ledger.alert_counts()
     retracted = sum(n for (_, _, status), n in counts.items() if status == "retracted")
@@ -81,7 +87,7 @@ def gather(name: str, ledger: Ledger, lake_folder: Path, wanted: Wanted) -> Repo
 
 
 def _read_lake(
-    ledger: Ledger, folder: Path, subjects: Sequence[bytes], notes: list[str]
+    ledger: Ledger, folder: Path, shown: Sequence[_Group], notes: list[str]
 ) -> tuple[Span | None, FlowFacts | None]:
     manifest = ledger.files()
     if not folder.is_dir() or not manifest:
@@ -89,7 +95,10 @@ def _read_lake(
         return None, None
     lake = Lake(folder, ledger.chain)
     try:
-        span, flows = read_span(lake, manifest), read_flows(lake, manifest, subjects)
+        subjects = [subject for subject, _ in shown if subject is not None]
+        hashes = [hash_ for _, group in shown for hash_ in group[0].evidence.transactions]
+        span = read_span(lake, manifest)
+        flows = read_flows(lake, manifest, subjects, hashes)
     except StoreError as error:
         notes.append(f"The lake could not be read, and what it knows is missing: {error}.")
         return None, None
@@ -156,7 +165,7 @@ def _timeline(alerts: Sequence[Alert], span: Span | None) -> Timeline | None:
     return Timeline(first, last, tuple((rule, tuple(bins)) for rule, bins in series))
 
 
-def _cases(alerts: Sequence[Alert]) -> list[tuple[bytes | None, list[Alert]]]:
+def _cases(alerts: Sequence[Alert]) -> list[_Group]:
     """Alerts by subject, worst case first; those about the chain itself by their rule."""
     groups: dict[bytes | str, list[Alert]] = defaultdict(list)
     for alert in alerts:
@@ -179,11 +188,26 @@ def _case(
     flows: FlowFacts | None,
     labels_of: Callable[[bytes], tuple[str, ...]],
 ) -> Case:
+    moves = _moves(flows, alerts[0].evidence.transactions) if flows else ()
     if subject is None:
-        return Case(None, (), tuple(alerts), None)
+        return Case(None, (), tuple(alerts), None, moves)
     evidence = {address for alert in alerts for address in alert.evidence.addresses}
     near = neighbourhood(flows.flows, subject, evidence, labels_of) if flows else None
-    return Case(subject, labels_of(subject), tuple(alerts), near)
+    return Case(subject, labels_of(subject), tuple(alerts), near, moves)
+
+
+def _moves(flows: FlowFacts, transactions: Sequence[bytes]) -> tuple[Move, ...]:
+    """What the transactions moved, in the order of the lake."""
+    columns = ("transaction_hash", "from_address", "to_address", "token_address", "value")
+    table = flows.moves.filter(
+        pc.is_in(flows.moves["transaction_hash"], pa.array(transactions, HASH))
+    )
+    return tuple(
+        Move(hash_, sender, receiver, (token, int.from_bytes(value, "big")))
+        for hash_, sender, receiver, token, value in zip(
+            *(table[name].to_pylist() for name in columns), strict=True
+        )
+    )
 
 
 def _labels(ledger: Ledger) -> Callable[[bytes], tuple[str, ...]]:

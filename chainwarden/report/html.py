@@ -32,6 +32,7 @@ def to_html(report: Report) -> str:
     )
     environment.filters |= {
         "plain": words.plain,
+        "short": words.short,
         "moment": words.moment,
         "share": words.share,
         "decimal": words.decimal,
@@ -101,6 +102,7 @@ def _case(case: Case, number: int) -> Mapping[str, object]:
         "alerts": case.alerts,
         "lead": case.lead,
         "near": case.neighbourhood,
+        "moves": case.moves,
     }
     if case.subject is not None and case.neighbourhood is not None:
         drawn = (case.subject, case.lead.role.value, case.neighbourhood)

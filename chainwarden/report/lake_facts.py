@@ -16,11 +16,13 @@ import pyarrow.compute as pc
 
 from chainwarden.errors import StoreError
 from chainwarden.report.facts import SCORE_BINS, ScoreHistogram
-from chainwarden.schema import ADDRESS, FLOWS, FlowKind, LakeFile
+from chainwarden.schema import ADDRESS, FLOWS, HASH, FlowKind, LakeFile
 from store.lake import Lake
 
 _KEYS: Final = ("block_number", "ordinal", "batch_index")
-_MOVED: Final = ("kind", "token_address", "from_address", "to_address", "value", "value_f64")
+_MOVED: Final = (
+    "transaction_hash", "kind", "token_address", "from_address", "to_address", "value", "value_f64",
+)  # fmt: skip
 _SCORES: Final = ("flow_score", "from_score", "to_score")
 
 
@@ -38,10 +40,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class FlowFacts:
-    """``flows`` are those that moved something from or to one of the subjects."""
+    """``flows`` moved something from or to one of the subjects, ``moves`` in a transaction."""
 
     wallets: int
     flows: pa.Table
+    moves: pa.Table
     flow_scores: ScoreHistogram | None
     wallet_scores: ScoreHistogram | None
 
@@ -75,19 +78,25 @@ def read_span(lake: Lake, manifest: Sequence[LakeFile]) -> Span | None:
     )
 
 
-def read_flows(lake: Lake, manifest: Sequence[LakeFile], subjects: Iterable[bytes]) -> FlowFacts:
-    """Wallets, scores and the subjects' flows of a manifest.
+def read_flows(
+    lake: Lake,
+    manifest: Sequence[LakeFile],
+    subjects: Iterable[bytes],
+    transactions: Iterable[bytes] = (),
+) -> FlowFacts:
+    """Wallets and scores of a manifest, and the flows of some subjects and of some transactions.
 
     A wallet's score is the highest it ever had. Scores are None where features are missing, are of
     other flows, or cannot be read. Raises StoreError where flows cannot be read.
     """
     wanted = pa.array(sorted(subjects), ADDRESS)
+    hashes = pa.array(sorted(transactions), HASH)
     features = {_place(file): file for file in manifest if file.dataset == "features"}
     files = [file for file in manifest if file.dataset == "flows"]
     scored = bool(files) and all(_place(file) in features for file in files)
     wallets = _Wallets()
     flow_scores = _Scores()
-    touching = []
+    touching, moves = [_nothing()], [_nothing()]
     for file in files:
         table = lake.read([file], [*_KEYS, *_MOVED, "status"])
         scores = _scores_of(lake, features[_place(file)], table) if scored else None
@@ -96,18 +105,23 @@ def read_flows(lake: Lake, manifest: Sequence[LakeFile], subjects: Iterable[byte
         else:
             flow_scores.add(scores["flow_score"])
         wallets.add(table, scores)
-        touching.append(_touching(table, wanted))
-    empty = pa.table({name: pa.array([], kind) for name, kind in _moved_types()})
+        moved = _moved(table)
+        by_subject = pc.or_(
+            pc.is_in(moved["from_address"], wanted), pc.is_in(moved["to_address"], wanted)
+        )
+        touching.append(moved.filter(by_subject))
+        moves.append(moved.filter(pc.is_in(moved["transaction_hash"], hashes)))
     return FlowFacts(
         wallets=wallets.count,
-        flows=pa.concat_tables(touching).combine_chunks() if touching else empty,
+        flows=pa.concat_tables(touching).combine_chunks(),
+        moves=pa.concat_tables(moves).combine_chunks(),
         flow_scores=flow_scores.histogram() if scored else None,
         wallet_scores=wallets.histogram() if scored else None,
     )
 
 
-def _moved_types() -> list[tuple[str, pa.DataType]]:
-    return [(name, FLOWS.field(name).type) for name in _MOVED]
+def _nothing() -> pa.Table:
+    return pa.schema([FLOWS.field(name) for name in _MOVED]).empty_table()
 
 
 def _place(file: LakeFile) -> tuple[int, int, int]:
@@ -124,12 +138,11 @@ def _scores_of(lake: Lake, file: LakeFile, flows: pa.Table) -> pa.Table | None:
     return scores if scores.select(_KEYS).equals(flows.select(_KEYS)) else None
 
 
-def _touching(table: pa.Table, wanted: pa.Array) -> pa.Table:
-    """The flows of the subjects that moved something: no failed ones, no plain calls."""
-    subject = pc.or_(pc.is_in(table["from_address"], wanted), pc.is_in(table["to_address"], wanted))
-    moved = pc.not_equal(pc.fill_null(table["status"], 1), 0)
+def _moved(table: pa.Table) -> pa.Table:
+    """The flows that moved something: no failed ones, no plain calls."""
+    failed = pc.equal(pc.fill_null(table["status"], 1), 0)
     call = pc.and_(pc.equal(table["kind"], int(FlowKind.NATIVE)), pc.equal(table["value_f64"], 0.0))
-    return table.filter(pc.and_(subject, pc.and_not(moved, call))).select(_MOVED)
+    return table.filter(pc.invert(pc.or_(failed, call))).select(_MOVED)
 
 
 class _Scores:

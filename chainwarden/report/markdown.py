@@ -161,6 +161,15 @@ def _case(number: int, case: Case) -> Iterator[str]:
             yield f"- 0x{hash_.hex()}"
     if lead.evidence.amounts:
         yield f"\nAmounts: {escaped(words.all_amounts(lead.evidence.amounts))}"
+    if case.moves:
+        yield "\nWhat these transactions moved:\n"
+        moved = [
+            (f"0x{m.sender.hex()}", f"0x{m.receiver.hex()}", escaped(words.amount_text(*m.amount)))
+            for m in case.moves[:LISTED]
+        ]
+        yield from _table(("from", "to", "amount"), moved)
+        if len(case.moves) > LISTED:
+            yield f"\n… and {len(case.moves) - LISTED:,} more."
     if len(case.alerts) > 1:
         yield f"\nMore alerts about it: {len(case.alerts) - 1:,}\n"
         yield from _alert_table(case.alerts[1:])

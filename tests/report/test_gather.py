@@ -141,6 +141,28 @@ def test_a_case_shows_exact_sums_of_what_moved(replays: Replays) -> None:
     assert checked > 30
 
 
+def test_what_the_evidence_moved_is_told(replays: Replays) -> None:
+    """Every transfer of the worst alert's transactions, in order, also between others."""
+    report = gathered(replays.labelled, Wanted(cases=100))
+    flows = [
+        flow
+        for flow in rows(replays.labelled, "flows").to_pylist()
+        if flow["status"] != 0 and (flow["kind"] or any(flow["value"]))
+    ]
+    others = 0
+    for case in report.cases:
+        wanted = set(case.lead.evidence.transactions)
+        expected = [
+            (f["transaction_hash"], f["from_address"], f["to_address"], f["token_address"])
+            for f in flows
+            if f["transaction_hash"] in wanted
+        ]
+        told = [(m.transaction, m.sender, m.receiver, m.amount[0]) for m in case.moves]
+        assert told == expected
+        others += sum(case.subject not in (m.sender, m.receiver) for m in case.moves)
+    assert others > 0
+
+
 def test_the_truth_is_scored_as_the_scorecard_does(replays: Replays) -> None:
     """With a truth file every rule has its precision and recall."""
     campaigns = read_truth(replays.written.truth_file)
