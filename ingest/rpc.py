@@ -26,6 +26,7 @@ from ingest.fault import Fault, NodeError
 from ingest.fetch import ask_blocks
 from ingest.pool import EndpointPool, Operation, PoolConfig, RpcStats, Stopped
 from ingest.raw import RawBlock
+from ingest.recursion import kept_recursion_limit
 
 if TYPE_CHECKING:
     from web3 import Web3
@@ -131,7 +132,8 @@ class RpcSource:
     @property
     def web3(self) -> Web3:
         """web3.py on these endpoints, for one-off calls; its answers are not verified."""
-        from ingest.provider import web3_on  # importing web3 takes most of a second
+        with kept_recursion_limit():
+            from ingest.provider import web3_on  # importing web3 takes most of a second
 
         return web3_on(self.call)
 

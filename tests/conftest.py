@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
+
+from ingest.recursion import kept_recursion_limit
+
+# Once, before any test module does: see ``ingest.recursion``.
+with kept_recursion_limit():
+    importlib.import_module("web3")
 
 pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker"]
 

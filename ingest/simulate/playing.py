@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chainwarden.errors import SettingsError
+from ingest.recursion import kept_recursion_limit
 
 PLAYABLE: Final = ("native_claim", "ice_phishing", "phishing_wallet")
 """The campaigns that can be played, by typology."""
@@ -41,6 +42,7 @@ def play(url: str, campaign: str, seed: int, pace_seconds: float) -> Played:
             f"{campaign} cannot be played on a node", hint=f"there are {', '.join(PLAYABLE)}"
         )
     # web3 takes most of a second to import, and those who only simulate do not need it.
-    from ingest.simulate.player import play_on
+    with kept_recursion_limit():
+        from ingest.simulate.player import play_on
 
     return play_on(url, campaign, seed, pace_seconds)
