@@ -200,7 +200,8 @@ def evaluate(
         str, typer.Option(help="Judge wallets first seen in START:END (dates or unix seconds).")
     ],
     label_delay_days: Annotated[
-        int, typer.Option(min=0, help="Days after a wallet's event until its label is known.")
+        int,
+        typer.Option(min=0, max=3650, help="Days after a wallet's event until its label is known."),
     ] = 30,
     batch_blocks: Annotated[
         int, typer.Option(min=1, help="Blocks scored at a time; the result does not depend on it.")
