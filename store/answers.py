@@ -30,15 +30,11 @@ def alerts_answer(ledger: Ledger, wanted: AlertFilter) -> Answer:
     """
     records = ledger.records(replace(wanted, limit=wanted.limit + 1))
     page, more = records[: wanted.limit], len(records) > wanted.limit
-    labels: dict[bytes, list[str]] = {}
-    for record in page:
-        subject = record.alert.subject
-        if subject not in labels:
-            labels[subject] = [label.label for label in ledger.labels(subject)]
+    labels = ledger.label_words([record.alert.subject for record in page])
     counts = ledger.alert_counts()
     return {
         "total": sum(n for (_, _, status), n in counts.items() if status == "active"),
-        "alerts": [_alert(record, labels[record.alert.subject]) for record in page],
+        "alerts": [_alert(record, labels.get(record.alert.subject, [])) for record in page],
         "next": page[-1].alert.id if more else None,
     }
 

@@ -116,3 +116,20 @@ def page(
         [*values, limit],
     ).fetchall()
     return [(int(row[0]), _label_of(row[1:])) for row in rows]
+
+
+def words(cursor: duckdb.DuckDBPyConnection, addresses: Iterable[bytes]) -> dict[bytes, list[str]]:
+    """The words of labels that were not withdrawn, by address, oldest first."""
+    found: dict[bytes, list[str]] = {}
+    wanted = list(dict.fromkeys(addresses))
+    # One pass over the table for many addresses: a query for each takes seconds for a page.
+    for start in range(0, len(wanted), 1024):
+        part = wanted[start : start + 1024]
+        rows = cursor.execute(
+            "SELECT address, label FROM ledger.labels WHERE NOT withdrawn "
+            f"AND address IN ({', '.join('?' * len(part))}) ORDER BY serial",
+            part,
+        ).fetchall()
+        for address, word in rows:
+            found.setdefault(address, []).append(word)
+    return found

@@ -248,6 +248,10 @@ class Ledger:
         """
         return label_table.select(self._database.cursor(), address, applied)
 
+    def label_words(self, addresses: Sequence[bytes]) -> dict[bytes, list[str]]:
+        """The words of the labels that hold about some addresses, oldest first."""
+        return label_table.words(self._database.cursor(), addresses)
+
     def label_page(
         self, limit: int, after: int = 0, address: bytes | None = None
     ) -> list[tuple[int, Label]]:

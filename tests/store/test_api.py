@@ -410,13 +410,23 @@ def test_no_value_is_ever_sql(reader: Client, untouched: Ledger) -> None:
     assert untouched.labels() == []
 
 
-def test_a_read_can_write_nothing(ledger: Ledger) -> None:
-    """Inside ``reading`` a statement that writes is refused, and nothing is changed."""
-    cursor = ledger.outbox._database.cursor()
+def test_a_read_can_write_nothing(client: Client, ledger: Ledger) -> None:
+    """What a page asks runs where a statement that writes is refused; nothing is changed."""
+
+    def writes(asked: Ledger) -> dict[str, object]:
+        asked.outbox._database.cursor().execute("DELETE FROM ledger.alerts")
+        return {}
+
     with pytest.raises(StoreError, match="read-only"), ledger.reading():
-        cursor.execute("DELETE FROM ledger.alerts")
+        writes(ledger)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("store.api.status_answer", writes)
+        status, body, _ = client.ask("/api/v1/status")
+    assert status == 503
+    assert "read-only" in body["error"]
     assert len(ledger.alerts()) == 11
     ledger.add_label(Label(OTHER, "exchange", "list"))  # and writing goes on
+    assert client.get("/api/v1/status")["blocks"] == 11
 
 
 # --- who may ask -------------------------------------------------------------------------------
