@@ -23,6 +23,7 @@ _KEYS: Final = ("block_number", "ordinal", "batch_index")
 _MOVED: Final = (
     "transaction_hash", "kind", "token_address", "from_address", "to_address", "value", "value_f64",
 )  # fmt: skip
+_MERGE_ROWS: Final = 1_000_000
 _SCORES: Final = ("flow_score", "from_score", "to_score")
 
 
@@ -112,7 +113,7 @@ def read_flows(
         touching.append(moved.filter(by_subject))
         moves.append(moved.filter(pc.is_in(moved["transaction_hash"], hashes)))
     return FlowFacts(
-        wallets=wallets.count,
+        wallets=wallets.count(),
         flows=pa.concat_tables(touching).combine_chunks(),
         moves=pa.concat_tables(moves).combine_chunks(),
         flow_scores=flow_scores.histogram() if scored else None,
@@ -165,32 +166,44 @@ class _Scores:
 
 
 class _Wallets:
-    """The wallets on either side of a flow, each with the highest score it had."""
+    """The wallets on either side of a flow, each with the highest score it had.
+
+    Sides of flows wait until there are as many as wallets: a live run's lake has a file a block.
+    """
 
     def __init__(self) -> None:
-        self._best = pa.table(
-            {"address": pa.array([], ADDRESS), "score": pa.array([], pa.float64())}
-        )
+        schema = pa.schema([("address", ADDRESS), ("score", pa.float64())])
+        self._best = schema.empty_table()
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
 
     def add(self, flows: pa.Table, scores: pa.Table | None) -> None:
         """Note both sides of every flow."""
-        parts = [self._best]
         for side in ("from", "to"):
             score = pa.nulls(flows.num_rows, pa.float64())
             if scores is not None:
                 score = scores[f"{side}_score"]
-            parts.append(pa.table({"address": flows[f"{side}_address"], "score": score}))
-        grouped = pa.concat_tables(parts).group_by("address", use_threads=False)
-        best = grouped.aggregate([("score", "max")])
-        self._best = pa.table({"address": best["address"], "score": best["score_max"]})
+            self._waiting.append(pa.table({"address": flows[f"{side}_address"], "score": score}))
+        self._rows += 2 * flows.num_rows
+        if self._rows > max(_MERGE_ROWS, self._best.num_rows):
+            self._merge()
 
-    @property
     def count(self) -> int:
         """How many wallets."""
+        self._merge()
         return int(self._best.num_rows)
 
     def histogram(self) -> ScoreHistogram:
         """Their highest scores."""
+        self._merge()
         scores = _Scores()
         scores.add(self._best["score"])
         return scores.histogram()
+
+    def _merge(self) -> None:
+        if not self._waiting:
+            return
+        sides = pa.concat_tables([self._best, *self._waiting])
+        best = sides.group_by("address", use_threads=False).aggregate([("score", "max")])
+        self._best = pa.table({"address": best["address"], "score": best["score_max"]})
+        self._waiting, self._rows = [], 0

@@ -82,3 +82,5 @@ def write(out: Path, with_features: bool = True) -> None:
         for word in (WORD, FORMULA):
             ledger.add_label(Label(subject, word, "me"))
             ledger.add_label(Label(THIEF, word, "me"))
+            for counterparty in set(batch.flows["to_address"].to_pylist()):
+                ledger.add_label(Label(counterparty, word, "me"))

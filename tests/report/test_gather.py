@@ -15,8 +15,20 @@ from chainwarden.replay import every_alert
 from chainwarden.report.compare import compare
 from chainwarden.report.facts import Report
 from chainwarden.report.gather import NO_ALERTS, NO_FEATURES, NO_LAKE, Wanted, gather
-from chainwarden.schema import ETHEREUM, ZERO_ADDRESS, Alert, Chain, Severity
+from chainwarden.report.lake_facts import read_flows
+from chainwarden.report.neighbours import neighbourhood
+from chainwarden.schema import (
+    ETHEREUM,
+    FLOWS,
+    ZERO_ADDRESS,
+    Alert,
+    Chain,
+    LakeFile,
+    Position,
+    Severity,
+)
 from chainwarden.scorecard import read_truth
+from store.lake import Lake
 from store.ledger import Ledger
 from tests.report import hostile
 from tests.report.conftest import Replays
@@ -231,6 +243,33 @@ def test_an_empty_ledger_has_a_report(tmp_path: Path) -> None:
     assert report.timeline is None
     assert report.cases == ()
     assert report.rules == ()
+
+
+def test_a_failed_flow_moved_nothing(tmp_path: Path) -> None:
+    """Flows of failed transactions and plain calls are drawn nowhere; others are."""
+    row = {
+        "block_number": [100] * 4,
+        "ordinal": [0, 1, 2, 3],
+        "batch_index": [0] * 4,
+        "kind": [0, 0, 0, 1],
+        "transaction_hash": [bytes([7]) * 32] * 4,
+        "token_address": [None] * 4,
+        "from_address": [hostile.THIEF] * 4,
+        "to_address": [bytes([n]) * 20 for n in range(4)],
+        "value": [bytes(31) + bytes([n]) for n in (5, 5, 0, 0)],
+        "value_f64": [5.0, 5.0, 0.0, 0.0],
+        "status": [0, 1, 1, None],
+    }
+    path = tmp_path / "flows.parquet"
+    schema = pa.schema([FLOWS.field(name) for name in row])
+    pq.write_table(pa.table(row, schema), path)
+    file = LakeFile(path.name, "flows", Position(100, b""), Position(100, b""), 4, 0)
+    facts = read_flows(Lake(tmp_path, ETHEREUM), [file], [hostile.THIEF], [bytes([7]) * 32])
+    assert facts.wallets == 5
+    near = neighbourhood(facts.flows, hostile.THIEF, set(), lambda _: ())
+    assert near is not None
+    assert {one.address[0] for one in near.counterparties} == {1, 3}
+    assert facts.moves["to_address"].to_pylist() == [bytes([1]) * 20, bytes([3]) * 20]
 
 
 @pytest.mark.parametrize("shown", [0, 1])
