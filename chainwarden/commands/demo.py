@@ -73,3 +73,4 @@ def _show(result: ReplayResult, scores: list[RuleScore], chain: Path) -> None:
     print_line(f"lake (Parquet)                     {result.out}/lake")
     print_line(f"next: .venv/bin/chainwarden alerts --out {result.out} --severity high")
     print_line(f"      .venv/bin/chainwarden alerts --out {result.out} --rule ice_phishing --json")
+    print_line(f"      .venv/bin/chainwarden report {result.out} --truth {chain}/truth.json")
