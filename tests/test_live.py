@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from ingest.simulate.playing import play
 from tests.anvil import Anvil
-from tests.command import run_json, running
+from tests.command import run_json, running, wait_for
 from tests.receiver import SECRET, WebhookReceiver
 
 pytestmark = pytest.mark.anvil
@@ -27,16 +27,6 @@ url = "{url}"
 secret = "{secret}"
 allow_networks = ["127.0.0.0/8"]
 """
-
-
-def wait_for(what: str, met: Callable[[], Any], seconds: float) -> Any:
-    """What ``met`` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := met():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {seconds} s for {what}")
 
 
 @pytest.fixture
