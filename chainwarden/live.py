@@ -108,8 +108,12 @@ def ingest_loop(
     publish: Callable[[ChainEvent], None],
     metrics: Metrics,
     health: Health,
+    observe: Callable[[], None] = lambda: None,
 ) -> None:
-    """Publish every event; the cursor moves in ``publish``, after the bus confirmed."""
+    """Publish every event; the cursor moves in ``publish``, after the bus confirmed.
+
+    ``observe`` is called after each event, for metrics.
+    """
     for event in events:
         with metrics.stage_seconds.labels(metrics.chain, "publish").time():
             publish(event)
@@ -120,6 +124,7 @@ def ingest_loop(
             if event.gap:
                 metrics.gaps.labels(metrics.chain).inc()
         health.reason = ""
+        observe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,5 +215,7 @@ def follow(
 
 def observe_source(metrics: Metrics, stats: RpcStats) -> None:
     """Bring the metrics about nodes up to date."""
+    if stats.head_number >= 0:
+        metrics.behind("ingest", stats.head_number)
     for outcome in ("requests", "retries", "failovers", "rate_limited", "not_yet", "wrong_chain"):
         metrics.raise_counter(metrics.rpc_requests, getattr(stats, outcome), outcome)

@@ -9,7 +9,7 @@ the chain.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -75,6 +75,7 @@ class Metrics:
         self.registry = registry
         self.chain = chain
         self.clock = clock
+        self._heads: dict[str, tuple[int, int]] = {}  # stage -> number and time of its head
         self._totals: dict[tuple[int, tuple[str, ...]], float] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -148,10 +149,25 @@ class Metrics:
         self.dead_letters.labels(chain)
 
     def at_head(self, stage: str, position: Position, timestamp: int) -> None:
-        """A stage has come to that block."""
+        """A stage has come to that block. Its lag in seconds grows until the next one."""
+        known = stage in self._heads
+        self._heads[stage] = (position.number, timestamp)
         self.head_block.labels(self.chain, stage).set(position.number)
         self.head_timestamp.labels(self.chain, stage).set(timestamp)
-        self.lag_seconds.labels(self.chain, stage).set(max(0.0, self.clock() - timestamp))
+        if not known:
+            self.lag_seconds.labels(self.chain, stage).set_function(
+                lambda: max(0.0, self.clock() - self._heads[stage][1])
+            )
+
+    def behind(self, stage: str, head_number: int) -> None:
+        """The stage before has come to that number: the lag in blocks follows."""
+        if stage in self._heads:
+            lag = max(0, head_number - self._heads[stage][0])
+            self.lag_blocks.labels(self.chain, stage).set(lag)
+
+    def head_of(self, stage: str) -> int | None:
+        """The number of the newest block of a stage, if there is one."""
+        return self._heads[stage][0] if stage in self._heads else None
 
     def raised(self, alerts: Iterable[Alert]) -> None:
         """Those alerts were committed."""
@@ -174,8 +190,3 @@ class Metrics:
         if behind > 0:
             counter.labels(self.chain, *labels).inc(behind)
             self._totals[key] = total
-
-    def bounds(self, used: Mapping[str, float]) -> None:
-        """The share in use of each stated bound."""
-        for bound, ratio in used.items():
-            self.bound_used.labels(self.chain, bound).set(ratio)

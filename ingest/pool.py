@@ -63,11 +63,13 @@ class PoolConfig:
 class RpcStats:
     """What was counted so far.
 
+    ``head_number`` is that of the newest head a node told of, -1 before the first.
     ``rejected`` counts blocks by the ``reason`` of their BadBlock, which is a closed set;
     ``stale_heads`` heads below what can be undone, ``unconfirmed_heads`` those that too few
     endpoints knew, ``finality_conflicts`` finalized blocks that are not on our chain.
     """
 
+    head_number: int = -1
     requests: int = 0
     retries: int = 0
     failovers: int = 0

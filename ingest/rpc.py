@@ -156,7 +156,9 @@ class RpcSource:
 
     def head(self) -> Position:
         """The newest block, known to ``quorum`` endpoints."""
-        return self._run(self._head)
+        position = self._run(self._head)
+        self._pool.stats.head_number = position.number
+        return position
 
     def finalized(self) -> Position | None:
         """The newest block that will never be reverted; None where the node does not know one."""

@@ -99,6 +99,8 @@ def test_an_attack_is_told_within_two_seconds_and_taken_back_when_its_block_goes
         assert alert["chain"] == "anvil"
         assert alert["evidence"]["transactions"]
         assert metric(url, "chainwarden_alerts_total") >= 1
+        wait_for("no lag", lambda: metric(url, "chainwarden_lag_blocks") == 0, seconds=10)
+        assert metric(url, "chainwarden_rpc_requests_total") > 0
 
         head = int(anvil.call("eth_blockNumber"), 16)
         depth = head - alert["block_number"] + 1

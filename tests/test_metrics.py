@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -7,11 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
 from chainwarden.errors import SettingsError
-from chainwarden.metrics import Metrics
+from chainwarden.metrics import Metrics, ScoreHistogram
 from chainwarden.schema import ETHEREUM, Position
 from chainwarden.server import MetricsServer
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -54,12 +57,26 @@ def test_scores_are_counted_in_cumulative_buckets(metrics: Metrics) -> None:
 
 
 def test_lag_is_wall_clock_minus_block_time(metrics: Metrics) -> None:
-    """The lag in seconds is now minus the head's block time, and never negative."""
+    """The lag in seconds grows while no block comes, and is never negative."""
     metrics.at_head("detect", Position(7, b""), 990)
     labels = {"chain": "ethereum", "stage": "detect"}
     assert metrics.registry.get_sample_value("chainwarden_lag_seconds", labels) == 10
-    metrics.at_head("detect", Position(8, b""), 1_005)
+    metrics.clock = lambda: 1_030.0
+    assert metrics.registry.get_sample_value("chainwarden_lag_seconds", labels) == 40
+    metrics.at_head("detect", Position(8, b""), 1_035)
     assert metrics.registry.get_sample_value("chainwarden_lag_seconds", labels) == 0
+
+
+def test_lag_in_blocks_is_behind_the_stage_before(metrics: Metrics) -> None:
+    """The lag in blocks is the number of the stage before minus the stage's own."""
+    labels = {"chain": "ethereum", "stage": "detect"}
+    metrics.behind("detect", 9)
+    assert metrics.registry.get_sample_value("chainwarden_lag_blocks", labels) is None
+    metrics.at_head("detect", Position(7, b""), 990)
+    metrics.behind("detect", 9)
+    assert metrics.registry.get_sample_value("chainwarden_lag_blocks", labels) == 2
+    metrics.behind("detect", 6)
+    assert metrics.registry.get_sample_value("chainwarden_lag_blocks", labels) == 0
 
 
 def test_a_counter_follows_a_total_kept_elsewhere(metrics: Metrics) -> None:
@@ -90,3 +107,15 @@ def test_a_port_in_use_is_a_clear_error(server: MetricsServer, metrics: Metrics)
     port = int(server.address.rsplit(":", 1)[1])
     with pytest.raises(SettingsError, match=f"{port}.*free port"):
         MetricsServer("127.0.0.1", port, metrics.registry, lambda: "")
+
+
+def test_every_metric_is_fed(metrics: Metrics) -> None:
+    """Each metric that is defined is touched somewhere in the product."""
+    kinds = (MetricWrapperBase, ScoreHistogram)
+    defined = {name for name, value in vars(metrics).items() if isinstance(value, kinds)}
+    assert len(defined) > 20
+    text = "\n".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "chainwarden").rglob("*.py"))
+    )
+    fed = {name for name in defined if re.search(rf"(metrics|self)\.{name}\b(?! =)", text)}
+    assert defined - fed == set()

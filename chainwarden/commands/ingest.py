@@ -18,7 +18,7 @@ from chainwarden.deployment import (
 )
 from chainwarden.errors import SourceError
 from chainwarden.kafka_bus import BlockProducer
-from chainwarden.live import Health, follow, ingest_loop, stop_on_signals
+from chainwarden.live import Health, follow, ingest_loop, observe_source, stop_on_signals
 from chainwarden.server import MetricsServer
 from chainwarden.settings import Settings, load_settings
 from chainwarden.terminal import print_error, print_json, print_line
@@ -92,7 +92,11 @@ def _ingest_node(settings: Settings) -> dict[str, object]:
         publisher = Publisher(producer, cursor_path)
         events = follow(source, follower, settings, metrics, stop)
         ingest_loop(
-            events, lambda event: publisher.publish(event, follower.recent()), metrics, health
+            events,
+            lambda event: publisher.publish(event, follower.recent()),
+            metrics,
+            health,
+            lambda: observe_source(metrics, source.stats),
         )
         head = follower.head
         return {"chain": source.chain.name, "head": str(head) if head else None}

@@ -79,6 +79,8 @@ def _follow_until(
         behind.observe()
         observe_source(metrics, source.stats)
         metrics.bus_lag.labels(metrics.chain).set(bus.lag())
+        if (ingested := metrics.head_of("ingest")) is not None:
+            metrics.behind("detect", ingested)
 
     try:
         detect_loop(
