@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,9 @@ def words(address: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("lure", [zero, dust, fake])
-def test_a_lure_is_told_about_its_operator_and_the_payoff_is_critical(lure) -> None:  # type: ignore[no-untyped-def]
+def test_a_lure_is_told_about_its_operator_and_the_payoff_is_critical(
+    lure: Callable[[bytes, bytes], Tx],
+) -> None:
     """Each kind of lure is info about whoever signed it; paying the lookalike is critical."""
     suspect = lookalike(PEER)
     laid = lure(VICTIM, suspect)

@@ -37,12 +37,14 @@ def taken(source: Listed, batch_blocks: int = 4) -> tuple[Intake, list[int], lis
     rejected: list[BadBlock] = []
     intake = Intake(source, ChainFollower(), batch_blocks=batch_blocks, on_rejected=rejected.append)
     numbers: list[int] = []
+    failure = None
     try:
         for event in intake.events():
             assert isinstance(event, BlocksAdded)
             numbers += event.batch.numbers().tolist()
     except FileFormatError as error:
-        assert error is source.failure  # noqa: PT017
+        failure = error
+    assert failure is source.failure
     return intake, numbers, rejected
 
 
