@@ -12,7 +12,7 @@ from binascii import Error as HexError
 from binascii import unhexlify
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,11 +55,14 @@ class Texts:
     def of(cls, cells: Sequence[str | None]) -> Texts:
         """The texts of a list of strings."""
         valid: Mask | None = None
+        texts: Sequence[str]
         if None in cells:
             valid = np.array([cell is not None for cell in cells], np.bool_)
-            cells = [cell or "" for cell in cells]
-        joined = "".join(cells)  # type: ignore[arg-type]  # no None is left
-        lengths = np.fromiter(map(len, cells), np.int64, len(cells))  # type: ignore[arg-type]
+            texts = [cell or "" for cell in cells]
+        else:
+            texts = cast("Sequence[str]", cells)  # no copy: there is no None in it
+        joined = "".join(texts)
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         if not joined.isascii():
             row = next(i for i, cell in enumerate(cells) if cell and not cell.isascii())

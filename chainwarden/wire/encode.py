@@ -179,7 +179,8 @@ def _texts(table: pa.Table, name: str) -> Sequence[Any]:
         return decimal_texts(values)
     if pa.types.is_fixed_size_binary(values.type) or pa.types.is_binary(values.type):
         return hex_texts(values)
-    return values.to_pylist()  # type: ignore[no-any-return]
+    cells: list[Any] = values.to_pylist()
+    return cells
 
 
 def _unlike_nearest(doubles: pa.ChunkedArray, texts: Sequence[Any]) -> Sequence[Any]:
