@@ -15,7 +15,7 @@ import sha3
 
 from chainwarden.errors import LabelError
 from chainwarden.schema import Label
-from detect.known import TORNADO, TORNADO_DELISTED, TORNADO_LISTED
+from detect.known.mixers import TORNADO, TORNADO_DELISTED, TORNADO_LISTED
 
 LARGEST_LIST: Final = 256 * 1024 * 1024
 SHOWN: Final = 80  # how much of a refused text a report repeats

@@ -18,13 +18,8 @@ import pyarrow as pa
 
 from chainwarden.errors import LabelError
 from chainwarden.schema import ADDRESS, Label
-from detect.known import (
-    SERVICE_ADDRESSES,
-    SERVICE_LABELS,
-    TORNADO,
-    TORNADO_DELISTED,
-    TORNADO_LISTED,
-)
+from detect.known.mixers import TORNADO, TORNADO_DELISTED, TORNADO_LISTED
+from detect.known.services import SERVICE_ADDRESSES, SERVICE_LABELS
 from detect.label_lists import Rejected, read_list
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from chainwarden.report.lake_facts import FlowFacts, Span, read_flows, read_span
 from chainwarden.report.neighbours import neighbourhood
 from chainwarden.schema import HASH, ZERO_ADDRESS, Alert, Cursor, Severity
 from chainwarden.scorecard import Campaign, score_rules
-from detect.known import SERVICES
+from detect.known.services import SERVICES
 from store.lake import Lake
 from store.ledger import Ledger
 

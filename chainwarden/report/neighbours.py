@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chainwarden.report.facts import Amount, Counterparty, Neighbourhood, Transfers
-from detect.known import VALUE_TOKENS
+from detect.known.tokens import VALUE_TOKENS
 
 SHOWN: Final = 8
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from chainwarden.report.facts import Amount, Summary, Transfers
-from detect.known import NATIVE, VALUE_TOKENS
+from detect.known.tokens import NATIVE, VALUE_TOKENS
 from detect.rules.words import amount_text
 
 __all__ = ["NONE", "amount_text"]

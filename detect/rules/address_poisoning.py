@@ -17,7 +17,7 @@ import numpy as np
 from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
-from detect.known import NATIVE, VALUE_TOKENS
+from detect.known.tokens import NATIVE, VALUE_TOKENS
 from detect.labels import LabelBook
 from detect.rules.columns import AFTER_ALL_TRANSACTIONS, ColumnCache, Columns
 from detect.rules.peers import (

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from chainwarden.schema import ADDRESS, FlowKind, column
 from detect.compiled import Array
-from detect.known import ETHER, VALUE_TOKENS
+from detect.known.tokens import ETHER, VALUE_TOKENS
 from detect.scored import ScoredBatch
 
 UNKNOWN_STATUS: Final = -1

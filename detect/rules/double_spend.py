@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from chainwarden.schema import Evidence, Reason, Role, Severity, hex_of
 from detect.journal import Journaled
-from detect.known import ETHER, TRANSFER, VALUE_TOKENS
+from detect.known.calls import TRANSFER
+from detect.known.tokens import ETHER, VALUE_TOKENS
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns, address_set
 from detect.rules.rule import Finding

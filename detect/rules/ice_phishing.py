@@ -28,7 +28,9 @@ from chainwarden.schema import (
 )
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
-from detect.known import DAI, PERMITS, SERVICE_ADDRESSES, USDC, USDT, VALUE_TOKENS, WBTC, WETH
+from detect.known.calls import PERMITS
+from detect.known.services import SERVICE_ADDRESSES
+from detect.known.tokens import DAI, USDC, USDT, VALUE_TOKENS, WBTC, WETH
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding

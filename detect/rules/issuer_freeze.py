@@ -13,16 +13,14 @@ import numpy as np
 
 from chainwarden.schema import Evidence, Label, Reason, Role, Severity, hex_of
 from detect.journal import Journaled, JournaledTable
-from detect.known import (
-    USDC,
+from detect.known.freezes import (
     USDC_FROZEN,
     USDC_UNFROZEN,
-    USDT,
     USDT_DESTROYED,
     USDT_FROZEN,
     USDT_UNFROZEN,
-    VALUE_TOKENS,
 )
+from detect.known.tokens import USDC, USDT, VALUE_TOKENS
 from detect.rules.columns import (
     ColumnCache,
     Columns,

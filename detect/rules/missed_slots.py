@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from chainwarden.schema import ZERO_ADDRESS, Chain, Reason, Role, Severity
 from detect.journal import Journaled, JournaledTable
-from detect.known import SLOT_CLOCKS
+from detect.known.slots import SLOT_CLOCKS
 from detect.rules.columns import ColumnCache
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch

@@ -14,8 +14,7 @@ import numpy as np
 
 from chainwarden.schema import Evidence, Reason, Role, Severity, hex_of
 from detect.journal import Journaled, JournaledTable
-from detect.known import (
-    PER_ETHER,
+from detect.known.mixers import (
     RAILGUN,
     RAILGUN_SHIELD,
     RAILGUN_UNSHIELD,
@@ -25,6 +24,7 @@ from detect.known import (
     TORNADO_ROUTER_DEPOSIT_CALL,
     TORNADO_WITHDRAWAL,
 )
+from detect.known.tokens import PER_ETHER
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text

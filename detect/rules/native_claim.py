@@ -13,7 +13,7 @@ import numpy as np
 
 from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
 from detect.journal import Journaled, JournaledTable
-from detect.known import NATIVE_CLAIMS
+from detect.known.calls import NATIVE_CLAIMS
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding

@@ -13,7 +13,13 @@ from typing import Final
 
 from chainwarden.schema import Evidence, Reason, Role, Severity, hex_of
 from detect.journal import Journaled
-from detect.known import EXEC_TRANSACTION, MULTI_SEND, MULTI_SENDS, SAFE_LIBRARIES, SAFE_SUCCESS
+from detect.known.safes import (
+    EXEC_TRANSACTION,
+    MULTI_SEND,
+    MULTI_SENDS,
+    SAFE_LIBRARIES,
+    SAFE_SUCCESS,
+)
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainwarden.schema import ZERO_ADDRESS, Evidence, Reason, Role, Severity, hex_of
 from detect.journal import Journaled
-from detect.known import VALUE_TOKENS
+from detect.known.tokens import VALUE_TOKENS
 from detect.labels import SANCTIONED, LabelBook
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, localcontext
 
 from chainwarden.schema import hex_of
-from detect.known import NATIVE, VALUE_TOKENS
+from detect.known.tokens import NATIVE, VALUE_TOKENS
 
 PLACES = 6
 

@@ -12,13 +12,9 @@ from hypothesis import strategies as st
 
 from chainwarden.errors import LabelError
 from chainwarden.schema import Label
-from detect.known import (
-    SAFE_LIBRARIES,
-    SERVICE_ADDRESSES,
-    TORNADO,
-    TORNADO_DELISTED,
-    TORNADO_LISTED,
-)
+from detect.known.mixers import TORNADO, TORNADO_DELISTED, TORNADO_LISTED
+from detect.known.safes import SAFE_LIBRARIES
+from detect.known.services import SERVICE_ADDRESSES
 from detect.label_lists import BadEntry, checksummed, parse_address, parse_time
 from detect.labels import LabelBook, builtin_labels
 from tests.detect.build import at, wallet
@@ -309,10 +305,11 @@ def test_a_full_book_reports_what_did_not_fit(tmp_path: Path) -> None:
 
 
 def test_our_own_addresses_are_written_with_their_checksum() -> None:
-    """Every address in known.py is spelt as EIP-55 has it."""
+    """Every address in detect/known is spelt as EIP-55 has it."""
     import re
 
-    source = (Path(__file__).parents[2] / "detect" / "known.py").read_text()
+    modules = (Path(__file__).parents[2] / "detect" / "known").glob("*.py")
+    source = "".join(module.read_text() for module in modules)
     found = re.findall(r'_at\(\s*"(0x[0-9a-fA-F]{40})"', source)
     assert len(found) > 150
     for text in found:

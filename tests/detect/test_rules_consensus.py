@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chainwarden.schema import ETHEREUM, Chain, Severity
-from detect.known import USDT
+from detect.known.tokens import USDT
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig

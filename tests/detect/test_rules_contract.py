@@ -18,15 +18,10 @@ from hypothesis import strategies as st
 from chainwarden.errors import BadBlock, SnapshotRefused
 from chainwarden.schema import ETHEREUM, Alert, BlockBatch, Chain, Label, Severity, alert_id
 from detect.alerts import AlertPolicy
-from detect.known import (
-    SAFE_SUCCESS,
-    TORNADO_DEPOSIT,
-    TORNADO_WITHDRAWAL,
-    USDC,
-    USDT,
-    USDT_FROZEN,
-    USDT_UNFROZEN,
-)
+from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
+from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_WITHDRAWAL
+from detect.known.safes import SAFE_SUCCESS
+from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import RulesConfig, default_rules
 from detect.rules.address_poisoning import PoisoningConfig

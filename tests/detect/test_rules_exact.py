@@ -5,24 +5,23 @@ from __future__ import annotations
 import pytest
 
 from chainwarden.schema import Label, Role, Severity
-from detect.known import (
-    MULTI_SENDS,
-    RAILGUN,
-    RAILGUN_UNSHIELD,
-    SAFE_LIBRARIES,
-    SAFE_SUCCESS,
-    TORNADO_DELISTED,
-    TORNADO_DEPOSIT,
-    TORNADO_LISTED,
-    TORNADO_WITHDRAWAL,
-    USDC,
+from detect.known.freezes import (
     USDC_FROZEN,
     USDC_UNFROZEN,
-    USDT,
     USDT_DESTROYED,
     USDT_FROZEN,
     USDT_UNFROZEN,
 )
+from detect.known.mixers import (
+    RAILGUN,
+    RAILGUN_UNSHIELD,
+    TORNADO_DELISTED,
+    TORNADO_DEPOSIT,
+    TORNADO_LISTED,
+    TORNADO_WITHDRAWAL,
+)
+from detect.known.safes import MULTI_SENDS, SAFE_LIBRARIES, SAFE_SUCCESS
+from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook, builtin_labels
 from detect.rules.columns import ColumnCache
 from detect.rules.issuer_freeze import IssuerFreeze

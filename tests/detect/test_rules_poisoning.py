@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from chainwarden.schema import FlowKind, Role, Severity
-from detect.known import USDC, USDT
+from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
 from detect.rules.columns import ColumnCache

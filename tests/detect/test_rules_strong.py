@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from chainwarden.schema import ApprovalKind, FlowKind, Severity
-from detect.known import NATIVE_CLAIMS, USDC, USDT
+from detect.known.calls import NATIVE_CLAIMS
+from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
