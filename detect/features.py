@@ -137,6 +137,7 @@ WALLET: Final = np.dtype(
         ("in_value", np.float64),
         ("out_value", np.float64),
         ("held", np.float64),  # what came in and has not left, in view
+        ("funder", np.uint64),  # keyed hash of the first that paid it coins, 0 unknown
         ("held_since", np.float64),  # mean time at which what is held came in, by value
         ("passed", np.float64),  # what left within a day of an income
         ("last_in_value", np.float32),

@@ -26,12 +26,15 @@ PARTY_FACTS: Final = [
         np.bool_,
     ),  # known to have code: created in view, emitted a log, or left logs when called
     ("score", np.float64),  # the wallet's anomaly score as of now, NaN in warm-up
+    ("funder", np.uint64),  # the keyed hash of the first that paid it coins, 0 unknown
 ]
 
 FLOW_FACTS: Final = np.dtype(
     [(f"from_{name}", kind) for name, kind in PARTY_FACTS]
     + [(f"to_{name}", kind) for name, kind in PARTY_FACTS]
     + [
+        ("from_hash", np.uint64),  # the parties' own keyed hashes: what funders are compared with
+        ("to_hash", np.uint64),
         ("pair_events", np.int32),  # flows between the two before, either direction, estimated
         ("score", np.float64),  # the flow's anomaly score, NaN in warm-up
     ]

@@ -1,6 +1,6 @@
 """What is remembered of wallets, tokens and pairs: bounded, undone exactly, block by block.
 
-A wallet is one record of 256 bytes, with its key, index and stamp 292: a record to a row is four
+A wallet is one record of 264 bytes, with its key, index and stamp 300: a record to a row is four
 times as fast to update as a column to a field, since a flow touches most fields of two wallets.
 Memory is touched as rows come into use, so a small run is small whatever the capacity.
 """

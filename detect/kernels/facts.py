@@ -30,6 +30,7 @@ def read_approval(events: Events, state: State, a: int, out: Seen) -> None:
         fact.owner_nonce = int(w.nonce) - 1
         fact.owner_is_contract = w.is_contract
         fact.owner_score = w.score
+        fact.owner_funder = w.funder
         out.owner_score_row[a] = w.score_row
     key = events.approval_spender[a]
     row = find(state.wallets.keys, state.wallets.slots, key, siphash(state.wallets.secret, key))
@@ -43,6 +44,7 @@ def read_approval(events: Events, state: State, a: int, out: Seen) -> None:
         fact.spender_nonce = int(w.nonce) - 1
         fact.spender_is_contract = w.is_contract
         fact.spender_score = w.score
+        fact.spender_funder = w.funder
         out.spender_score_row[a] = w.score_row
 
 
@@ -64,6 +66,7 @@ def read_facts(state: State, sender: int, receiver: int, now: int, i: int, out: 
         fact.from_nonce = int(w.nonce) - 1
         fact.from_is_contract = w.is_contract
         fact.from_score = w.score
+        fact.from_funder = w.funder
         out.from_score_row[i] = w.score_row
     if receiver >= 0:
         w = rows[receiver]
@@ -75,4 +78,5 @@ def read_facts(state: State, sender: int, receiver: int, now: int, i: int, out: 
         fact.to_nonce = int(w.nonce) - 1
         fact.to_is_contract = w.is_contract
         fact.to_score = w.score
+        fact.to_funder = w.funder
         out.to_score_row[i] = w.score_row

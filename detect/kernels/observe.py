@@ -154,7 +154,9 @@ def learn_token(
 
 
 @inlined
-def learn_flow(state: State, sender: int, receiver: int, x: FlowInput, own: bool) -> None:
+def learn_flow(
+    state: State, sender: int, receiver: int, sender_hash: np.uint64, x: FlowInput, own: bool
+) -> None:
     """What a flow changes of its parties, but for whom they have met."""
     rows = state.wallets.rows
     two = sender >= 0 and receiver >= 0 and sender != receiver
@@ -166,7 +168,7 @@ def learn_flow(state: State, sender: int, receiver: int, x: FlowInput, own: bool
         learn_counterparts(rows, sender, receiver, x.now)
     if not x.is_token and not x.failed and x.value > 0.0 and sender != receiver:
         if receiver >= 0:
-            take_in(rows, sender, receiver, x)
+            take_in(rows, sender, receiver, sender_hash, x)
         if sender >= 0:
             pay_out(rows, sender, x)
     if own and sender >= 0:
@@ -239,12 +241,14 @@ def observe_flow(
     x = read_input(events, state, i, t, pair_events)
     read_facts(state, sender, receiver, now, i, out)
     out.flow_facts[i].pair_events = pair_events
+    out.flow_facts[i].from_hash = from_hash
+    out.flow_facts[i].to_hash = to_hash
     flow_features(wallets.rows, sender, receiver, x, out.flow_features[i])
     if sender >= 0:
         journal(wallets, undo.wallets, sender, stamp)
     if receiver >= 0:
         journal(wallets, undo.wallets, receiver, stamp)
-    learn_flow(state, sender, receiver, x, t >= 0)
+    learn_flow(state, sender, receiver, from_hash, x, t >= 0)
     if two:
         meet(wallets.rows, sender, receiver, from_hash, to_hash, forward, backward)
         count_pair(state.pairs, undo.pairs, stamp > 0, place, key, up, now)

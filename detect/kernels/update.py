@@ -195,7 +195,7 @@ def pay_out(rows: Array, sender: int, x: FlowInput) -> None:
 
 
 @compiled
-def take_in(rows: Array, sender: int, receiver: int, x: FlowInput) -> None:
+def take_in(rows: Array, sender: int, receiver: int, sender_hash: np.uint64, x: FlowInput) -> None:
     """Add coins that came in to what the receiver holds; the first income names its funder."""
     r = rows[receiver]
     now = float(x.now)
@@ -205,6 +205,7 @@ def take_in(rows: Array, sender: int, receiver: int, x: FlowInput) -> None:
         r.funder_fan_out = np.float32(NEUTRAL)
         if sender >= 0:
             s = rows[sender]
+            r.funder = sender_hash
             r.funder_age = np.float32(log_scaled(max(0.0, now - float(s.first_seen)), SECONDS_TOP))
             r.funder_fan_out = np.float32(log_scaled(s.fan_out, DEGREE_TOP))
     r.valued_in += 1

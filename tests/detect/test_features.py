@@ -53,6 +53,26 @@ def test_features_equal_a_recomputation_over_the_prefix(
         assert got == pytest.approx(expected, abs=2e-4), (flow, address)
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32), wallets=st.integers(2, 12))
+def test_a_funder_is_the_first_that_paid_coins(seed: int, wallets: int) -> None:
+    """The funder facts name, by keyed hash, whoever first paid the wallet coins before the flow."""
+    blocks = [random_block(n, str(seed), Shape(wallets=wallets)) for n in range(30)]
+    history = [event for block in blocks for event in block.events if isinstance(event, Flow)]
+    facts = WalletTable(BOUNDS).observe(events_of(batch_of(blocks)), 0).flow_facts
+    hashes = {ZERO_ADDRESS: 0}
+    funders: dict[bytes, bytes] = {}
+    for flow, fact in zip(history, facts, strict=True):
+        for party, side in ((flow.sender, "from"), (flow.receiver, "to")):
+            if party != ZERO_ADDRESS:
+                assert hashes.setdefault(party, int(fact[f"{side}_hash"])) == fact[f"{side}_hash"]
+            assert fact[f"{side}_funder"] == hashes[funders.get(party, ZERO_ADDRESS)]
+        paid = flow.token is None and not flow.failed and flow.value > 0
+        if paid and flow.sender != flow.receiver and flow.receiver != ZERO_ADDRESS:
+            funders.setdefault(flow.receiver, flow.sender)
+    assert len(set(hashes.values())) == len(hashes)
+
+
 def one_flow(block: Block, **values: object) -> None:
     """Change the only flow of a block."""
     block.rows["flows"][0].update(values)
