@@ -410,15 +410,49 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """One step of a path of funds: who paid whom how much, in which transaction.
+
+    ``transaction`` is None where the source has no hashes, and for withdrawals of validators;
+    ``token`` None is the chain's own coin.
+    """
+
+    transaction: bytes | None
+    sender: bytes
+    receiver: bytes
+    amount: int
+    token: bytes | None = None
+
+
+MAX_HOPS: Final = 16
+"""The most hops that evidence carries."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What an analyst can check on the chain: transactions, wallets, exact amounts.
 
-    ``amounts`` are (token address or None for the chain's coin, exact amount) pairs.
+    ``amounts`` are (token address or None for the chain's coin, exact amount) pairs. ``path`` is
+    the way the funds took, in the order of the chain, at most ``MAX_HOPS``; a longer one is cut
+    by whoever made it (see ``path_of``). Raises ValueError for one that is not.
     """
 
     transactions: tuple[bytes, ...] = ()
     addresses: tuple[bytes, ...] = ()
     amounts: tuple[tuple[bytes | None, int], ...] = ()
+    path: tuple[Hop, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.path) > MAX_HOPS:
+            raise ValueError(f"a path has at most {MAX_HOPS} hops, this has {len(self.path)}")
+
+
+def path_of(hops: Sequence[Hop]) -> tuple[Hop, ...]:
+    """The hops as evidence carries them: of a long path the first and the last ones."""
+    if len(hops) <= MAX_HOPS:
+        return tuple(hops)
+    half = MAX_HOPS // 2
+    return (*hops[:half], *hops[-half:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -599,6 +633,16 @@ def alert_to_dict(alert: Alert) -> dict[str, object]:
             "amounts": [
                 {"token": hex_of(token), "amount": str(amount)}
                 for token, amount in alert.evidence.amounts
+            ],
+            "path": [
+                {
+                    "transaction": hex_of(hop.transaction),
+                    "from": hex_of(hop.sender),
+                    "to": hex_of(hop.receiver),
+                    "token": hex_of(hop.token),
+                    "amount": str(hop.amount),
+                }
+                for hop in alert.evidence.path
             ],
         },
     }

@@ -52,7 +52,7 @@ class RuleScore(msgspec.Struct, frozen=True):
     """How a rule did.
 
     ``hits`` are alerts that touch a campaign of the rule's typology (an anomaly: any campaign):
-    their transaction, their evidence or their subject belongs to it. A disturbance of the chain
+    their transaction, evidence, path of funds or subject belongs to it. A disturbance of the chain
     itself has none of these; alerts in its blocks, or within 64 after, touch it. ``found`` of
     ``campaigns`` were touched by at least one alert of the rule. ``blocks_to_alert`` is the median,
     from a campaign's first block to its first alert.
@@ -133,6 +133,7 @@ def _touches(alert: Alert, campaign: Campaign, members: set[bytes]) -> bool:
 
 def _traces(alert: Alert) -> set[bytes]:
     traces = {alert.subject, *alert.evidence.transactions}
+    traces.update(hop.transaction for hop in alert.evidence.path if hop.transaction)
     if alert.transaction_hash:
         traces.add(alert.transaction_hash)
     return traces

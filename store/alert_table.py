@@ -20,6 +20,7 @@ from chainwarden.schema import (
     Alert,
     Chain,
     Evidence,
+    Hop,
     Position,
     Reason,
     Retraction,
@@ -303,6 +304,16 @@ def _evidence_text(evidence: Evidence) -> str:
         "transactions": [hex_of(one) for one in evidence.transactions],
         "addresses": [hex_of(one) for one in evidence.addresses],
         "amounts": [(hex_of(token), str(amount)) for token, amount in evidence.amounts],
+        "path": [
+            (
+                hex_of(hop.transaction),
+                hex_of(hop.sender),
+                hex_of(hop.receiver),
+                hex_of(hop.token),
+                str(hop.amount),
+            )
+            for hop in evidence.path
+        ],
     }
     return msgspec.json.encode(tree).decode()
 
@@ -312,12 +323,18 @@ def _evidence(text: str) -> Evidence:
     return Evidence(
         transactions=tuple(_bytes(one) for one in tree["transactions"]),
         addresses=tuple(_bytes(one) for one in tree["addresses"]),
-        amounts=tuple(
-            (None if token is None else _bytes(token), int(amount))
-            for token, amount in tree["amounts"]
+        amounts=tuple((_optional(token), int(amount)) for token, amount in tree["amounts"]),
+        # Rows from before alerts had paths have none.
+        path=tuple(
+            Hop(_optional(tx), _bytes(sender), _bytes(receiver), int(amount), _optional(token))
+            for tx, sender, receiver, token, amount in tree.get("path", ())
         ),
     )
 
 
 def _bytes(text: str) -> bytes:
     return bytes.fromhex(text[2:])
+
+
+def _optional(text: str | None) -> bytes | None:
+    return None if text is None else _bytes(text)

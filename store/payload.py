@@ -12,7 +12,7 @@ from store.outbox import OutboxRow
 MAX_BYTES: Final = 20_000
 """Standard Webhooks asks for less than 20 kB."""
 
-_LISTS: Final = ("transactions", "addresses", "amounts")
+_LISTS: Final = ("transactions", "addresses", "amounts", "path")
 _SENTENCE_CHARACTERS: Final = 2_000
 _TEXT_CHARACTERS: Final = 200
 

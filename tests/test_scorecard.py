@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chainwarden.errors import FileFormatError
-from chainwarden.schema import ETHEREUM, Alert, Evidence, Position, Role, Severity
+from chainwarden.schema import ETHEREUM, Alert, Evidence, Hop, Position, Role, Severity
 from chainwarden.scorecard import Campaign, read_truth, score_rules
 
 THIEF, OTHER, VICTIM = bytes([1]) * 20, bytes([2]) * 20, bytes([3]) * 20
@@ -34,16 +34,18 @@ ALERT = Alert(
 
 
 def test_precision_and_recall_per_rule() -> None:
-    """An alert on a campaign's wallet or transaction is a hit, any other is not."""
+    """An alert on a campaign's wallet or transaction, or whose path has one, is a hit."""
     alerts = [
         ALERT,
         replace(ALERT, subject=OTHER),
         replace(ALERT, subject=VICTIM, evidence=Evidence(transactions=(THEFT,))),
+        replace(ALERT, subject=OTHER, evidence=Evidence(path=(Hop(THEFT, THIEF, OTHER, 1),))),
+        replace(ALERT, subject=OTHER, evidence=Evidence(path=(Hop(None, THIEF, OTHER, 1),))),
     ]
     rules = {"ice_phishing": "ice_phishing", "mixer_touch": "mixer"}
     ice, mixer = score_rules(alerts, [CAMPAIGN, SECOND], rules)
-    assert (ice.alerts, ice.hits, ice.found, ice.campaigns) == (3, 2, 1, 2)
-    assert ice.precision == pytest.approx(2 / 3)
+    assert (ice.alerts, ice.hits, ice.found, ice.campaigns) == (5, 3, 1, 2)
+    assert ice.precision == pytest.approx(3 / 5)
     assert ice.recall == 0.5
     assert ice.blocks_to_alert == 4.0
     assert (mixer.precision, mixer.recall) == (None, None)

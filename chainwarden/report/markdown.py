@@ -161,6 +161,18 @@ def _case(number: int, case: Case) -> Iterator[str]:
             yield f"- 0x{hash_.hex()}"
     if lead.evidence.amounts:
         yield f"\nAmounts: {escaped(words.all_amounts(lead.evidence.amounts))}"
+    if lead.evidence.path:
+        yield "\nPath of funds:\n"
+        hops = [
+            (
+                f"0x{hop.sender.hex()}",
+                f"0x{hop.receiver.hex()}",
+                escaped(words.amount_text(hop.token, hop.amount)),
+                words.NONE if hop.transaction is None else f"0x{hop.transaction.hex()}",
+            )
+            for hop in lead.evidence.path
+        ]
+        yield from _table(("from", "to", "amount", "transaction"), hops)
     if case.moves:
         yield "\nWhat these transactions moved:\n"
         moved = [

@@ -14,7 +14,7 @@ from chainwarden.schema import Alert, hex_of
 COLUMNS: Final = (
     "id", "block_number", "block_time_utc", "severity", "rule", "typology", "score", "subject",
     "role", "transaction_hash", "sentence", "reasons", "evidence_transactions",
-    "evidence_addresses", "evidence_amounts", "difference", "severity_there",
+    "evidence_addresses", "evidence_amounts", "evidence_path", "difference", "severity_there",
 )  # fmt: skip
 """Lists within a cell are separated by semicolons."""
 
@@ -79,4 +79,8 @@ def _cells(alert: Alert) -> tuple[str, ...]:
         "; ".join(f"0x{one.hex()}" for one in evidence.transactions),
         "; ".join(f"0x{one.hex()}" for one in evidence.addresses),
         "; ".join(amount_text(token, units) for token, units in evidence.amounts),
+        "; ".join(
+            f"{hex_of(hop.sender)} > {hex_of(hop.receiver)} {amount_text(hop.token, hop.amount)}"
+            for hop in evidence.path
+        ),
     )

@@ -14,6 +14,7 @@ from chainwarden.schema import (
     Chain,
     Cursor,
     Evidence,
+    Hop,
     Label,
     Position,
     Reason,
@@ -53,7 +54,13 @@ def alert(number: int, **changed: object) -> Alert:
         "sentence": SENTENCE,
         "reasons": (Reason(f"{FORMULA}{WORD}", float("inf"), -0.5, float("nan")),),
         "evidence": Evidence(
-            (bytes([7]) * 32,), (THIEF, bytes([8]) * 20), ((None, 2**256 - 1), (THIEF, 5))
+            (bytes([7]) * 32,),
+            (THIEF, bytes([8]) * 20),
+            ((None, 2**256 - 1), (THIEF, 5)),
+            (
+                Hop(bytes([9]) * 32, bytes([8]) * 20, THIEF, 3 * 10**18),
+                Hop(None, THIEF, bytes([8]) * 20, 2**256 - 1, THIEF),
+            ),
         ),
     }
     return Alert(**{**fields, **changed})  # type: ignore[arg-type]

@@ -122,6 +122,21 @@ def test_hostile_markdown_has_no_links(tmp_path: Path) -> None:
     assert not re.search(r"https?://|www\.|(?<!\w)@\w", text)
 
 
+def test_every_format_has_the_path_of_funds(tmp_path: Path) -> None:
+    """Each hop of the worst alert is in the page, the Markdown and the CSV, in order."""
+    report = hostile_report(tmp_path)
+    path = report.cases[0].lead.evidence.path
+    assert len(path) == 2
+    page, text, table = to_html(report), to_markdown(report), to_csv(report)
+    assert "Path of funds: 2 hops" in page
+    for hop in path:
+        assert hop.sender.hex() in page.split("Path of funds", 1)[1]
+        assert f"| 0x{hop.sender.hex()} | 0x{hop.receiver.hex()} |" in text
+    assert (
+        f"0x{path[0].sender.hex()} > 0x{path[0].receiver.hex()} 3 ETH; 0x{path[1].sender.hex()}"
+    ) in table
+
+
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     """A spreadsheet takes no cell for a formula, and every alert has its row."""
     table = list(csv.reader(io.StringIO(to_csv(hostile_report(tmp_path)))))

@@ -17,6 +17,7 @@ from chainwarden.schema import (
     Alert,
     BlockBatch,
     Evidence,
+    Hop,
     Position,
     Reason,
     Role,
@@ -167,6 +168,9 @@ def alert(
         sentence=f"0x{subject.hex()} sent 1 ETH to a mixer in block {number}",
         reasons=(Reason("to_mixer", 1.0, 0.6), Reason("age_seconds", 1e-320, 0.3, 86_400.0)),
         evidence=Evidence(
-            (transaction,), (subject, bytes(20)), ((None, 10**18), (bytes(20), 2**256 - 1))
+            (transaction,),
+            (subject, bytes(20)),
+            ((None, 10**18), (bytes(20), 2**256 - 1)),
+            (Hop(transaction, subject, bytes(20), 10**18),),
         ),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chainwarden.schema import ETHEREUM, Alert, Cursor, Evidence, Reason, Retraction, Severity
+from chainwarden.schema import ETHEREUM, Alert, Cursor, Evidence, Hop, Reason, Retraction, Severity
 from store.delivery import Delivery
 from store.ledger import Commit, Ledger
 from store.outbox import MOVED, RAISED, RETRACTED, SCHEDULE
@@ -238,7 +238,12 @@ def test_a_huge_alert_is_cut_and_says_so(rig: Rig) -> None:
     many = tuple(hash_of(n) for n in range(5_000))
     huge = replace(
         alert(1, severity=Severity.CRITICAL),
-        evidence=Evidence(many, (bytes(20),) * 300, ((None, 2**256 - 1),) * 700),
+        evidence=Evidence(
+            many,
+            (bytes(20),) * 300,
+            ((None, 2**256 - 1),) * 700,
+            (Hop(bytes(32), bytes(20), bytes(20), 2**256 - 1),) * 16,
+        ),
         sentence="word " * 10_000,
     )
     wordy = replace(alert(2), reasons=tuple(Reason("f" * 300, 1.0, 0.001, 2.0) for _ in range(900)))
@@ -247,7 +252,13 @@ def test_a_huge_alert_is_cut_and_says_so(rig: Rig) -> None:
     first, second = rig.receivers["ops"].received
     assert max(len(first.body), len(second.body)) < MAX_BYTES
     evidence = first.message["data"]["evidence"]
-    assert evidence["truncated"] == {"transactions": 5_000, "addresses": 300, "amounts": 700}
+    assert evidence["truncated"] == {
+        "transactions": 5_000,
+        "addresses": 300,
+        "amounts": 700,
+        "path": 16,
+    }
+    assert evidence["path"][0]["amount"] == str(2**256 - 1)
     assert evidence["transactions"] == [
         "0x" + one.hex() for one in many[: len(evidence["transactions"])]
     ]

@@ -25,6 +25,7 @@ from chainwarden.schema import (
     Chain,
     Cursor,
     Evidence,
+    Hop,
     Label,
     LakeFile,
     Position,
@@ -92,6 +93,17 @@ alerts = st.builds(
             ),
             max_size=3,
         ).map(tuple),
+        st.lists(
+            st.builds(
+                Hop,
+                st.none() | st.binary(min_size=32, max_size=32),
+                st.binary(min_size=20, max_size=20),
+                st.binary(min_size=20, max_size=20),
+                st.integers(0, 2**256 - 1),
+                st.none() | st.binary(min_size=20, max_size=20),
+            ),
+            max_size=16,
+        ).map(tuple),
     ),
 )
 
@@ -108,6 +120,21 @@ def test_an_alert_comes_back_as_it_went_in(ledger: Ledger, one: Alert) -> None:
     ledger.commit(Commit(at(1), alerts=[one]))
     assert ledger.alert(one.id) == one
     assert repr(ledger.alert(one.id)) == repr(one)
+
+
+def test_an_alert_from_before_paths_has_none(tmp_path: Path) -> None:
+    """A row written when evidence had no path is read, with everything else it had."""
+    path, one = tmp_path / "ledger.duckdb", alert(5)
+    with Ledger.open(path, ETHEREUM) as ledger:
+        ledger.commit(Commit(at(5), alerts=[one]))
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "UPDATE alerts SET evidence = regexp_replace(evidence, ',\"path\".*', '}')"
+        )
+        (row,) = connection.execute("SELECT evidence FROM alerts").fetchall()
+        assert "path" not in row[0]
+    with Ledger.open(path, ETHEREUM) as ledger:
+        assert ledger.alert(one.id) == replace(one, evidence=replace(one.evidence, path=()))
 
 
 def test_infinite_and_missing_numbers_come_back(ledger: Ledger) -> None:
