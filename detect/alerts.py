@@ -90,12 +90,15 @@ class AlertConfig:
 
     ``cooldown_seconds`` is block time between alerts of one rule about one subject unless the
     severity rises; ``critical_cooldown_seconds`` that between critical ones. ``budget_per_hour``
-    counts alerts below critical per hour of block time. ``capacity`` bounds what is remembered.
+    counts alerts below critical per hour of block time; at most ``info_per_hour`` of them are info,
+    which come by the hundred thousand and must not crowd out the rest. ``capacity`` bounds what is
+    remembered.
     """
 
     cooldown_seconds: int = 7 * 86_400
     critical_cooldown_seconds: int = HOUR
     budget_per_hour: int = 200
+    info_per_hour: int = 50
     suppressions: tuple[Suppression, ...] = ()
     capacity: int = 131_072
 
@@ -117,7 +120,9 @@ class AlertPolicy:
         self._spoken = JournaledTable(self._config.capacity)  # fingerprint -> (time, severity)
         self._fork_seen = JournaledTable(self._config.capacity)
         self._fork_spoken = JournaledTable(self._config.capacity)
-        self._budget = JournaledTable(1)  # -> (hour, alerts so far, ((rule, held back), …))
+        self._budget = JournaledTable(
+            1
+        )  # -> (hour, alerts, info alerts so far, ((rule, held back), …))
         self._emitted = _Emitted()
         self._state = _State(
             {
@@ -236,31 +241,33 @@ class AlertPolicy:
             if max(0, time - spoken[0]) < wait:
                 return "cooldown"
         free = critical or alert.rule in FORK_RULES
-        if not free and not self._spend(alert.rule, time, serial):
+        if not free and not self._spend(alert.rule, alert.severity, time, serial):
             return "budget"
         return None
 
     # --- the budget
 
-    def _spend(self, rule: str, time: int, serial: int) -> bool:
-        hour, spent, held = self._budget.get(_HEAD) or (time // HOUR, 0, ())
+    def _spend(self, rule: str, severity: Severity, time: int, serial: int) -> bool:
+        hour, spent, infos, held = self._budget.get(_HEAD) or (time // HOUR, 0, 0, ())
         if hour != time // HOUR:
-            hour, spent, held = time // HOUR, 0, ()
+            hour, spent, infos, held = time // HOUR, 0, 0, ()
+        info = severity == Severity.INFO
         granted = bool(spent < self._config.budget_per_hour)
+        granted = granted and not (info and infos >= self._config.info_per_hour)
         if granted:
-            spent += 1
+            spent, infos = spent + 1, infos + info
         else:
             counts = Counter(dict(held))
             counts[rule] += 1
             held = tuple(sorted(counts.items()))
-        self._budget.put(serial, _HEAD, (hour, spent, held))
+        self._budget.put(serial, _HEAD, (hour, spent, infos, held))
         return granted
 
     def _close_hour(
         self, scored: ScoredBatch, times: Array, first: int, last: int
     ) -> tuple[Alert, ...]:
         # Tell what was held back, with the first block of another hour in rows first to last.
-        hour, _, held = self._budget.get(_HEAD) or (0, 0, ())
+        hour, _, _, held = self._budget.get(_HEAD) or (0, 0, 0, ())
         if not held:
             return ()
         others = np.flatnonzero(times[first : last + 1] // HOUR != hour)
@@ -269,7 +276,7 @@ class AlertPolicy:
         row = first + int(others[0])
         serial, time = scored.first_serial + row, int(times[row])
         alert = self._digest_alert(hour, held, scored.batch.position(row), time)
-        self._budget.put(serial, _HEAD, (time // HOUR, 0, ()))
+        self._budget.put(serial, _HEAD, (time // HOUR, 0, 0, ()))
         self._emitted.add(serial, alert.id)
         return (alert,)
 
@@ -304,7 +311,7 @@ class AlertPolicy:
 
 class _State(Journaled):
     id = "alert_policy"
-    version = 2
+    version = 3
 
 
 class _Emitted:

@@ -2,13 +2,16 @@
 
 The lures are transfers of nothing (anyone may call ``transferFrom`` for 0), of dust, or of a token
 that only looks like money. They are cheap and come by the hundred thousand a day, so they are
-digest material. The payoff, when the victim copies the wrong address and pays it, is the alert.
-Figures: 270 million lures, 6,633 payoffs in two years (arXiv 2501.16681).
+info, and digest material. The payoff, when the victim copies the wrong address and pays it, is the
+alert. Figures: 270 million lures, 6,633 payoffs in two years (arXiv 2501.16681).
+
+What the blocks do not hold is a token's symbol: a fake token is any token that is not listed, not
+one whose symbol is a homoglyph of a listed one's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +28,8 @@ from detect.rules.peers import (
     LURE_EITHER,
     LURE_IN,
     LURE_OUT,
+    PAID_AFTER_LURE,
+    PAID_LOOKALIKE,
     REAL,
     PeerRings,
     is_close,
@@ -44,13 +49,17 @@ class PoisoningConfig:
     """How much is remembered: wallets with a ring of peers, lures laid, operators counted.
 
     ``secret`` keys the hash of the ring table; give it a random pair where attackers matter.
-    ``digest_from``: from so many lures an operator is low instead of info.
+    ``digest_from``: from so many lures an operator is low. ``told_per_transaction``: lures of one
+    transaction told one by one, the rest only count. ``fresh_events``: a stranger with more flows
+    behind it needs more than 2 + 3 digits in common, which chance gives as well.
     """
 
     wallets: int = 131_072
     lures: int = 131_072
     operators: int = 16_384
     digest_from: int = 10
+    told_per_transaction: int = 32
+    fresh_events: int = 4
     secret: tuple[int, int] = (0x0706050403020100, 0x0F0E0D0C0B0A0908)
 
 
@@ -58,13 +67,14 @@ class AddressPoisoning(Journaled):
     """Finds lures (``address_poisoning``) and payoffs (``poisoning_payoff``).
 
     A lure counts when its stranger is a lookalike of one of the last 16 wallets the victim really
-    paid. Lures are reported per operator (whoever signed), at the 1st, 10th, 100th …, info or low.
-    A payoff is critical, high where the likeness is only 2 + 3 digits. A real payment to a close
-    lookalike that is in the sender's history, without a lure being remembered, is medium.
+    paid. Each is info about the lookalike, but for the rest of a long transaction; at its 10th,
+    100th, … an operator (whoever signed) is low. A payoff is critical, high where the likeness is
+    only 2 + 3 digits or where a lure is known of and no longer which. A real payment to a close
+    lookalike that is in the sender's history, without any lure being remembered, is medium.
     """
 
     id = "address_poisoning"
-    version = 1
+    version = 2
     payoff_id = "poisoning_payoff"
 
     def __init__(
@@ -89,67 +99,146 @@ class AddressPoisoning(Journaled):
         hits, imitated = self._rings.scan(
             columns.flow_from, columns.flow_to, flow_actions(columns), serials
         )
-        findings = []
+        findings: list[Finding] = []
+        told: dict[int, int] = {}  # lures told, by transaction row
         for (row, what, side), peer in zip(hits.tolist(), imitated, strict=True):
             if what == HIT_PAID:
-                finding = self._paid(columns, row, peer if side else None)
+                finding = self._paid(columns, row, peer if side & PAID_LOOKALIKE else None, side)
+                if finding is not None:
+                    findings.append(finding)
             else:
-                finding = self._lure(columns, row, bool(side), peer)
-            if finding is not None:
-                findings.append(finding)
+                findings += self._lure(columns, row, bool(side), peer, told)
         return findings
 
-    def _lure(self, columns: Columns, row: int, to_victim: bool, peer: Array) -> Finding | None:
+    def _lure(
+        self, columns: Columns, row: int, to_victim: bool, peer: Array, told: dict[int, int]
+    ) -> Iterator[Finding]:
         flows, chain = columns.batch.flows, columns.batch.chain.name
         sender, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
         victim, suspect = (receiver, sender) if to_victim else (sender, receiver)
-        facts = columns.scored.flow_facts[row]
-        if facts["to_is_contract"] if to_victim else facts["from_is_contract"]:
-            return None  # contracts do not copy addresses from a history
-        if columns.flow_tx[row] < 0:
-            return None
+        tx = int(columns.flow_tx[row])
+        original = _address(peer)
+        if tx < 0 or not self._is_stranger(columns, row, to_victim, original, suspect):
+            return
         time = flows["block_timestamp"][row].as_py()
-        operator = columns.batch.transactions["from_address"][int(columns.flow_tx[row])].as_py()
+        operator = columns.batch.transactions["from_address"][tx].as_py()
         if any(self._labels.is_service(a, time, chain) for a in (suspect, operator)):
-            return None
+            return
         serial = columns.first_serial + int(columns.flow_row[row])
         tx_hash = flows["transaction_hash"][row].as_py()
-        original = _address(peer)
         self._lures.put(serial, victim + suspect, (original, time, tx_hash or b"", operator))
         count, first = self._operators.get(operator) or (0, time)
         count += 1
         self._operators.put(serial, operator, (count, first))
-        if not _is_power_of_ten(count):
-            return None
-        many = count >= self._config.digest_from
-        score = 0.5 if many else 0.3
-        token = flows["token_address"][row].as_py()
+        who = (suspect, victim, original)
+        busy = count >= self._config.digest_from and _is_power_of_ten(count)
+        if busy:
+            yield self._operator_finding(columns, row, operator, count, who)
+        if told.get(tx, 0) < self._config.told_per_transaction and not (
+            busy and operator == suspect
+        ):
+            told[tx] = told.get(tx, 0) + 1
+            yield self._lure_finding(columns, row, operator, who)
+
+    def _is_stranger(
+        self, columns: Columns, row: int, to_victim: bool, original: bytes, suspect: bytes
+    ) -> bool:
+        facts = columns.scored.flow_facts[row]
+        victim_side, side = ("to", "from") if to_victim else ("from", "to")
+        if facts[f"{victim_side}_is_contract"]:
+            return False  # contracts do not copy addresses from a history
+        # One owner's wallets: whoever first paid the other set it up.
+        mine, other = facts[f"{victim_side}_hash"], facts[f"{side}_hash"]
+        if (mine and facts[f"{side}_funder"] == mine) or (
+            other and facts[f"{victim_side}_funder"] == other
+        ):
+            return False
+        if is_close(*_likeness(original, suspect)):
+            return True
+        # 2 + 3 digits agree once in a million times: then it must be a wallet out of nowhere.
+        return bool(facts[f"{side}_events"] <= self._config.fresh_events)
+
+    def _lure_finding(
+        self, columns: Columns, row: int, operator: bytes, who: tuple[bytes, bytes, bytes]
+    ) -> Finding:
+        suspect, victim, original = who
+        lead, trail, _ = _likeness(original, suspect)
+        return self._finding(
+            columns,
+            row,
+            severity=Severity.INFO,
+            score=0.3,
+            subject=suspect,
+            sentence=(
+                f"{hex_of(suspect)} imitates {hex_of(original)} in {lead} leading and {trail} "
+                f"trailing digits and was put into the history of {hex_of(victim)}, which pays it."
+            ),
+            reason=("digits_in_common", float(lead + trail), 7.0),
+            addresses=(victim, original, operator),
+        )
+
+    def _operator_finding(
+        self,
+        columns: Columns,
+        row: int,
+        operator: bytes,
+        count: int,
+        who: tuple[bytes, bytes, bytes],
+    ) -> Finding:
+        suspect, victim, original = who
+        return self._finding(
+            columns,
+            row,
+            severity=Severity.LOW,
+            score=0.5,
+            subject=operator,
+            sentence=(
+                f"{hex_of(operator)} has planted {count} lookalike addresses; the latest, "
+                f"{hex_of(suspect)}, imitates {hex_of(original)} in the history of "
+                f"{hex_of(victim)}."
+            ),
+            reason=("lures", float(count), float(self._config.digest_from)),
+            addresses=(victim, original, suspect),
+        )
+
+    def _finding(
+        self,
+        columns: Columns,
+        row: int,
+        *,
+        severity: Severity,
+        score: float,
+        subject: bytes,
+        sentence: str,
+        reason: tuple[str, float, float],
+        addresses: tuple[bytes, ...],
+    ) -> Finding:
+        flows = columns.batch.flows
+        tx_hash = flows["transaction_hash"][row].as_py()
+        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        name, value, threshold = reason
         return Finding(
             rule=self.id,
             rule_version=self.version,
             typology="address_poisoning",
-            severity=Severity.LOW if many else Severity.INFO,
+            severity=severity,
             score=score,
-            subject=operator,
+            subject=subject,
             role=Role.ATTACKER,
             block_row=int(columns.flow_row[row]),
             transaction_index=int(columns.flow_tx_index[row]),
             transaction_hash=tx_hash,
             ordinal=int(columns.flow_ordinal[row]),
-            sentence=(
-                f"{hex_of(operator)} has planted {count} lookalike address"
-                f"{'es' if count > 1 else ''}; the latest, {hex_of(suspect)}, imitates "
-                f"{hex_of(original)} in the history of {hex_of(victim)}."
-            ),
-            reasons=(Reason("lures", float(count), score, float(self._config.digest_from)),),
+            sentence=sentence,
+            reasons=(Reason(name, value, score, threshold),),
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(suspect, victim, original),
-                amounts=((token, int.from_bytes(flows["value"][row].as_py(), "big")),),
+                addresses=addresses,
+                amounts=((flows["token_address"][row].as_py(), amount),),
             ),
         )
 
-    def _paid(self, columns: Columns, row: int, peer: Array | None) -> Finding | None:
+    def _paid(self, columns: Columns, row: int, peer: Array | None, side: int) -> Finding | None:
         flows, chain = columns.batch.flows, columns.batch.chain.name
         victim, suspect = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
         time = flows["block_timestamp"][row].as_py()
@@ -171,7 +260,10 @@ class AddressPoisoning(Journaled):
             original = _address(peer)
             lead, trail, solid = _likeness(original, suspect)
             family = is_likeness(*_likeness(victim, suspect))
-            if family or lead < 4 or trail < 4 or not is_close(lead, trail, solid):
+            lured = bool(side & PAID_AFTER_LURE)
+            if family or not is_close(lead, trail, solid):
+                return None
+            if not lured and (lead < 4 or trail < 4):
                 return None
             # Who was never in the sender's history cannot have been copied from there: that is
             # an owner who funds one more wallet of a mined series.
@@ -179,7 +271,7 @@ class AddressPoisoning(Journaled):
                 return None
             if self._labels.is_service(suspect, time, chain):
                 return None
-            severity, score = Severity.MEDIUM, 0.6
+            severity, score = (Severity.HIGH, 0.75) if lured else (Severity.MEDIUM, 0.6)
             evidence = (suspect, original)
             after = ""
         token = flows["token_address"][row].as_py()

@@ -30,6 +30,9 @@ LURE_EITHER: Final = 4  # a fake token, of which anyone may be made to look the 
 # What a hit is.
 HIT_LURE: Final = 0  # `suspect` imitates a peer of `victim`, which never paid it
 HIT_PAID: Final = 1  # a wallet that was lured pays somebody new, or pays a lookalike of a peer
+# What is known of a payment that is a hit, as bits.
+PAID_LOOKALIKE: Final = 1  # the receiver imitates a peer of the sender
+PAID_AFTER_LURE: Final = 2  # the sender was lured before
 
 # Columns of an undo record: the block, the slot, the ring place or -1, the row's state (how many
 # peers, where the next one goes, whether it was lured), its stamp. Then columns of that state.
@@ -119,10 +122,12 @@ def _knows(rings: Array, count: int, slot: int, peer: Array) -> bool:
 
 
 @compiled
-def _imitated(rings: Array, count: int, slot: int, suspect: Array) -> int:
-    # The peer the suspect resembles most, or -1.
+def _imitated(rings: Array, count: int, cursor: int, slot: int, suspect: Array) -> int:
+    # The peer the suspect resembles most, or -1; of several alike the one met last, which is what
+    # poisoners react to.
     best, best_solid = -1, 0
-    for place in range(count):
+    for back in range(1, count + 1):
+        place = (cursor - back) % 16
         lead, trail, solid = likeness(rings[slot, place], suspect)
         if solid > best_solid and is_likeness(lead, trail, solid):
             best, best_solid = place, solid
@@ -167,8 +172,8 @@ def scan(
     ``keys`` uint32 (slots, 5), ``stamps`` int64 (0: free), ``state`` int32 (slots, 3), ``rings``
     uint32 (slots, 16, 5). ``log`` and ``old`` have room for two records a flow; ``clock`` int64
     (2,): the stamp given last, the records in use. Each hit has its flow, what it is, and a word
-    more: for a lure 1 if the receiver is the victim, for a payment 1 if the receiver imitates a
-    peer, which ``imitated`` then names.
+    more: for a lure 1 if the receiver is the victim, for a payment ``PAID_LOOKALIKE`` (then
+    ``imitated`` names the peer) and ``PAID_AFTER_LURE``.
     """
     found = 0
     for row in range(len(actions)):
@@ -187,11 +192,12 @@ def scan(
                         clock[1] += 1
                         stamps[slot] = clock[0]
                     continue
-                place = _imitated(rings, state[slot, 0], slot, receiver)
+                place = _imitated(rings, state[slot, 0], state[slot, 1], slot, receiver)
                 if place >= 0 or state[slot, 2] != 0:
                     if place >= 0:
                         _copy(imitated[found], rings[slot, place])
-                    hits[found, 0], hits[found, 1], hits[found, 2] = row, 1, place >= 0
+                    hits[found, 0], hits[found, 1] = row, 1
+                    hits[found, 2] = (place >= 0) | (2 * (state[slot, 2] != 0))
                     found += 1
             else:
                 slot = _room(secret, keys, stamps, sender)
@@ -219,7 +225,7 @@ def scan(
             slot = _find(secret, keys, stamps, victim)
             if slot < 0 or _knows(rings, state[slot, 0], slot, suspect):
                 continue
-            place = _imitated(rings, state[slot, 0], slot, suspect)
+            place = _imitated(rings, state[slot, 0], state[slot, 1], slot, suspect)
             if place < 0:
                 continue
             # Not a stranger in disguise: the imitated wallet deals with the "imitator", or the
@@ -289,7 +295,7 @@ class PeerRings:
         """Take flows in chain order; the hits and, per hit, the peer that was imitated.
 
         A hit is (flow, ``HIT_LURE``, whether the receiver is the victim) or (flow, ``HIT_PAID``,
-        whether the receiver imitates a peer of the sender).
+        ``PAID_LOOKALIKE`` and ``PAID_AFTER_LURE`` as they hold).
         """
         active = np.flatnonzero(actions)
         if not len(active):

@@ -187,6 +187,16 @@ def test_a_flood_hides_no_critical_alert() -> None:
     assert alerts[-1].severity == Severity.CRITICAL
 
 
+def test_info_cannot_use_up_the_budget() -> None:
+    """A hundred info findings get their part of the hour; those above info still come through."""
+    policy = AlertPolicy(ETHEREUM, AlertConfig(budget_per_hour=10, info_per_hour=4))
+    told = [finding(0, i, subject=wallet(i), severity=Severity.INFO) for i in range(100)]
+    told += [finding(0, 200 + i, subject=wallet(200 + i), severity=Severity.LOW) for i in range(8)]
+    alerts = policy.decide(told, blocks(0))
+    assert [a.severity.text for a in alerts] == ["info"] * 4 + ["low"] * 6
+    assert policy.suppressed == {"budget": 98}
+
+
 def test_what_was_held_back_is_told_when_a_quiet_block_comes() -> None:
     """The digest needs no finding to come out."""
     policy, build = AlertPolicy(ETHEREUM, AlertConfig(budget_per_hour=0)), Build()
@@ -236,7 +246,9 @@ FINDINGS = st.lists(
 TIMES = st.lists(st.integers(0, 20), min_size=6, max_size=6).map(
     lambda gaps: [sum(gaps[: i + 1]) * 900 for i in range(6)]
 )
-CONFIG = AlertConfig(budget_per_hour=2, cooldown_seconds=5000, critical_cooldown_seconds=1000)
+CONFIG = AlertConfig(
+    budget_per_hour=2, info_per_hour=1, cooldown_seconds=5000, critical_cooldown_seconds=1000
+)
 
 
 @settings(deadline=None)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from chainwarden.schema import FlowKind, Role, Severity
+from chainwarden.schema import ETHEREUM, FlowKind, Role, Severity
+from detect.detector import Detector, DetectorConfig
 from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
 from detect.rules.columns import ColumnCache
 from detect.rules.peers import is_close, is_likeness, likeness
 from tests.detect.build import ETHER, Block, Build, Tx, at, run, told, uint, wallet, word
+from tests.detect.test_anomaly import Findings
 
 VICTIM, PEER, OPERATOR, OTHER = wallet(1), wallet(2), wallet(3), wallet(4)
 DOLLAR = 10**6
@@ -65,7 +68,7 @@ def words(address: bytes) -> np.ndarray:
 def test_a_lure_is_told_about_its_operator_and_the_payoff_is_critical(
     lure: Callable[[bytes, bytes], Tx],
 ) -> None:
-    """Each kind of lure is info about whoever signed it; paying the lookalike is critical."""
+    """Each kind of lure is info about the lookalike; paying the lookalike is critical."""
     suspect = lookalike(PEER)
     laid = lure(VICTIM, suspect)
     found = run(
@@ -73,9 +76,10 @@ def test_a_lure_is_told_about_its_operator_and_the_payoff_is_critical(
         Build().batch(Block([pays(VICTIM, PEER)]), Block([laid]), Block([pays(VICTIM, suspect)])),
     )
     assert told(found) == [
-        ("address_poisoning", "info", laid.sender),
+        ("address_poisoning", "info", suspect),
         ("poisoning_payoff", "critical", VICTIM),
     ]
+    assert found[0].evidence.addresses == (VICTIM, PEER, laid.sender)
     assert found[1].role == Role.VICTIM
     assert found[1].evidence.addresses[:2] == (suspect, PEER)
     assert found[1].evidence.transactions[1] == laid.hash()
@@ -195,20 +199,69 @@ def test_a_close_lookalike_paid_without_a_lure_is_medium() -> None:
     assert run(rule(), Build().batch(Block(loose))) == []
 
 
-def test_lures_are_told_at_powers_of_ten() -> None:
-    """A hundred lures of one operator make three findings, low from the tenth on."""
+def test_an_operator_is_told_at_powers_of_ten() -> None:
+    """A hundred lures are a hundred lookalikes, and their operator is low at the 10th and 100th."""
     build, poisoned = Build(), rule()
     peers = [wallet(200 + i) for i in range(100)]
     victims = [wallet(400 + i) for i in range(100)]
     run(poisoned, build.batch(Block([pays(v, p) for v, p in zip(victims, peers, strict=True)])))
     lures = [zero(v, lookalike(p)) for v, p in zip(victims, peers, strict=True)]
     found = run(poisoned, build.batch(Block(lures)))
-    assert told(found) == [
-        ("address_poisoning", "info", OPERATOR),
-        ("address_poisoning", "low", OPERATOR),
-        ("address_poisoning", "low", OPERATOR),
+    assert Counter(told(found)).total() == 102
+    busy = [f for f in found if f.subject == OPERATOR]
+    assert [(f.severity, f.reasons[0].value) for f in busy] == [
+        (Severity.LOW, 10.0),
+        (Severity.LOW, 100.0),
     ]
-    assert [f.reasons[0].value for f in found] == [1.0, 10.0, 100.0]
+    assert {f.subject for f in found} == {OPERATOR, *(lookalike(p) for p in peers)}
+
+
+def test_a_long_batch_of_lures_is_told_in_part_and_counted_whole() -> None:
+    """Of forty lures in one transaction 32 are told, and the operator's count has all of them."""
+    build, poisoned = Build(), rule()
+    peers = [wallet(200 + i) for i in range(40)]
+    victims = [wallet(400 + i) for i in range(40)]
+    run(poisoned, build.batch(Block([pays(v, p) for v, p in zip(victims, peers, strict=True)])))
+    logs = [(USDC, v, lookalike(p), 0) for v, p in zip(victims, peers, strict=True)]
+    found = run(poisoned, build.batch(Block([Tx(OPERATOR, wallet(99), tokens=logs)])))
+    assert Counter(f.severity for f in found) == {Severity.INFO: 32, Severity.LOW: 1}
+    assert poisoned._operators.get(OPERATOR) == (40, Build().time + 12)
+
+
+def test_a_loose_likeness_must_come_out_of_nowhere() -> None:
+    """With 2 + 3 digits in common a wallet with a past is chance; one with 4 + 4 is not."""
+    for digits, alike in (((2, 3), False), ((4, 4), True)):
+        lure = dust(VICTIM, lookalike(PEER, *digits))
+        lure.facts["from_events"] = 50
+        assert bool(run(rule(), Build().batch(Block([pays(VICTIM, PEER), lure])))) == alike
+
+
+def test_wallets_that_funded_one_another_are_one_owners() -> None:
+    """A lookalike whose first coins came from the victim, or the other way, is no lure."""
+    for facts in (
+        {"from_funder": 7, "to_hash": 7},
+        {"to_funder": 8, "from_hash": 8},
+    ):
+        lure = dust(VICTIM, lookalike(PEER))
+        lure.facts |= facts
+        assert run(rule(), Build().batch(Block([pays(VICTIM, PEER), lure]))) == []
+    stranger = dust(VICTIM, lookalike(PEER))
+    stranger.facts |= {"from_funder": 7, "to_hash": 8, "to_funder": 7}
+    assert len(run(rule(), Build().batch(Block([pays(VICTIM, PEER), stranger])))) == 1
+
+
+def test_a_forgotten_lure_still_makes_a_payoff_worse() -> None:
+    """When so many lures came after it that it is forgotten, paying the lookalike is high."""
+    small = AddressPoisoning(LabelBook(), ColumnCache(), PoisoningConfig(1024, 8, 64))
+    suspect, build = lookalike(PEER), Build()
+    peers = [wallet(200 + i) for i in range(20)]
+    txs = [pays(VICTIM, PEER), *(pays(wallet(400 + i), p) for i, p in enumerate(peers))]
+    txs += [zero(VICTIM, suspect)]
+    txs += [zero(wallet(400 + i), lookalike(p)) for i, p in enumerate(peers)]
+    paying = pays(VICTIM, suspect)
+    paying.facts["pair_events"] = 1
+    found = run(small, build.batch(Block([*txs, paying])))
+    assert told(found)[-1] == ("poisoning_payoff", "high", VICTIM)
 
 
 def test_the_payoff_is_seen_when_the_imitated_left_the_ring() -> None:
@@ -250,19 +303,82 @@ def test_full_buckets_give_up_the_row_longest_unwritten() -> None:
     assert len(found) == 1
 
 
-@pytest.mark.data
-def test_every_real_lookalike_is_one(shared_data: Path) -> None:
-    """All 75 recorded poisoning pairs are likenesses, and each would have been a lure here."""
+def real_poisonings(shared_data: Path) -> list[dict[str, str]]:
+    """The 75 recorded transfers; the file's last two columns have no name in its header."""
     with open(shared_data / "poisoning" / "transfers.csv") as file:
-        rows = list(csv.reader(file))[1:]
-    assert len(rows) == 75
-    kinds = {"dust": dust, "zero": zero, "fake": fake}
-    for row in rows:
-        attacker, victim, imitated = (at(text.lower()) for text in row[:3])
-        assert is_likeness(*likeness(words(attacker), words(imitated))), row[0]
-        laid = kinds[row[5]](victim, attacker)
-        found = run(rule(), Build().batch(Block([pays(victim, imitated), laid])))
-        assert [f.rule for f in found] == ["address_poisoning"], row[0]
+        header, *rows = csv.reader(file)
+    return [dict(zip([*header, "side", "digits"], row, strict=True)) for row in rows]
+
+
+def staged(rows: list[dict[str, str]]) -> list[Block]:
+    """Genuine transfers, and each poisonous one as many blocks later as it was, in chain order."""
+    blocks: dict[int, list[Tx]] = defaultdict(list)
+    for salt, row in enumerate(rows):
+        attacker, victim, imitated = (
+            at(row[name]) for name in ("attacker", "victim", "similar_norm")
+        )
+        token, signer = at(row["fake_token_address"]), at(row["tx_from"].lower())
+        number = int(row["block_number"])
+        genuine = USDT if row["symbol"] == "usdt" else USDC
+        paid = [(genuine, victim, imitated, 500 * DOLLAR)]
+        blocks[number - int(row["block_distance"])].append(
+            Tx(victim, genuine, tokens=paid, salt=salt)
+        )
+        moved = {
+            "dust": (token, attacker, victim, DOLLAR // 1000),
+            "zero": (token, victim, attacker, 0),
+            "fake": (token, victim, attacker, 500 * DOLLAR),
+        }[row["phishing_type"]]
+        blocks[number].append(Tx(signer, at(row["tx_to"].lower()), tokens=[moved], salt=salt))
+    return [Block(txs, number=n, time=12 * n + 3) for n, txs in sorted(blocks.items())]
+
+
+@pytest.mark.data
+def test_every_real_poisoning_is_found(shared_data: Path) -> None:
+    """All 75, each at its distance from the genuine transfer, with attacker and victim named.
+
+    They go through one detector, with the facts that it has of everybody, in chain order.
+    """
+    rows = real_poisonings(shared_data)
+    assert Counter(row["phishing_type"] for row in rows) == {"zero": 25, "dust": 25, "fake": 25}
+    blocks, policy = staged(rows), Findings()
+    detector = Detector(ETHEREUM, DetectorConfig(wallets=4096), [rule()], policy)
+    build = Build()
+    for block in blocks:
+        detector.process(build.batch(block).batch)
+    named = {
+        (f.transaction_hash, f.subject, f.evidence.addresses[:2])
+        for f in policy.found
+        if f.rule == "address_poisoning" and f.severity == Severity.INFO
+    }
+    wanted = {
+        (
+            tx.hash(),
+            at(row["attacker"]),
+            (at(row["victim"]), at(row["similar_norm"])),
+        )
+        for row, tx in _poisons(rows, blocks)
+    }
+    assert len(wanted) == 75
+    assert wanted <= named
+    assert all(f.role == Role.ATTACKER for f in policy.found)
+    operators = {at(row["tx_from"].lower()) for row in rows}
+    others = [f for f in policy.found if f.severity != Severity.INFO]
+    assert {f.subject for f in others} <= operators
+
+
+def _poisons(
+    rows: list[dict[str, str]], blocks: list[Block]
+) -> Iterator[tuple[dict[str, str], Tx]]:
+    for salt, row in enumerate(rows):
+        (found,) = [
+            tx
+            for block in blocks
+            if block.number == int(row["block_number"])
+            for tx in block.txs
+            if tx.salt == salt and tx.sender == at(row["tx_from"].lower())
+        ]
+        yield row, found
 
 
 def test_calldata_is_never_needed() -> None:
