@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,8 +22,10 @@ from detect.label_lists import parse_address
 from detect.labels import LabelBook, builtin_labels
 from detect.risk import Outcomes, RiskConfig
 from detect.rules import default_rules
+from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
+from ingest.node_calls import RpcNodeCalls
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.simulate import Simulation, SimulationConfig
 from store.lake import Lake
@@ -66,10 +68,19 @@ def load_labels(paths: Sequence[str], known: Sequence[Label] = ()) -> LabelBook:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A detector and the policy inside it, whose counts the metrics show."""
+    """A detector and the policy inside it, whose counts the metrics show.
+
+    ``confirmations`` says what each rule that asks a node asks it for, by rule.
+    """
 
     detector: Detector
     policy: AlertPolicy
+    confirmations: Mapping[str, str]
+
+    def say_what_is_not_confirmed(self) -> None:
+        """Log that no node is asked, and what the rules do without."""
+        for rule, what in sorted(self.confirmations.items()):
+            log.info("no node is asked: %s does without %s", rule, what)
 
 
 def make_detector(
@@ -78,8 +89,12 @@ def make_detector(
     labels: LabelBook,
     risk: RiskConfig | None = None,
     outcomes: Outcomes | None = None,
+    node: NodeCalls = WITHOUT_NODE,
 ) -> Detection:
-    """The detector with all rules; with a risk model where there is somebody to ask for labels."""
+    """The detector with all rules; with a risk model where there is somebody to ask for labels.
+
+    ``node`` is whom the rules ask for what is not in view.
+    """
     policy = AlertPolicy(
         chain,
         AlertConfig(
@@ -97,8 +112,9 @@ def make_detector(
         hash_key=bytes.fromhex(settings.detect.hash_key.reveal()) or bytes(16),
         risk=risk,
     )
-    rules = default_rules(labels, chain)
-    return Detection(Detector(chain, config, rules, policy, outcomes), policy)
+    rules = default_rules(labels, chain, node=node)
+    detector = Detector(chain, config, rules, policy, outcomes)
+    return Detection(detector, policy, confirmations(rules))
 
 
 def suppression(text: str) -> Suppression:
@@ -205,6 +221,17 @@ def open_source_node(settings: Settings) -> RpcSource:
         return source
     source.close()
     return RpcSource(urls, Chain(settings.chain, chain.id), config)
+
+
+def open_node_calls(settings: Settings, chain: Chain) -> RpcNodeCalls | None:
+    """The nodes that rules may ask; None where the settings do not allow it."""
+    if not settings.detect.node_calls:
+        return None
+    if not settings.source.rpc:
+        raise SettingsError(
+            "detect.node_calls is on and there is no node to ask", hint="set source.rpc"
+        )
+    return RpcNodeCalls([url.reveal() for url in settings.source.rpc], chain.id)
 
 
 def new_metrics(chain: Chain) -> Metrics:

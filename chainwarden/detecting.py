@@ -15,18 +15,20 @@ from chainwarden.deployment import (
     load_labels,
     make_detector,
     new_metrics,
+    open_node_calls,
     open_stores,
     webhook_senders,
 )
 from chainwarden.live import Health, Worker
 from chainwarden.metrics import Metrics
-from chainwarden.observe import observe_delivery, observe_detection
+from chainwarden.observe import observe_delivery, observe_detection, observe_node_calls
 from chainwarden.pipeline import Pipeline, Stores
 from chainwarden.replay import every_alert
 from chainwarden.restart import resume
 from chainwarden.schema import Chain, Offsets, alerts_digest
 from chainwarden.serving import serve_ledger
 from chainwarden.settings import Settings
+from ingest.node_calls import RpcNodeCalls
 from store.delivery import Delivery
 
 
@@ -36,6 +38,7 @@ class Detecting:
 
     stores: Stores
     detection: Detection
+    node: RpcNodeCalls | None
     pipeline: Pipeline
     delivery: Delivery
     metrics: Metrics
@@ -45,6 +48,8 @@ class Detecting:
         """Bring the metrics of detection and delivery up to date."""
         observe_detection(self.metrics, self.detection.detector, self.detection.policy)
         observe_delivery(self.metrics, self.delivery, self.stores.ledger)
+        if self.node is not None:
+            observe_node_calls(self.metrics, self.node.stats)
 
     def outcome(self) -> dict[str, object]:
         """What a command prints at its end; equal digests, equal results."""
@@ -86,7 +91,13 @@ def detecting(
         serve_ledger(settings, stores.ledger, metrics, health, stack)
         compile_kernels(settings)
         labels = load_labels(settings.detect.labels, stores.ledger.labels())
-        detection = make_detector(settings, chain, labels)
+        node = open_node_calls(settings, chain)
+        if node is None:
+            detection = make_detector(settings, chain, labels)
+            detection.say_what_is_not_confirmed()
+        else:
+            stack.callback(node.close)
+            detection = make_detector(settings, chain, labels, node=node)
         cursor = resume(detection.detector, stores, UNDO_BLOCKS)
         pipeline = Pipeline(
             detection.detector, stores, metrics, cursor=cursor, bus_commit=bus_commit
@@ -96,7 +107,7 @@ def detecting(
         deliverer = Worker("deliver", lambda: delivery.run(no_more), stop)
         deliverer.start()
         try:
-            yield Detecting(stores, detection, pipeline, delivery, metrics, health)
+            yield Detecting(stores, detection, node, pipeline, delivery, metrics, health)
         finally:
             no_more.set()
             deliverer.join()

@@ -117,6 +117,9 @@ class Metrics:
         self.gaps = counter("gaps", "Places where the source has a hole")
         self.dead_letters = counter("dead_letters", "Records of the bus that cannot be decoded")
         self.rpc_requests = counter("rpc_requests", "Requests to nodes, by outcome", "outcome")
+        self.node_calls = counter(
+            "node_calls", "What rules asked a node about a block's state, by outcome", "outcome"
+        )
         # detection
         self.flow_score = ScoreHistogram("chainwarden_flow_score", "Anomaly scores of flows", chain)
         self.wallet_score = ScoreHistogram(

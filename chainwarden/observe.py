@@ -5,6 +5,7 @@ from __future__ import annotations
 from chainwarden.metrics import Metrics
 from detect.alerts import AlertPolicy
 from detect.detector import Detector
+from ingest.node_calls import NodeCallsStats
 from store.delivery import Delivery
 from store.ledger import Ledger
 
@@ -33,3 +34,9 @@ def observe_delivery(metrics: Metrics, delivery: Delivery, ledger: Ledger) -> No
         metrics.raise_counter(metrics.deliveries, counts.failed - counts.dead, receiver, "failed")
         metrics.raise_counter(metrics.deliveries, counts.dead, receiver, "dead")
     metrics.outbox_pending.labels(metrics.chain).set(sum(ledger.outbox.pending().values()))
+
+
+def observe_node_calls(metrics: Metrics, stats: NodeCallsStats) -> None:
+    """What rules asked a node, by how it ended."""
+    for outcome in ("answered", "cached", "failed", "over_bound", "paused"):
+        metrics.raise_counter(metrics.node_calls, getattr(stats, outcome), outcome)

@@ -82,7 +82,9 @@ def replay(
     try:
         metrics = new_metrics(chain)
         labels = load_labels(settings.detect.labels)
-        detector = make_detector(settings, chain, labels).detector
+        detection = make_detector(settings, chain, labels)
+        detection.say_what_is_not_confirmed()
+        detector = detection.detector
         pipeline = Pipeline(detector, stores, metrics)
         intake = Intake(
             source, ChainFollower(UNDO_BLOCKS), batch_blocks=batch_blocks, on_rejected=on_rejected
@@ -139,7 +141,9 @@ def rebuild(
     stores = open_stores(to, ledger.chain, "replay")
     try:
         labels = load_labels(settings.detect.labels, ledger.labels())
-        detector = make_detector(settings, ledger.chain, labels).detector
+        detection = make_detector(settings, ledger.chain, labels)
+        detection.say_what_is_not_confirmed()
+        detector = detection.detector
         pipeline = Pipeline(detector, stores, new_metrics(ledger.chain))
         follower = ChainFollower(UNDO_BLOCKS)
         lake, manifest = Lake(lake_folder, ledger.chain), ledger.files()

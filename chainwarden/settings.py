@@ -116,6 +116,12 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
     labels: list[str] = []
     """Label lists to load: files in our CSV or one of the known public formats."""
+    node_calls: bool = False
+    """Whether rules may ask the nodes of ``source.rpc`` for balances, code and calls.
+
+    Bounded per block. What alerts say then depends on the nodes' answers, too, which no root
+    proves; a replay does without them.
+    """
 
 
 class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

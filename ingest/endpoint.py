@@ -190,7 +190,10 @@ class Endpoint:
     def _fault(self, error: RpcFault) -> NodeError:
         fault = classify(error.code, error.message)
         return NodeError(
-            f"{self.name}: {self.shown(error.message)} ({error.code})", fault, code=error.code
+            f"{self.name}: {self.shown(error.message)} ({error.code})",
+            fault,
+            code=error.code,
+            data=error.revert_data(),
         )
 
     def shown(self, text: str) -> str:

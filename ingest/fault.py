@@ -29,11 +29,13 @@ class NodeError(EndpointError):
         fault: Fault,
         *,
         code: int = 0,
+        data: bytes = b"",
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.fault = fault
         self.code = code
+        self.data = data  # what a call reverted with
 
 
 class RpcFault(msgspec.Struct):
@@ -41,6 +43,15 @@ class RpcFault(msgspec.Struct):
 
     code: int = 0
     message: str = ""
+    data: object = None
+
+    def revert_data(self) -> bytes:
+        """What a call reverted with, where the node says so as 0x text; else nothing."""
+        text = self.data if isinstance(self.data, str) else ""
+        try:
+            return bytes.fromhex(text[2:]) if text.startswith("0x") else b""
+        except ValueError:
+            return b""
 
 
 _CODES: Final = {

@@ -14,6 +14,7 @@ from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
 from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
+from detect.rules.node import WITHOUT_NODE, NodeCalls
 from detect.rules.reorg_depth import ReorgDepth, ReorgDepthConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecall, SafeDelegatecallConfig
@@ -38,8 +39,16 @@ class RulesConfig:
     double_spend: DoubleSpendConfig = field(default_factory=DoubleSpendConfig)
 
 
-def default_rules(labels: LabelBook, chain: Chain, config: RulesConfig | None = None) -> list[Rule]:
-    """Every rule for that chain, sharing one set of columns per batch."""
+def default_rules(
+    labels: LabelBook,
+    chain: Chain,
+    config: RulesConfig | None = None,
+    node: NodeCalls = WITHOUT_NODE,
+) -> list[Rule]:
+    """Every rule for that chain, sharing one set of columns per batch.
+
+    ``node`` answers what is not in view; without one, rules say less (see ``detect.rules.node``).
+    """
     config, cache = config or RulesConfig(), ColumnCache()
     return [
         SafeDelegatecall(cache, config.safe_delegatecall),
@@ -48,7 +57,7 @@ def default_rules(labels: LabelBook, chain: Chain, config: RulesConfig | None = 
         MixerTouch(cache, config.mixer_touch),
         AddressPoisoning(labels, cache, config.address_poisoning),
         IcePhishing(labels, cache, config.ice_phishing),
-        NativeClaim(labels, cache, config.native_claim),
+        NativeClaim(labels, cache, config.native_claim, node),
         MissedSlots(chain, cache, config.missed_slots),
         ReorgDepth(cache, config.reorg_depth),
         DoubleSpend(labels, cache, config.double_spend),

@@ -16,6 +16,7 @@ from detect.journal import Journaled, JournaledTable
 from detect.known.calls import NATIVE_CLAIMS
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns
+from detect.rules.node import WITHOUT_NODE, NodeCalls
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -44,14 +45,19 @@ class NativeClaim(Journaled):
     Else, or without receipts, low at first and medium from the third victim on. Left alone:
     services, targets in view for 30 days or with thousands of flows, and calls that gave the
     sender anything back (a real mint). That the target has no code is certain where the call used
-    exactly its intrinsic gas.
+    exactly its intrinsic gas, or where a node says so.
     """
 
     id = "native_claim"
     version = 1
+    confirms = "knowing whether a claim's target has code, unless its gas tells"
 
     def __init__(
-        self, labels: LabelBook, cache: ColumnCache, config: NativeClaimConfig | None = None
+        self,
+        labels: LabelBook,
+        cache: ColumnCache,
+        config: NativeClaimConfig | None = None,
+        node: NodeCalls = WITHOUT_NODE,
     ) -> None:
         self._config = config or NativeClaimConfig()
         # target -> (payments, ether in all, victims seen first)
@@ -59,6 +65,7 @@ class NativeClaim(Journaled):
         super().__init__({"targets": self._targets})
         self._labels = labels
         self._cache = cache
+        self._node = node
 
     def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
         """The findings in a batch, in chain order."""
@@ -98,7 +105,7 @@ class NativeClaim(Journaled):
         if victim not in victims and len(victims) < TARGETS_VICTIMS:
             victims = (*victims, victim)
         self._targets.put(serial, target, (payments + 1, total + value / 1e18, victims))
-        codeless = _uses_intrinsic_gas(columns, row)
+        codeless = _uses_intrinsic_gas(columns, row) or self._has_no_code(columns, number, target)
         # A receipt without any log: whatever ran did not even note what was paid for.
         silent = transactions["log_count"][row].as_py() == 0 and not facts["to_is_contract"]
         many = len(victims) >= config.victims_high
@@ -136,6 +143,10 @@ class NativeClaim(Journaled):
                 amounts=((None, value),),
             ),
         )
+
+    def _has_no_code(self, columns: Columns, number: int, target: bytes) -> bool:
+        at = columns.batch.position(columns.row_of_block(number))
+        return self._node.code_at(target, at) == b""
 
 
 def _native_facts(

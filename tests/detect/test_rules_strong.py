@@ -14,6 +14,7 @@ from detect.rules.columns import ColumnCache
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.native_claim import NativeClaim
 from tests.detect.build import ETHER, Block, Build, Tx, at, run, told, wallet
+from tests.detect.told import Told
 
 DRAINER, SINK, TARGET = wallet(1), wallet(2), wallet(3)
 OWNERS = [wallet(100 + i) for i in range(20)]
@@ -289,6 +290,18 @@ def test_intrinsic_gas_proves_that_there_is_no_code() -> None:
     tx = claim(OWNERS[0], facts={"to_is_contract": True})
     tx.gas_used = 21_064
     assert claims(tx) == [("native_claim", "high", TARGET)]
+
+
+@pytest.mark.parametrize(("code", "severity"), [(b"", "high"), (b"\x60", "low"), (None, "low")])
+def test_a_node_knows_whether_there_is_code(code: bytes | None, severity: str) -> None:
+    """Asked at the block, it makes a silent doubt high; its silence changes nothing."""
+    build = Build()
+    batch = build.batch(Block([claim(OWNERS[0], facts={"to_is_contract": True})]))
+    node = Told(code={(TARGET, batch.batch.position(0)): code})
+    assert told(run(NativeClaim(LabelBook(), ColumnCache(), node=node), batch)) == [
+        ("native_claim", severity, TARGET)
+    ]
+    assert node.asked == [TARGET]
 
 
 def test_a_real_mint_gives_something_back() -> None:
