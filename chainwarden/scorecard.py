@@ -20,8 +20,10 @@ DISTURBED_BLOCKS: Final = 64
 
 RULES: Final = {
     "address_poisoning": "address_poisoning",
+    "base_fee_spike": "gas_spam",
     "double_spend": "double_spend",
     "flow_anomaly": ANY,
+    "full_blocks": "gas_spam",
     "ice_phishing": "ice_phishing",
     "issuer_freeze": "issuer_freeze",
     "missed_slots": "consensus",
@@ -32,6 +34,7 @@ RULES: Final = {
     "safe_delegatecall": "safe_takeover",
     "sanctions_touch": "sanctions",
     "wallet_anomaly": ANY,
+    "wrong_fee": "wrong_fee",
 }
 """The kind of campaign that each rule looks for."""
 

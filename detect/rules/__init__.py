@@ -9,6 +9,7 @@ from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
 from detect.rules.columns import ColumnCache
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
+from detect.rules.fee_market import FeeMarket, FeeMarketConfig
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
@@ -37,6 +38,7 @@ class RulesConfig:
     missed_slots: MissedSlotsConfig = field(default_factory=MissedSlotsConfig)
     reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
     double_spend: DoubleSpendConfig = field(default_factory=DoubleSpendConfig)
+    fee_market: FeeMarketConfig = field(default_factory=FeeMarketConfig)
 
 
 def default_rules(
@@ -61,4 +63,5 @@ def default_rules(
         MissedSlots(chain, cache, config.missed_slots),
         ReorgDepth(cache, config.reorg_depth),
         DoubleSpend(labels, cache, config.double_spend),
+        FeeMarket(chain, cache, config.fee_market),
     ]

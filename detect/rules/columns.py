@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from chainwarden.schema import ADDRESS, FlowKind, column
 from detect.compiled import Array
 from detect.known.tokens import ETHER, VALUE_TOKENS
+from detect.rules.block_log import headers_of
 from detect.scored import ScoredBatch
 
 UNKNOWN_STATUS: Final = -1
@@ -49,6 +50,11 @@ class Columns:
     def block_times(self) -> Array:
         """Block times, int64 seconds."""
         return column(self.batch.blocks, "block_timestamp")
+
+    @cached_property
+    def headers(self) -> Array:
+        """The blocks as records of ``block_log.HEADER``."""
+        return headers_of(self.batch, self.first_serial)
 
     # --- transactions
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from chainwarden.schema import Evidence, Reason, Role, Severity
+from chainwarden.schema import ZERO_ADDRESS, Evidence, Position, Reason, Role, Severity
 from detect.scored import ScoredBatch
 
 
@@ -63,3 +63,52 @@ class Rule(Protocol):
     def digest(self) -> str:
         """A digest of the state, undo excluded: equal digests, equal future findings."""
         ...
+
+
+@runtime_checkable
+class HearsFinality(Protocol):
+    """A rule that wants to know what is final. Finality is an event, and in no block."""
+
+    def finalize(self, position: Position) -> None:
+        """That block and all below it are final."""
+        ...
+
+
+@runtime_checkable
+class Gauges(Protocol):
+    """A rule that has figures of its own to show, for ``Detector.stats`` and the metrics."""
+
+    def gauges(self) -> dict[str, float]:
+        """Figures by name, as of the last block evaluated; none that is not known yet."""
+        ...
+
+
+def about_chain(
+    rule: str,
+    rule_version: int,
+    typology: str,
+    severity: Severity,
+    block_row: int,
+    ordinal: int,
+    sentence: str,
+    reasons: tuple[Reason, ...],
+    subject: bytes = ZERO_ADDRESS,
+    evidence: Evidence | None = None,
+) -> Finding:
+    """A finding about a block and no transaction of it; its score is what its reasons sum to."""
+    return Finding(
+        rule=rule,
+        rule_version=rule_version,
+        typology=typology,
+        severity=severity,
+        score=sum(reason.contribution for reason in reasons),
+        subject=subject,
+        role=Role.SERVICE,
+        block_row=block_row,
+        transaction_index=-1,
+        transaction_hash=None,
+        ordinal=ordinal,
+        sentence=sentence,
+        reasons=reasons,
+        evidence=evidence or Evidence(),
+    )

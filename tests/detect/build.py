@@ -80,6 +80,7 @@ class Block:
     time: int | None = None
     fork: int = 0
     withdrawals: list[tuple[bytes, int]] = field(default_factory=list)
+    header: dict[str, Any] = field(default_factory=dict)
 
 
 class Build:
@@ -141,6 +142,7 @@ class Build:
                 "block_timestamp": time,
                 "transaction_count": len(block.txs),
                 "verified": True,
+                **block.header,
             }
         )
         for index, tx in enumerate(block.txs):

@@ -52,6 +52,7 @@ SMALL = RulesConfig(
     double_spend=DoubleSpendConfig(capacity=4),
 )
 MEMORIES = {"reorg_depth", "double_spend"}  # outlive a revert by design
+BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
 
 
 def rules(chain: Chain = ETHEREUM) -> list[Rule]:
@@ -91,8 +92,25 @@ def transactions(draw: st.DrawFn) -> Tx:
     return tx
 
 
+@st.composite
+def headers(draw: st.DrawFn) -> dict[str, Any]:
+    """What a header says of gas, fees and builders; sometimes nothing."""
+    if draw(st.integers(0, 4)) == 0:
+        return {}
+    return {
+        "miner": draw(st.sampled_from(WALLETS[:3])),
+        "gas_limit": 1_000_000,
+        "gas_used": draw(st.sampled_from([0, 500_000, 990_000, 1_000_000])),
+        "base_fee_per_gas": draw(st.sampled_from([None, 7, 10**9, 2**64 - 1])),
+        "blob_gas_used": draw(st.sampled_from([None, 0, 2**17])),
+        "excess_blob_gas": draw(st.sampled_from([None, 0, 2**17])),
+    }
+
+
 BLOCKS = st.lists(
-    st.builds(Block, txs=st.lists(transactions(), max_size=5)), min_size=1, max_size=6
+    st.builds(Block, txs=st.lists(transactions(), max_size=5), header=headers()),
+    min_size=1,
+    max_size=6,
 )
 GAPS = st.lists(st.sampled_from([12, 12, 12, 24, 60, 4000]), min_size=6, max_size=6)
 
@@ -102,7 +120,7 @@ def timed(blocks: list[Block], gaps: list[int]) -> list[Block]:
     at_time, out = Build().time, []
     for block, gap in zip(blocks, gaps, strict=False):
         at_time += gap
-        out.append(Block(block.txs, time=at_time))
+        out.append(Block(block.txs, time=at_time, header=block.header))
     return out
 
 
@@ -275,11 +293,12 @@ def test_hostile_calldata_and_logs_crash_no_rule(junk: list[tuple[bytes, bytes]]
 
 
 def test_an_empty_batch_and_an_empty_block_are_nothing() -> None:
-    """No blocks, or blocks of nothing, give no findings and change no state."""
+    """No blocks, or blocks of nothing, give no findings; only who counts blocks remembers them."""
     every = rules()
-    before = [rule.digest() for rule in every if rule.id != "missed_slots"]
+    told = [rule for rule in every if rule.id not in BLOCK_BY_BLOCK]
+    before = [rule.digest() for rule in told]
     assert evaluated(every, Build().batch(), Build().batch(Block(), Block())) == []
-    assert [rule.digest() for rule in every if rule.id != "missed_slots"] == before
+    assert [rule.digest() for rule in told] == before
 
 
 def test_rows_find_their_block_and_transaction() -> None:
@@ -298,9 +317,9 @@ def test_rows_find_their_block_and_transaction() -> None:
 
 
 def test_every_rule_has_its_own_id() -> None:
-    """Ten rules with ten ids, versions from 1."""
+    """Eleven rules with as many ids, versions from 1."""
     every = default_rules(LabelBook(), ETHEREUM)
-    assert len({rule.id for rule in every}) == len(every) == 10
+    assert len({rule.id for rule in every}) == len(every) == 11
     assert all(rule.version >= 1 for rule in every)
 
 
