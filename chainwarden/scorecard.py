@@ -22,6 +22,7 @@ RULES: Final = {
     "address_poisoning": "address_poisoning",
     "base_fee_spike": "gas_spam",
     "double_spend": "double_spend",
+    "drainer_split": "drainer_split",
     "flow_anomaly": ANY,
     "full_blocks": "gas_spam",
     "ice_phishing": "ice_phishing",
@@ -37,6 +38,12 @@ RULES: Final = {
     "wrong_fee": "wrong_fee",
 }
 """The kind of campaign that each rule looks for."""
+
+ALSO: Final[Mapping[str, frozenset[str]]] = {
+    "drainer_split": frozenset({"ice_phishing"}),
+    "ice_phishing": frozenset({"drainer_split"}),
+}
+"""Kinds that a rule's alerts may rightly be about as well: hits, but nothing to be found."""
 
 
 class Campaign(msgspec.Struct, frozen=True):
@@ -100,11 +107,12 @@ def score_rules(
     scores = []
     for rule, typology in sorted(rules.items()):
         wanted = [c for c in campaigns if typology in (c.typology, ANY)]
+        also = [c for c in campaigns if c.typology in ALSO.get(rule, ())]
         hits = 0
         first: dict[str, int] = {}
         for alert in by_rule[rule]:
             touched = [c for c in wanted if _touches(alert, c, members[c.id])]
-            hits += bool(touched)
+            hits += bool(touched) or any(_touches(alert, c, members[c.id]) for c in also)
             for campaign in touched:
                 first.setdefault(campaign.id, alert.position.number - campaign.start_block)
         delays = sorted(max(0, d) for d in first.values())

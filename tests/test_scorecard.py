@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chainwarden.errors import FileFormatError
@@ -73,3 +74,11 @@ def test_a_disturbance_of_the_chain_is_touched_by_alerts_in_its_blocks() -> None
     alerts = [replace(ALERT, rule="missed_slots", position=Position(n, b"")) for n in (9, 13, 99)]
     (score,) = score_rules(alerts, [slots], {"missed_slots": "consensus"})
     assert (score.hits, score.found) == (1, 1)
+
+
+def test_a_neighbouring_kind_is_a_hit_and_nothing_to_find() -> None:
+    """A drainer's split seen in an ice phishing campaign is no false alarm, and no recall."""
+    theft = msgspec.structs.replace(CAMPAIGN, typology="ice_phishing")
+    alert = replace(ALERT, rule="drainer_split")
+    (score,) = score_rules([alert], [theft], {"drainer_split": "drainer_split"})
+    assert (score.hits, score.found, score.campaigns) == (1, 0, 0)

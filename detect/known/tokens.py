@@ -38,3 +38,19 @@ VALUE_TOKENS: Final[dict[bytes, Token]] = {
     WBTC: Token("WBTC", 8, 0.00002),
 }
 NATIVE: Final = Token("ETH", 18, 0.0005)
+
+# Whole units that make one theft a large one: about 100,000 dollars.
+LARGE: Final[dict[bytes | None, int]] = {
+    None: 30,
+    USDT: 100_000,
+    USDC: 100_000,
+    DAI: 100_000,
+    WETH: 30,
+    WBTC: 1,
+}
+
+
+def is_large(token: bytes | None, amount: int) -> bool:
+    """Whether that much of a token, or of the chain's coin (None), is a large theft."""
+    known = NATIVE if token is None else VALUE_TOKENS.get(token)
+    return known is not None and amount >= LARGE[token] * 10**known.decimals

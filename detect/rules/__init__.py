@@ -9,6 +9,7 @@ from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
 from detect.rules.columns import ColumnCache
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
+from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
@@ -34,6 +35,7 @@ class RulesConfig:
     mixer_touch: MixerConfig = field(default_factory=MixerConfig)
     address_poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
+    drainer_split: DrainerSplitConfig = field(default_factory=DrainerSplitConfig)
     native_claim: NativeClaimConfig = field(default_factory=NativeClaimConfig)
     missed_slots: MissedSlotsConfig = field(default_factory=MissedSlotsConfig)
     reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
@@ -60,6 +62,7 @@ def default_rules(
         AddressPoisoning(labels, cache, config.address_poisoning),
         IcePhishing(labels, cache, config.ice_phishing),
         NativeClaim(labels, cache, config.native_claim, node),
+        DrainerSplit(labels, cache, config.drainer_split),
         MissedSlots(chain, cache, config.missed_slots),
         ReorgDepth(cache, config.reorg_depth),
         DoubleSpend(labels, cache, config.double_spend),

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from chainwarden.schema import ADDRESS, FlowKind, column
 from detect.compiled import Array
+from detect.known.calls import NATIVE_CLAIMS
 from detect.known.tokens import ETHER, VALUE_TOKENS
 from detect.rules.block_log import headers_of
 from detect.scored import ScoredBatch
@@ -105,6 +106,11 @@ class Columns:
         wanted = np.fromiter(selectors, np.uint32)
         return np.flatnonzero(np.isin(self.selectors, wanted) & (self.input_lengths >= 4))
 
+    @cached_property
+    def native_claims(self) -> Array:
+        """Rows of the transactions that call a claim bait, in order."""
+        return self.transactions_with(NATIVE_CLAIMS)
+
     # --- flows
 
     @cached_property
@@ -196,6 +202,14 @@ class Columns:
     def flow_tx(self) -> Array:
         """Row of its transaction per flow; -1 for a withdrawal."""
         return self.tx_rows(self.flow_block, self.flow_tx_index)
+
+    def flows_of(self, tx: int) -> tuple[int, int]:
+        """The first row of a transaction's flows, and the row behind the last."""
+        number, index = self.tx_block[tx], self.tx_index[tx]
+        low, high = np.searchsorted(self.flow_block, [number, number + 1]).tolist()
+        inside = self.flow_tx_index[low:high]
+        first, stop = (low + np.searchsorted(inside, [index, index + 1])).tolist()
+        return int(first), int(stop)
 
     # --- logs
 
@@ -322,6 +336,11 @@ def address_words(values: pa.ChunkedArray) -> Array:
     """An address column as (rows, 5) uint32 words, big-endian: word 0 holds the first 8 digits."""
     raw = np.ascontiguousarray(fixed_bytes(values, 20))
     return raw.view(">u4").astype(np.uint32)
+
+
+def address_word(address: bytes) -> Array:
+    """One address as ``address_words`` gives them."""
+    return np.frombuffer(address, ">u4").astype(np.uint32)
 
 
 def address_set(addresses: Iterable[bytes]) -> pa.Array:

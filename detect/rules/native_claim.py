@@ -72,7 +72,7 @@ class NativeClaim(Journaled):
         columns = self._cache.of(scored)
         if not len(columns.tx_block):
             return ()
-        rows = columns.transactions_with(NATIVE_CLAIMS)
+        rows = columns.native_claims
         keep = (
             (columns.input_lengths[rows] == 4)
             & (columns.tx_value[rows] >= self._config.min_ether * 1e18)

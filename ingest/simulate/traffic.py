@@ -7,7 +7,7 @@ import math
 from bisect import bisect
 from collections.abc import Iterable
 
-from ingest.simulate import background, collectibles, payments, trading
+from ingest.simulate import background, collectibles, payments, splits, trading
 from ingest.simulate.draft import Draft
 from ingest.simulate.world import World
 
@@ -18,6 +18,7 @@ class Traffic:
     def __init__(self, world: World, transactions_per_block: float) -> None:
         table = (
             *payments.ACTIONS,
+            *splits.ACTIONS,
             *trading.ACTIONS,
             *collectibles.ACTIONS,
             *background.ACTIONS,

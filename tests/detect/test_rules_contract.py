@@ -27,6 +27,7 @@ from detect.rules import RulesConfig, default_rules
 from detect.rules.address_poisoning import PoisoningConfig
 from detect.rules.columns import Columns
 from detect.rules.double_spend import DoubleSpendConfig
+from detect.rules.drainer_split import DrainerSplitConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
 from detect.rules.mixer_touch import MixerConfig
@@ -48,6 +49,7 @@ SMALL = RulesConfig(
     mixer_touch=MixerConfig(capacity=2),
     address_poisoning=PoisoningConfig(8, 4, 2),
     ice_phishing=IcePhishingConfig(spenders=3, pending=4, approvals=1, drains=0, drains_critical=2),
+    drainer_split=DrainerSplitConfig(splits=2, operators=2, victims_high=2),
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
 )
@@ -67,8 +69,7 @@ def transactions(draw: st.DrawFn) -> Tx:
     a, b, c = (draw(st.sampled_from(PEOPLE)) for _ in range(3))
     amount = draw(st.sampled_from([0, 1, 10**6, ETHER]))
     approval = {"token_address": USDC, "owner": a, "spender": b, "value": amount}
-    shape = draw(st.integers(0, 11))
-    tx = (
+    shapes = (
         Tx(a, b, amount),
         Tx(a, USDT, tokens=[(USDT, a, b, amount)]),
         Tx(c, USDC, tokens=[(USDC, a, b, amount)]),
@@ -82,7 +83,10 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, USDT, logs=[(USDT, [USDT_UNFROZEN], word(b))]),
         Tx(a, POOL, ETHER, logs=[(POOL, [TORNADO_DEPOSIT, uint(1)], bytes(64))]),
         Tx(a, POOL, logs=[(POOL, [TORNADO_WITHDRAWAL, word(c)], word(b) + bytes(64))]),
-    )[shape]  # fmt: skip
+        Tx(c, wallet(98), tokens=[(USDC, a, c, 20 * amount), (USDC, a, b, 80 * amount)]),
+    )  # fmt: skip
+    shape = draw(st.integers(0, len(shapes) - 1))
+    tx = shapes[shape]
     if draw(st.integers(0, 5)) == 0:
         tx.creates = c
     tx.status = draw(st.sampled_from([1, 1, 1, 0, None]))
@@ -317,9 +321,9 @@ def test_rows_find_their_block_and_transaction() -> None:
 
 
 def test_every_rule_has_its_own_id() -> None:
-    """Eleven rules with as many ids, versions from 1."""
+    """No two rules share an id; versions are from 1."""
     every = default_rules(LabelBook(), ETHEREUM)
-    assert len({rule.id for rule in every}) == len(every) == 11
+    assert len({rule.id for rule in every}) == len(every) >= 11
     assert all(rule.version >= 1 for rule in every)
 
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from ingest.simulate import Campaign, SimulationConfig
+from ingest.simulate import Campaign, Simulation, SimulationConfig
+from ingest.simulate.campaigns import SCRIPTED
 from ingest.simulate.contracts import ETHER, At, Call, Event
 from tests.ingest.simulated import Mined, Run, account, logs_of, run, text, transfers
 
@@ -144,6 +145,29 @@ def test_poisoned_histories_hold_lookalikes_and_some_fall_for_them(chain: Run) -
         assert len(fooled) >= 2
         assert len(poisoned) >= 8
     assert kinds == {"fake", "dust", "zero"}
+
+
+def test_drainer_kits_share_every_loss(chain: Run) -> None:
+    """The operator's share of each victim's loss is one of a kit's, whichever partner gets most."""
+    shapes = set()
+    for campaign in several(chain, "drainer_split"):
+        operator, victims = role(campaign, "operator"), set(campaign.addresses["victim"])
+        lost: dict[str, Counter[str]] = defaultdict(Counter)
+        signed: dict[str, set[str]] = defaultdict(set)
+        for mined in chain.of(campaign):
+            for transfer in transfers(mined):
+                if transfer.source in victims and mined.sender == role(campaign, "attacker"):
+                    lost[transfer.source][transfer.target] += transfer.amount
+                    signed[transfer.source].add(mined.transaction.hash)
+        assert lost.keys() == victims
+        shares = {round(parts[operator] / parts.total(), 6) for parts in lost.values()}
+        assert len(shares) == 1
+        assert shares < {0.1, 0.15, 0.2, 0.25, 0.3}
+        assert {max(p, key=lambda who: p[who]) for p in lost.values()} == set(
+            campaign.addresses["partner"]
+        )
+        shapes |= {(len(parts), len(signed[who])) for who, parts in lost.items()}
+    assert shapes == {(2, 1), (2, 2), (3, 1)}
 
 
 def test_native_claims_pay_and_get_nothing(chain: Run) -> None:
@@ -411,6 +435,25 @@ def test_nobody_innocent_approves_a_wallet(chain: Run) -> None:
     assert not spenders.keys() & signers
 
 
+def test_innocent_splits_are_signed_by_the_payer_or_paid_for(chain: Run) -> None:
+    """Round shares are common: the payer signs, a service does, or something comes back."""
+    services = {row[0] for row in Simulation(chain.config).labels()}
+    kinds = Counter[str]()
+    for mined in chain.benign():
+        parts: dict[str, dict[str, int]] = defaultdict(dict)
+        for transfer in transfers(mined):
+            if transfer.token in (text(At.USDT), text(At.USDC), text(At.DAI)):
+                parts[transfer.source][transfer.target] = transfer.amount
+        got = {t.target for t in transfers(mined)}
+        for payer, shares in parts.items():
+            least = min(shares.values()) / max(1, sum(shares.values()))
+            if len(shares) == 2 and min(abs(least - s) for s in (0.1, 0.2, 0.25, 0.3)) < 1e-3:
+                own, paid, known = mined.sender == payer, payer in got, mined.sender in services
+                assert own or paid or known
+                kinds["own" if own else "paid" if paid else "known"] += 1
+    assert all(kinds[kind] >= 10 for kind in ("own", "paid", "known"))
+
+
 def test_innocent_claims_and_mints_get_something(chain: Run) -> None:
     """Ether sent with such a selector comes with a Transfer to its sender."""
     paid = [m for m in chain.benign() if m.selector in CLAIMS and m.value and m.succeeded]
@@ -493,11 +536,18 @@ def test_blocks_have_bots_and_batches(chain: Run) -> None:
     assert all(shapes[shape] >= 20 for shape in ("arbitrage", "disperse", "airdrop", "sandwich"))
 
 
+def test_kinds_are_about_as_large_as_they_say(chain: Run) -> None:
+    """The mean number of a kind's transactions is within a factor of two of its stated size."""
+    for name, kind in SCRIPTED.items():
+        sizes = [len(campaign.transactions) for campaign in chain.campaigns(name)]
+        assert kind.size / 2 <= statistics.mean(sizes) <= kind.size * 2, name
+
+
 def test_addresses_that_attack_are_new(chain: Run) -> None:
     """No attacker's wallet was used before its campaign, but for its funding."""
     born = {m.sender: m.number for m in reversed(chain.mined.values())}
     for campaign in chain.truth.campaigns:
-        for name in ("attacker", "depositor", "deployer", "funder", "origin"):
+        for name in ("attacker", "depositor", "deployer", "funder", "operator", "origin"):
             for wallet in campaign.addresses.get(name, []):
                 assert wallet != ZERO
                 assert born.get(wallet, campaign.start_block) >= campaign.start_block

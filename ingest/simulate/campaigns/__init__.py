@@ -8,6 +8,7 @@ from typing import Final
 
 from ingest.simulate.campaigns import (
     address_poisoning,
+    drainer_split,
     ice_phishing,
     issuer_freeze,
     key_compromise,
@@ -24,7 +25,8 @@ from ingest.simulate.campaigns import (
 from ingest.simulate.draft import Script
 from ingest.simulate.stage import Stage
 
-CAMPAIGN_SHARE: Final = 0.022  # of all transactions, at most, once each kind has had its one
+# One of each kind for so many transactions, however many kinds there are.
+TRANSACTIONS_PER_CAMPAIGN: Final = 21_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,9 @@ SCRIPTED: Final[dict[str, Kind]] = {
     ),
     "address_poisoning": Kind(
         address_poisoning.script, 17, "zero, dust and fake transfers from lookalikes, and payoffs"
+    ),
+    "drainer_split": Kind(
+        drainer_split.script, 32, "a drainer kit's operator and its user share every loss"
     ),
     "native_claim": Kind(
         native_claim.script, 19, "ether paid to claim() or SecurityUpdate() for nothing"
@@ -79,4 +84,4 @@ ALL: Final = (*SCRIPTED, *FORKED)
 
 def instances(transactions: int) -> int:
     """How many of each scripted kind a run of that many transactions has; at least one."""
-    return max(1, int(transactions * CAMPAIGN_SHARE / sum(kind.size for kind in SCRIPTED.values())))
+    return max(1, transactions // TRANSACTIONS_PER_CAMPAIGN)
