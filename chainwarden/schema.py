@@ -534,6 +534,10 @@ class Detections:
     features: pa.Table
 
 
+ANALYST: Final = "analyst"
+"""The source of labels that a person gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """Somebody's word about a wallet, with who said so and when it holds.

@@ -33,6 +33,7 @@ RULES: Final = {
     "poisoning_payoff": "address_poisoning",
     "reorg_depth": "reorg",
     "safe_delegatecall": "safe_takeover",
+    "sanctions_list": "sanctions",
     "sanctions_touch": "sanctions",
     "wallet_anomaly": ANY,
     "wrong_fee": "wrong_fee",

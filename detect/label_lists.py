@@ -1,13 +1,16 @@
-"""Reads label lists in the formats people keep them in, told apart by content, none trusted."""
+"""Label lists in the formats people keep them in, told apart by content, none trusted.
+
+From text to labels; ``label_files`` reads the files.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,90 +19,10 @@ import sha3
 from chainwarden.errors import LabelError
 from chainwarden.schema import Label
 from detect.known.mixers import TORNADO, TORNADO_DELISTED, TORNADO_LISTED
+from detect.label_words import PROJECT_KINDS
 
-LARGEST_LIST: Final = 256 * 1024 * 1024
+LONGEST_TEXT: Final = 200  # of a note, a source, an author
 SHOWN: Final = 80  # how much of a refused text a report repeats
-
-# etherscan-labels words -> ours, where a project's name says what kind of service it is.
-_KINDS: Final[dict[str, frozenset[str]]] = {
-    "exchange": frozenset(
-        [
-            "exchange",
-            "binance",
-            "huobi",
-            "okx",
-            "coinbase",
-            "kucoin",
-            "poloniex",
-            "bitfinex",
-            "kraken",
-            "gemini",
-            "bitstamp",
-            "bittrex",
-            "gate-io",
-            "crypto-com",
-            "bithumb",
-            "upbit",
-            "hitbtc",
-            "bitmart",
-            "deribit",
-            "ascendex",
-            "korbit",
-            "coinone",
-            "hotbit",
-            "ftx",
-            "liquid",
-            "latoken",
-            "paribu",
-            "coinsquare",
-            "hoo-com",
-            "digifinex",
-            "coss-io",
-            "bitmex",
-            "changenow",
-        ]
-    ),
-    "dex": frozenset(
-        [
-            "dex",
-            "uniswap",
-            "sushiswap",
-            "balancer",
-            "curve-fi",
-            "1inch",
-            "kyberswap",
-            "bancor",
-            "0x-protocol",
-            "paraswap",
-            "airswap",
-            "cow-protocol",
-            "loopring",
-            "tokenlon",
-            "pancakeswap",
-            "idex",
-            "router",
-        ]
-    ),
-    "lending": frozenset(["aave", "compound", "maker", "dydx", "morpho"]),
-    "bridge": frozenset(
-        [
-            "bridge",
-            "hop-protocol",
-            "multichain",
-            "synapse",
-            "celer-network",
-            "connext",
-            "wormhole",
-            "across-protocol",
-        ]
-    ),
-    "marketplace": frozenset(["marketplace", "opensea", "looksrare", "rarible", "superrare"]),
-    "builder": frozenset(["mev-builder"]),
-    "phishing": frozenset(["phish-hack", "phishing", "fake-phishing"]),
-    "mixer": frozenset(["tornado-cash", "ethereum-mixer", "typhoon-cash"]),
-    "frozen": frozenset(["blocked"]),
-    "sanctioned": frozenset(["ofac-sanctions-lists"]),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,30 +48,26 @@ class Defaults:
 
     source: str | None
     valid_from: int
+    valid_to: int | None
     chain: str | None
+
+    def label(
+        self, address: bytes, word: str, source: str, *, since: int | None = None, note: str = ""
+    ) -> Label:
+        """A label of that word, with what the list does not say."""
+        return Label(
+            address,
+            word,
+            _clean(self.source or source),
+            self.valid_from if since is None else since,
+            self.valid_to,
+            self.chain,
+            note=_clean(note),
+        )
 
 
 class BadEntry(ValueError):
     """Why one line is refused."""
-
-
-def read_list(
-    path: Path, *, source: str | None, valid_from: int, chain: str | None
-) -> tuple[str, list[Entry | Rejected]]:
-    """The format's name and its lines in order. Raises LabelError for a file that is no list."""
-    try:
-        if path.stat().st_size > LARGEST_LIST:
-            raise LabelError(f"{path}: larger than {LARGEST_LIST >> 20} MiB, that is no label list")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise LabelError(f"{path}: no label list: not UTF-8 text") from error
-    defaults = Defaults(source, valid_from, chain)
-    start = text.lstrip()[:1]
-    if start in ("[", "{"):
-        return _read_json(path, text, defaults)
-    return _read_csv(path, text, defaults)
 
 
 def parse_address(text: str) -> bytes:
@@ -193,27 +112,30 @@ def parse_time(text: str) -> int | None:
 # --- JSON --------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path, text: str, defaults: Defaults) -> tuple[str, list[Entry | Rejected]]:
+def read_json(name: str, text: str, defaults: Defaults) -> tuple[str, Iterator[Entry | Rejected]]:
+    """The format's name and its items in order. Raises LabelError for what is no list."""
     try:
         document = msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        raise LabelError(f"{path}: no label list: broken JSON ({error})") from error
+        place = re.search(r"\(byte (\d+)\)", str(error))
+        at = f", line {text.encode().count(10, 0, int(place[1])) + 1}" if place else ""
+        raise LabelError(f"{name}{at}: no label list: broken JSON ({error})") from error
     if isinstance(document, list) and document and all(isinstance(i, str) for i in document):
-        return "ofac", list(_each(document, _ofac, defaults))
+        return "ofac", _each(document, _ofac, defaults)
     if (
         isinstance(document, list)
         and document
         and all(isinstance(i, dict) and "address" in i and "comment" in i for i in document)
     ):
-        return "ethereum-lists-darklist", list(_each(document, _darklist, defaults))
+        return "ethereum-lists-darklist", _each(document, _darklist, defaults)
     if (
         isinstance(document, dict)
         and document
         and all(isinstance(v, dict) and "labels" in v for v in document.values())
     ):
-        return "etherscan-labels", list(_each(list(document.items()), _etherscan, defaults))
+        return "etherscan-labels", _each(list(document.items()), _etherscan, defaults)
     raise LabelError(
-        f"{path}: no label list: JSON of a shape nobody knows",
+        f"{name}: no label list: JSON of a shape nobody knows",
         hint="OFAC addresses, ethereum-lists or etherscan-labels; or use the CSV form",
     )
 
@@ -231,29 +153,21 @@ def _each(
 
 
 def _ofac(item: str, defaults: Defaults) -> tuple[Label, ...]:
-    return (_sanction(parse_address(item), defaults.source or "ofac", defaults),)
+    return (_sanction(parse_address(item), "ofac", defaults),)
 
 
 def _sanction(address: bytes, source: str, defaults: Defaults) -> Label:
     # A list says who is on it today. Of one listing the dates are known.
+    label = defaults.label(address, "sanctioned", source)
     if address in TORNADO:
-        return Label(address, "sanctioned", source, TORNADO_LISTED, TORNADO_DELISTED)
-    return Label(address, "sanctioned", source, defaults.valid_from, chain=defaults.chain)
+        return replace(label, valid_from=TORNADO_LISTED, valid_to=TORNADO_DELISTED, chain=None)
+    return label
 
 
 def _darklist(item: dict[str, Any], defaults: Defaults) -> tuple[Label, ...]:
-    address = parse_address(_text(item, "address"))
-    since = _us_date(_text(item, "date"))
-    return (
-        Label(
-            address,
-            "scam",
-            defaults.source or "ethereum-lists",
-            defaults.valid_from if since is None else since,
-            chain=defaults.chain,
-            note=_text(item, "comment")[:200],
-        ),
-    )
+    address, since = parse_address(_text(item, "address")), _us_date(_text(item, "date"))
+    note = _text(item, "comment")
+    return (defaults.label(address, "scam", "ethereum-lists", since=since, note=note),)
 
 
 def _us_date(text: str) -> int | None:
@@ -270,45 +184,46 @@ def _etherscan(item: tuple[str, dict[str, Any]], defaults: Defaults) -> tuple[La
     words = item[1].get("labels")
     if not isinstance(words, list) or not all(isinstance(w, str) and w.strip() for w in words):
         raise BadEntry("labels are a list of words")
-    source = defaults.source or "etherscan"
     named = {w.strip().lower() for w in words}
-    named |= {kind for kind, names in _KINDS.items() if names & named}
-    note = str(item[1].get("name") or "")[:200]
-    labels = []
-    for word in sorted(named):
-        if word == "sanctioned":
-            labels.append(_sanction(address, source, defaults))
-        else:
-            labels.append(
-                Label(address, word, source, defaults.valid_from, None, defaults.chain, note=note)
-            )
-    return tuple(labels)
+    named |= {kind for kind, names in PROJECT_KINDS.items() if names & named}
+    note = str(item[1].get("name") or "")
+    return tuple(
+        _sanction(address, "etherscan", defaults)
+        if word == "sanctioned"
+        else defaults.label(address, word, "etherscan", note=note)
+        for word in sorted(named)
+    )
 
 
 # --- CSV ---------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path, text: str, defaults: Defaults) -> tuple[str, list[Entry | Rejected]]:
+def read_csv(
+    name: str, text: str, defaults: Defaults
+) -> tuple[str, Iterator[Entry | Rejected], tuple[str, ...]]:
+    """The format's name, its lines in order, and the columns that are not read.
+
+    Raises LabelError for what is no list.
+    """
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=False)
     try:
-        header = [name.strip().lower() for name in reader.fieldnames or []]
+        header = [column.strip().lower() for column in reader.fieldnames or []]
     except csv.Error as error:
-        raise LabelError(f"{path}: no label list: {error}") from error
+        raise LabelError(f"{name}: no label list: {error}") from error
     columns = set(header)
-    if {"address", "label"} <= columns:
-        kind, read = "chainwarden", _own
-    elif {"address", "etherscan_tag"} <= columns:
-        kind, read = "forta-phishing", _forta_phishing
-    elif {"contract_address", "contract_tag", "contract_creator"} <= columns:
-        kind, read = "forta-malicious-contracts", _forta_contracts
-    else:
+    twice = sorted({column for column in header if header.count(column) > 1})
+    found = next((one for one in _CSV_FORMATS if one[1] <= columns), None)
+    if found is None:
         raise LabelError(
-            f"{path}: no label list: its first line names neither address,label nor a known set",
-            hint="the header of the CSV form is address,label,source,valid_from,valid_to,chain,"
-            "author,note",
+            f"{name}: no label list: its first line names neither address,label nor a known set",
+            hint=f"the header of the CSV form is {','.join(OWN_COLUMNS)}",
         )
+    kind, _, known, read = found
+    if twice:
+        raise LabelError(f"{name}: its first line names {', '.join(twice)[:SHOWN]} twice")
     reader.fieldnames = header
-    return kind, list(_csv_lines(reader, read, defaults))
+    unread = tuple(column[:SHOWN] for column in header if column not in known)
+    return kind, _csv_lines(reader, read, defaults), unread if kind == "chainwarden" else ()
 
 
 def _csv_lines(
@@ -325,6 +240,8 @@ def _csv_lines(
         if row is None:
             return
         try:
+            if len(row) > len(reader.fieldnames or ()):  # the rest is under a key of its own
+                raise BadEntry(f"more cells than the {len(row) - 1} columns of the first line")
             yield Entry(reader.line_num, read(row, defaults))
         except BadEntry as error:
             shown = _text(row, "address") or _text(row, "contract_address")
@@ -336,46 +253,54 @@ def _own(row: dict[str, Any], defaults: Defaults) -> tuple[Label, ...]:
     word = _text(row, "label").strip().lower()
     if not word:
         raise BadEntry("the label is empty")
-    since, until = parse_time(_text(row, "valid_from")), parse_time(_text(row, "valid_to"))
+    until = parse_time(_text(row, "valid_to"))
+    since = parse_time(_text(row, "valid_from"))
+    label = defaults.label(address, word, "list", since=since, note=_text(row, "note").strip())
     return (
-        Label(
-            address,
-            word,
-            _text(row, "source").strip() or defaults.source or "list",
-            defaults.valid_from if since is None else since,
-            until,
-            _text(row, "chain").strip() or defaults.chain,
-            _text(row, "author").strip(),
-            _text(row, "note").strip(),
+        replace(
+            label,
+            source=_clean(_text(row, "source").strip()) or label.source,
+            valid_to=label.valid_to if until is None else until,
+            chain=_clean(_text(row, "chain").strip()) or label.chain,
+            author=_clean(_text(row, "author").strip()),
         ),
     )
 
 
 def _forta_phishing(row: dict[str, Any], defaults: Defaults) -> tuple[Label, ...]:
-    address = parse_address(_text(row, "address"))
-    source, note = defaults.source or "forta", _text(row, "etherscan_tag")[:200]
-    return (
-        Label(address, "phishing", source, defaults.valid_from, chain=defaults.chain, note=note),
-    )
+    address, note = parse_address(_text(row, "address")), _text(row, "etherscan_tag")
+    return (defaults.label(address, "phishing", "forta", note=note),)
 
 
 def _forta_contracts(row: dict[str, Any], defaults: Defaults) -> tuple[Label, ...]:
-    source, note = defaults.source or "forta", _text(row, "contract_tag")[:200]
-    labels = []
-    for name in ("contract_address", "contract_creator"):
-        text = _text(row, name).strip()
-        if text or name == "contract_address":
-            labels.append(
-                Label(
-                    parse_address(text),
-                    "malicious",
-                    source,
-                    defaults.valid_from,
-                    chain=defaults.chain,
-                    note=note,
-                )
-            )
-    return tuple(labels)
+    texts = [_text(row, name).strip() for name in ("contract_address", "contract_creator")]
+    note = _text(row, "contract_tag")
+    return tuple(
+        defaults.label(parse_address(text), "malicious", "forta", note=note)
+        for place, text in enumerate(texts)
+        if text or not place
+    )
+
+
+OWN_COLUMNS: Final = (
+    "address", "label", "source", "valid_from", "valid_to", "chain", "author", "note",
+)  # fmt: skip
+_CSV_FORMATS: Final = (
+    ("chainwarden", {"address", "label"}, frozenset(OWN_COLUMNS), _own),
+    ("forta-phishing", {"address", "etherscan_tag"}, frozenset[str](), _forta_phishing),
+    (
+        "forta-malicious-contracts",
+        {"contract_address", "contract_tag", "contract_creator"},
+        frozenset[str](),
+        _forta_contracts,
+    ),
+)
+
+
+def _clean(text: str) -> str:
+    """Text of a list on one line, without what cannot be printed, at most ``LONGEST_TEXT``."""
+    text = text[:LONGEST_TEXT]
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _text(row: dict[str, Any], name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from chainwarden.schema import Chain
 from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
+from detect.rules.chain_labels import ChainLabels, ChainLabelsConfig
 from detect.rules.columns import ColumnCache
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
@@ -29,6 +30,7 @@ __all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
 class RulesConfig:
     """The thresholds and bounds of every rule."""
 
+    chain_labels: ChainLabelsConfig = field(default_factory=ChainLabelsConfig)
     safe_delegatecall: SafeDelegatecallConfig = field(default_factory=SafeDelegatecallConfig)
     sanctions_touch: SanctionsConfig = field(default_factory=SanctionsConfig)
     issuer_freeze: IssuerFreezeConfig = field(default_factory=IssuerFreezeConfig)
@@ -55,6 +57,7 @@ def default_rules(
     """
     config, cache = config or RulesConfig(), ColumnCache()
     return [
+        ChainLabels(labels, chain, cache, config.chain_labels),  # first: see there
         SafeDelegatecall(cache, config.safe_delegatecall),
         SanctionsTouch(labels, cache, config.sanctions_touch),
         IssuerFreeze(cache, config.issuer_freeze),

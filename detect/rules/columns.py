@@ -216,22 +216,11 @@ class Columns:
     @cached_property
     def log_topic(self) -> Array:
         """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
-        topics = self.batch.logs["topic0"]
-        raw = np.ascontiguousarray(fixed_bytes(topics, 32)[:, :8]).view(">u8").reshape(-1)
-        out = raw.astype(np.uint64)
-        if topics.null_count:
-            out[_nulls(topics)] = 0
-        return out
+        return topic_prefixes(self.batch.logs)
 
     def logs_with(self, topics: Iterable[bytes]) -> Array:
         """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
-        if not self.batch.logs.num_rows:
-            return np.empty(0, np.int64)
-        wanted = list(topics)
-        prefixes = np.array([int.from_bytes(t[:8], "big") for t in wanted], np.uint64)
-        rows = np.flatnonzero(np.isin(self.log_topic, prefixes))
-        names = self.batch.logs["topic0"]
-        return np.array([row for row in rows if names[int(row)].as_py() in wanted], np.int64)
+        return logs_with(self.batch.logs, topics, self.log_topic)
 
     # --- where rows meet
 
@@ -299,6 +288,28 @@ class ColumnCache:
             if name not in self._said and len(values) and values.null_count == len(values):
                 self._said.add(name)
                 log.info("the source has no %s: %s", name, lost)
+
+
+def topic_prefixes(logs: pa.Table) -> Array:
+    """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
+    topics = logs["topic0"]
+    raw = np.ascontiguousarray(fixed_bytes(topics, 32)[:, :8]).view(">u8").reshape(-1)
+    out = raw.astype(np.uint64)
+    if topics.null_count:
+        out[_nulls(topics)] = 0
+    return out
+
+
+def logs_with(logs: pa.Table, topics: Iterable[bytes], prefixes: Array | None = None) -> Array:
+    """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
+    if not logs.num_rows:
+        return np.empty(0, np.int64)
+    wanted = list(topics)
+    found = topic_prefixes(logs) if prefixes is None else prefixes
+    near = np.array([int.from_bytes(t[:8], "big") for t in wanted], np.uint64)
+    rows = np.flatnonzero(np.isin(found, near))
+    names = logs["topic0"]
+    return np.array([row for row in rows if names[int(row)].as_py() in wanted], np.int64)
 
 
 def within_transaction(ordinal: int) -> tuple[int, int]:

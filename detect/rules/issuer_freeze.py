@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from chainwarden.schema import Evidence, Label, Reason, Role, Severity, hex_of
+from chainwarden.schema import Evidence, Reason, Role, Severity, hex_of
 from detect.journal import Journaled, JournaledTable
 from detect.known.freezes import (
     USDC_FROZEN,
@@ -48,7 +48,7 @@ class IssuerFreeze(Journaled):
 
     A freeze is high: the issuer, and usually the police, call that wallet a criminal's. Whatever it
     sends afterwards (other coins can still move) is high once, medium where the transaction failed.
-    An unfreeze ends it. ``frozen`` says who is frozen as of the last block evaluated.
+    An unfreeze ends it. Who is frozen is in the label book: see ``chain_labels``.
     """
 
     id = "issuer_freeze"
@@ -59,15 +59,6 @@ class IssuerFreeze(Journaled):
         self._frozen = JournaledTable((config or IssuerFreezeConfig()).capacity)
         super().__init__({"frozen": self._frozen})
         self._cache = cache
-
-    def frozen(self) -> tuple[Label, ...]:
-        """The wallets that are frozen now, as labels valid from the freeze on."""
-        labels = []
-        for address in sorted(self._frozen):
-            row = self._frozen.get(address)
-            if row is not None:
-                labels.append(Label(address, "frozen", ISSUERS[row[0]].lower(), row[1]))
-        return tuple(labels)
 
     def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
         """The findings in a batch, in chain order."""

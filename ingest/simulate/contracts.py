@@ -77,6 +77,7 @@ class Event:
     USDT_FROZEN: Final = topic("AddedBlackList(address)")
     USDT_DESTROYED: Final = topic("DestroyedBlackFunds(address,uint256)")
     USDC_FROZEN: Final = topic("Blacklisted(address)")
+    SANCTIONS_ADDED: Final = topic("SanctionedAddressesAdded(address[])")
     BRIDGE_DEPOSIT: Final = topic("TransactionDeposited(address,address,uint256,bytes)")
 
 
@@ -137,6 +138,7 @@ class Call:
     USDT_FREEZE: Final = selector("addBlackList(address)")
     USDT_DESTROY: Final = selector("destroyBlackFunds(address)")
     USDC_FREEZE: Final = selector("blacklist(address)")
+    SANCTIONS_ADD: Final = selector("addToSanctionsList(address[])")
     SWEEP_TOKEN: Final = selector("sweepToken(address,uint256,address)")
     PULL: Final = selector("pull(address,uint256)")
     BRIDGE_DEPOSIT: Final = selector("depositTransaction(address,uint256,uint64,bool,bytes)")
@@ -164,6 +166,7 @@ class At:
     TORNADO_1: Final = address("0x47CE0C6eD5B0Ce3d3A51fdb1C52DC66a7c3c2936")
     TORNADO_10: Final = address("0x910Cbd523D972eb0a6f4cAe4618aD62622b39DbF")
     TORNADO_100: Final = address("0xA160cdAB225685dA1d56aa342Ad8841c3b53f291")
+    SANCTIONS_ORACLE: Final = address("0x40C57923924B5c5c5455c48D93317139ADDaC8fb")
     METAMASK_DELEGATE: Final = address("0x63c0c19a282a1B52b07dD5a65b58948A07DAE32B")
     SIMPLE_7702: Final = address("0x4Cd241E8d1510e30b2076397afc7508Ae59C66c9")
 

@@ -66,6 +66,7 @@ def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
         ("USDT issuer", services.usdt_issuer.address),
         ("USDC issuer", services.usdc_issuer.address),
         ("donations", world.donation.address),
+        ("sanctions oracle's keeper", world.list_keeper.address),
     ):
         rows.append((address, "service", note, 0, ""))
     for number, bot in enumerate(world.bots):

@@ -104,6 +104,7 @@ class World:
         # Sanctioned wallets; the last one was taken off the list before the run.
         self.sanctioned = tuple(self.established() for _ in range(4))
         self.delisted = self.established()
+        self.list_keeper = self.established()  # writes to the sanctions oracle
 
     # --- who ------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from chainwarden.errors import LabelError
 from chainwarden.schema import Label
+from detect import label_files
 from detect.known.mixers import TORNADO, TORNADO_DELISTED, TORNADO_LISTED
 from detect.known.safes import SAFE_LIBRARIES
 from detect.known.services import SERVICE_ADDRESSES
+from detect.label_files import ListInfo, read_list_file
 from detect.label_lists import BadEntry, checksummed, parse_address, parse_time
 from detect.labels import LabelBook, builtin_labels
 from tests.detect.build import at, wallet
@@ -318,17 +321,136 @@ def test_our_own_addresses_are_written_with_their_checksum() -> None:
     assert not SERVICE_ADDRESSES & SAFE_LIBRARIES
 
 
+# --- lists that are odd
+
+
+def written(tmp_path: Path, text: str | bytes, name: str = "list.csv") -> ListInfo:
+    """A list in a file."""
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return ListInfo(path)
+
+
+def test_a_list_says_by_line_what_was_odd_about_it(tmp_path: Path) -> None:
+    """Mistyped, too many cells, unknown columns, duplicates, contradictions: each is told."""
+    a, b = checksummed(A.hex()), "0x" + B.hex()
+    place = next(i for i, c in enumerate(a) if c.isalpha())
+    mistyped = "0x" + a[:place] + a[place].swapcase() + a[place + 1 :]
+    info = written(
+        tmp_path,
+        "address,label,colour,valid_from\n"
+        f"{mistyped},phishing,red,\n"
+        f"0x{a},phishing,red,5,6,7\n"
+        f"0x{a},phishing,red,5\n"
+        f"0x{a},exchange,red,5\n"
+        f"{b},scam,red,5\n"
+        f"{b},SCAM,blue,5\n"
+        f"{b},{'x' * 65},blue,5\n",
+    )
+    report = read_list_file(info).report
+    assert (report.loaded, report.refused) == (3, 3)
+    lines = list(report.lines())
+    path = info.name
+    assert lines[0] == f"{path}, line 2: the EIP-55 checksum is wrong: mistyped: {mistyped!r}"
+    assert lines[1].startswith(f"{path}, line 3: more cells than the 4 columns")
+    assert lines[2].startswith(f"{path}, line 8: a label has at most 64 characters")
+    assert lines[3:] == [
+        f"{path}: 1 labels are there more than once",
+        f"{path}: 1 wallets are called bad and good: bad counts",
+        f"{path}: columns that nobody knows are not read: colour",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("address,label\n".encode("utf-16"), "UTF-16"),
+        (b"address,label\n0x00,caf\xe9\n", "line 2: no label list: not UTF-8"),
+        (b'[\n"0x00",\n,]', "line 3: no label list: broken JSON"),
+        (b"address,label,label\n", "names label twice"),
+    ],
+)
+def test_a_file_in_the_wrong_form_is_told_why(tmp_path: Path, data: bytes, says: str) -> None:
+    """Other encodings, broken JSON and headers that name a column twice are errors with a line."""
+    with pytest.raises(LabelError, match=says):
+        read_list_file(written(tmp_path, data))
+
+
+def test_a_list_with_a_byte_order_mark_loads(tmp_path: Path) -> None:
+    """What spreadsheets put before UTF-8 is no part of the first column's name."""
+    text = b"\xef\xbb\xbfaddress,label\r\n0x" + A.hex().encode() + b",scam\r\n"
+    assert read_list_file(written(tmp_path, text)).report.loaded == 1
+
+
+def test_what_a_list_does_not_say_its_settings_do(tmp_path: Path) -> None:
+    """Source, period and chain of the settings stand in, and never against the list's own words."""
+    a, b = "0x" + A.hex(), "0x" + B.hex()
+    text = f"address,label,source,valid_to,chain\n{a},scam,mine,90,base\n{b},scam,,,\n"
+    info = replace(
+        written(tmp_path, text), source="ops", valid_from=10, valid_to=99, chain="ethereum"
+    )
+    assert read_list_file(info).labels == (
+        Label(A, "scam", "mine", 10, 90, "base"),
+        Label(B, "scam", "ops", 10, 99, "ethereum"),
+    )
+
+
+def test_equal_digests_are_equal_labels(tmp_path: Path) -> None:
+    """The digest follows the bytes and what stands in; the licence and the place do not matter."""
+    text = f"address,label\n0x{A.hex()},scam\n"
+    info = written(tmp_path, text)
+    digest = read_list_file(info).digest
+    same = replace(written(tmp_path, text, "other.csv"), licence="MIT")
+    assert read_list_file(same).digest == digest
+    assert read_list_file(replace(info, valid_from=1)).digest != digest
+    assert read_list_file(written(tmp_path, text + "\n")).digest != digest
+
+
+def test_a_huge_list_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is too large is refused unread; labels and reports beyond a bound are counted."""
+    monkeypatch.setattr(label_files, "MOST_LABELS", 10)
+    monkeypatch.setattr(label_files, "MOST_REJECTED", 5)
+    rows = "".join(f"0x{wallet(n).hex()},scam\n" for n in range(30)) + "0x12,scam\n" * 30
+    info = written(tmp_path, "address,label\n" + rows)
+    report = read_list_file(info).report
+    assert (report.loaded, report.refused, len(report.rejected)) == (10, 50, 5)
+    assert report.rejected[0].line == 12
+    assert list(report.lines())[-1].endswith("45 more lines were refused")
+    monkeypatch.setattr(label_files, "LARGEST_LIST", 100)
+    with pytest.raises(LabelError, match="larger than"):
+        read_list_file(info)
+
+
+def test_hostile_text_is_one_printable_line(tmp_path: Path) -> None:
+    """Notes, sources and authors are cut and cleaned: they end up on terminals."""
+    text = f'address,label,source,note\n0x{A.hex()},scam,"a\x1b[31m\nb","{"n" * 9_999}"\n'
+    (label,) = read_list_file(written(tmp_path, text)).labels
+    assert (label.source, len(label.note)) == ("a [31m b", 200)
+
+
+def test_labels_for_wallets_nobody_meets_cost_nothing_but_room() -> None:
+    """A label about a wallet that never appears changes no answer about others."""
+    book = LabelBook([Label(wallet(n), "sanctioned", "x") for n in range(1000)])
+    assert book.labels_of(wallet(5000)) == ()
+    assert len(book.addresses_with(["sanctioned"], 0, 1)) == 1000
+
+
 @pytest.mark.data
 def test_the_real_lists_load(shared_data: Path) -> None:
-    """All five public lists load, and their few mistyped entries are named."""
+    """All five public lists load, their few mistyped entries and their duplicates are named."""
     book = LabelBook(builtin_labels())
     reports = {
         report.format: (report.loaded, len(report.rejected))
         for report in (book.load(path) for path in sorted((shared_data / "intel").iterdir()))
     }
+    twice = {
+        path.name: read_list_file(ListInfo(path)).report.duplicates
+        for path in (shared_data / "intel").iterdir()
+    }
     assert reports["ofac"] == (152, 0)
-    assert reports["forta-phishing"] == (6724, 2)
-    assert reports["ethereum-lists-darklist"] == (692, 1)
+    assert (twice["forta-phishing.csv"], twice["ethereum-lists-darklist.json"]) == (519, 57)
+    assert reports["forta-phishing"] == (6205, 2)
+    assert reports["ethereum-lists-darklist"] == (635, 1)
     assert reports["forta-malicious-contracts"][1] == reports["etherscan-labels"][1] == 0
     assert words(book, POOL, TORNADO_DELISTED, "ethereum").count("sanctioned") == 0
     assert book.is_service(at("0x28C6c06298d514Db089934071355E5743bf21d60"), 0)

@@ -21,10 +21,12 @@ from detect.alerts import AlertPolicy
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
 from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_WITHDRAWAL
 from detect.known.safes import SAFE_SUCCESS
+from detect.known.sanctions import SANCTIONS_ADDED, SANCTIONS_ORACLE, SANCTIONS_REMOVED
 from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import RulesConfig, default_rules
 from detect.rules.address_poisoning import PoisoningConfig
+from detect.rules.chain_labels import ChainLabelsConfig
 from detect.rules.columns import Columns
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
@@ -45,6 +47,7 @@ POOL = at("0x910Cbd523D972eb0a6f4cAe4618aD62622b39DbF")
 WALLETS = [wallet(i) for i in range(5)]
 PEOPLE = [*WALLETS, *[lookalike(w) for w in WALLETS[:3]], POOL]
 SMALL = RulesConfig(
+    chain_labels=ChainLabelsConfig(3),
     issuer_freeze=IssuerFreezeConfig(2),
     mixer_touch=MixerConfig(capacity=2),
     address_poisoning=PoisoningConfig(8, 4, 2),
@@ -61,6 +64,11 @@ def rules(chain: Chain = ETHEREUM) -> list[Rule]:
     """All rules, with tables so small that they overflow."""
     book = LabelBook([*builtin_labels(), Label(WALLETS[4], "sanctioned", "x")])
     return default_rules(book, chain, SMALL)
+
+
+def listing(*wallets: bytes) -> bytes:
+    """An array of addresses as the sanctions oracle's events carry it."""
+    return uint(32) + uint(len(wallets)) + b"".join(map(word, wallets))
 
 
 @st.composite
@@ -84,6 +92,8 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, POOL, ETHER, logs=[(POOL, [TORNADO_DEPOSIT, uint(1)], bytes(64))]),
         Tx(a, POOL, logs=[(POOL, [TORNADO_WITHDRAWAL, word(c)], word(b) + bytes(64))]),
         Tx(c, wallet(98), tokens=[(USDC, a, c, 20 * amount), (USDC, a, b, 80 * amount)]),
+        Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_ADDED], listing(b, c))]),
+        Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_REMOVED], listing(b))]),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
     tx = shapes[shape]
@@ -275,11 +285,14 @@ def test_the_worst_calldata_costs_little() -> None:
 def test_hostile_calldata_and_logs_crash_no_rule(junk: list[tuple[bytes, bytes]]) -> None:
     """Random calldata behind every selector and random data behind every topic are survived."""
     selectors = ["6a761202", "8d80ff0a", "4e71d92d", "13d98d13", "b214faa5", "d505accf", ""]
-    topics = [USDT_FROZEN, USDT_UNFROZEN, TORNADO_DEPOSIT, TORNADO_WITHDRAWAL, SAFE_SUCCESS]
+    topics = [
+        USDT_FROZEN, USDT_UNFROZEN, TORNADO_DEPOSIT, TORNADO_WITHDRAWAL, SAFE_SUCCESS,
+        SANCTIONS_ADDED,
+    ]  # fmt: skip
     txs: list[Tx] = []
     for data, log in junk:
         for n, selector in enumerate(selectors):
-            emitter = [USDT, USDC, POOL][n % 3]
+            emitter = [USDT, USDC, POOL, SANCTIONS_ORACLE][n % 4]
             logs = [(emitter, [topic, word(WALLETS[0])][: 1 + n % 2], log) for topic in topics]
             txs.append(
                 Tx(

@@ -217,22 +217,20 @@ def usdc_log(topic: bytes, who: bytes, emitter: bytes = USDC) -> tuple[bytes, li
     return emitter, [topic, word(who)], b""
 
 
-def test_a_freeze_labels_the_wallet_until_it_is_undone() -> None:
-    """A frozen wallet is labelled from the event on, and no more once its block is reverted."""
-    rule = IssuerFreeze(ColumnCache())
+def test_a_freeze_counts_until_it_is_undone() -> None:
+    """Both issuers' events are told; what their wallets move is no more once they are reverted."""
+    rule, build = IssuerFreeze(ColumnCache()), Build()
     txs = [
         Tx(ALICE, USDT, logs=[usdt_log(USDT_FROZEN, MALLORY)]),
         Tx(ALICE, USDC, logs=[usdc_log(USDC_FROZEN, CAROL)]),
     ]
-    found = run(rule, Build().batch(Block(txs)))
+    found = run(rule, build.batch(Block(txs)))
     assert told(found) == [("issuer_freeze", "high", MALLORY), ("issuer_freeze", "high", CAROL)]
-    assert {(x.address, x.label, x.source) for x in rule.frozen()} == {
-        (MALLORY, "frozen", "tether"),
-        (CAROL, "frozen", "circle"),
-    }
-    assert {x.valid_from for x in rule.frozen()} == {1_700_000_003}
+    sends = [Tx(MALLORY, BOB, ETHER), Tx(CAROL, BOB, ETHER)]
+    assert len(run(rule, build.batch(Block(sends)))) == 2
+    rule.revert(1)
     rule.revert(0)
-    assert rule.frozen() == ()
+    assert run(rule, Build().batch(Block(sends))) == []
 
 
 def test_only_the_issuers_own_logs_count() -> None:
@@ -244,8 +242,8 @@ def test_only_the_issuers_own_logs_count() -> None:
         usdc_log(USDT_FROZEN, ALICE),
         (USDT, [USDT_FROZEN], b"short"),
     ]
-    assert run(rule, Build().batch(Block([Tx(BOB, USDT, logs=logs)]))) == []
-    assert rule.frozen() == ()
+    sends = Tx(ALICE, CAROL, ETHER)
+    assert run(rule, Build().batch(Block([Tx(BOB, USDT, logs=logs), sends]))) == []
 
 
 def test_what_a_frozen_wallet_moves_afterwards_is_told() -> None:
@@ -268,12 +266,12 @@ def test_what_a_frozen_wallet_moves_afterwards_is_told() -> None:
 
 def test_one_issuer_does_not_thaw_what_the_other_froze() -> None:
     """An unfreeze counts from the issuer that froze."""
-    rule = IssuerFreeze(ColumnCache())
+    rule, build = IssuerFreeze(ColumnCache()), Build()
     logs = [usdc_log(USDC_FROZEN, MALLORY), usdt_log(USDT_UNFROZEN, MALLORY)]
-    run(rule, Build().batch(Block([Tx(BOB, USDC, logs=logs)])))
-    assert len(rule.frozen()) == 1
-    run(rule, Build().batch(Block([Tx(BOB, USDC, logs=[usdc_log(USDC_UNFROZEN, MALLORY)])])))
-    assert rule.frozen() == ()
+    sends = Tx(MALLORY, CAROL, ETHER)
+    assert len(run(rule, build.batch(Block([Tx(BOB, USDC, logs=logs), sends])))) == 2
+    thaw = Tx(BOB, USDC, logs=[usdc_log(USDC_UNFROZEN, MALLORY)])
+    assert run(rule, build.batch(Block([thaw, sends]))) == []
 
 
 def test_destroyed_funds_are_told_exactly() -> None:

@@ -353,6 +353,23 @@ def test_sanctioned_wallets_deal_in_both_directions(chain: Run) -> None:
         assert any(t.target == listed for m in steps for t in transfers(m))
 
 
+def test_a_wallet_is_innocent_until_the_oracle_lists_it(chain: Run) -> None:
+    """The oracle's event names it; dealings before are no part of the attack, those after are."""
+    for campaign in several(chain, "sanctions"):
+        wallet = role(campaign, "listed")
+        (listing,) = [
+            m
+            for m in chain.benign()
+            if any(log.data.endswith(wallet[2:]) for log in logs_of(m, Event.SANCTIONS_ADDED))
+        ]
+        before = [m for m in chain.benign() if m.to == wallet]
+        after = [m for m in chain.of(campaign) if wallet in (m.sender, m.to)]
+        assert len(before) >= 2
+        assert len(after) >= 3
+        assert all(m.timestamp < listing.timestamp for m in before)
+        assert all(m.timestamp > listing.timestamp for m in after)
+
+
 def test_frozen_wallets_cannot_move(chain: Run) -> None:
     """The issuer's event names the wallet; what it tries afterwards fails."""
     tokens = set()

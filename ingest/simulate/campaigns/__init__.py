@@ -66,7 +66,7 @@ SCRIPTED: Final[dict[str, Kind]] = {
         key_compromise.script, 22, "several people's wallets emptied to one fresh receiver"
     ),
     "rug_pull": Kind(rug_pull.script, 42, "the deployer takes the liquidity after others bought"),
-    "sanctions": Kind(sanctions.script, 12, "transfers to and from a sanctioned wallet"),
+    "sanctions": Kind(sanctions.script, 18, "transfers to and from a sanctioned wallet"),
     "issuer_freeze": Kind(
         issuer_freeze.script, 8, "an issuer's blacklisting and the attempts to move after it"
     ),

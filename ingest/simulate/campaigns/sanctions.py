@@ -1,9 +1,13 @@
-"""Dealings with sanctioned wallets; one that was delisted before is innocent."""
+"""Dealings with sanctioned wallets; one that was delisted before is innocent.
+
+Some are on the label list from the start. One gets onto the sanctions oracle's during the run: what
+it did before was innocent, what it does afterwards is not.
+"""
 
 from __future__ import annotations
 
-from ingest.simulate.contracts import ETHER
-from ingest.simulate.draft import Script
+from ingest.simulate.contracts import ETHER, At, Call, Event, addresses, uint
+from ingest.simulate.draft import Draft, Log, Script
 from ingest.simulate.stage import Stage
 from ingest.simulate.tokens import USDC, USDT, pay, transfer
 
@@ -30,3 +34,22 @@ def script(stage: Stage) -> Script:
         yield stage.soon()
         stage.record.involve("dusted", stranger.address)
         yield stage.attack(pay(listed, stranger.address, 1_000))
+    yield from _listed_on_the_way(stage)
+
+
+def _listed_on_the_way(stage: Stage) -> Script:
+    world = stage.world
+    wallet = world.established()
+    stage.record.involve("listed", wallet.address)
+    for customer in world.users(2):
+        yield stage.soon()
+        yield pay(customer, wallet.address, stage.rng.randrange(1, 9) * ETHER // 10)
+    yield stage.pause(0.05)
+    data = uint(32) + addresses([wallet.address])
+    log = Log(At.SANCTIONS_ORACLE, (Event.SANCTIONS_ADDED,), data)
+    yield Draft(world.list_keeper, At.SANCTIONS_ORACLE, 0, Call.SANCTIONS_ADD + data, [log])
+    for customer in world.users(2):
+        yield stage.pause(0.05)
+        yield stage.attack(pay(customer, wallet.address, stage.rng.randrange(1, 9) * ETHER // 10))
+    yield stage.soon()
+    yield stage.cash_out(wallet, None, ETHER)
