@@ -27,6 +27,7 @@ RULES: Final = {
     "full_blocks": "gas_spam",
     "ice_phishing": "ice_phishing",
     "issuer_freeze": "issuer_freeze",
+    "jit_liquidity": "jit_liquidity",
     "missed_slots": "consensus",
     "mixer_touch": "mixer",
     "native_claim": "native_claim",
@@ -35,6 +36,7 @@ RULES: Final = {
     "safe_delegatecall": "safe_takeover",
     "sanctions_list": "sanctions",
     "sanctions_touch": "sanctions",
+    "sandwich": "sandwich",
     "wallet_anomaly": ANY,
     "wrong_fee": "wrong_fee",
 }

@@ -18,10 +18,12 @@ from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
 from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
 from detect.rules.node import WITHOUT_NODE, NodeCalls
+from detect.rules.pool_events import PoolCache
 from detect.rules.reorg_depth import ReorgDepth, ReorgDepthConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecall, SafeDelegatecallConfig
 from detect.rules.sanctions_touch import SanctionsConfig, SanctionsTouch
+from detect.rules.sandwich import Sandwich, SandwichConfig
 
 __all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
 
@@ -43,6 +45,7 @@ class RulesConfig:
     reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
     double_spend: DoubleSpendConfig = field(default_factory=DoubleSpendConfig)
     fee_market: FeeMarketConfig = field(default_factory=FeeMarketConfig)
+    sandwich: SandwichConfig = field(default_factory=SandwichConfig)
 
 
 def default_rules(
@@ -56,6 +59,7 @@ def default_rules(
     ``node`` answers what is not in view; without one, rules say less (see ``detect.rules.node``).
     """
     config, cache = config or RulesConfig(), ColumnCache()
+    pools = PoolCache(cache)
     return [
         ChainLabels(labels, chain, cache, config.chain_labels),  # first: see there
         SafeDelegatecall(cache, config.safe_delegatecall),
@@ -70,4 +74,5 @@ def default_rules(
         ReorgDepth(cache, config.reorg_depth),
         DoubleSpend(labels, cache, config.double_spend),
         FeeMarket(chain, cache, config.fee_market),
+        Sandwich(labels, pools, config.sandwich),
     ]

@@ -87,12 +87,12 @@ class Columns:
     @cached_property
     def input_lengths(self) -> Array:
         """Bytes of calldata per transaction; -1 where the source gives none."""
-        return _input_shape(self.batch.transactions["input"])[0]
+        return variable_bytes(self.batch.transactions["input"])[0]
 
     @cached_property
     def selectors(self) -> Array:
         """The first four bytes of the calldata as a big-endian uint32; 0 where there are fewer."""
-        lengths, offsets, data = _input_shape(self.batch.transactions["input"])
+        lengths, offsets, data = variable_bytes(self.batch.transactions["input"])
         out = np.zeros(len(lengths), np.uint32)
         rows = np.flatnonzero(lengths >= 4)
         if len(rows):
@@ -308,8 +308,12 @@ def logs_with(logs: pa.Table, topics: Iterable[bytes], prefixes: Array | None = 
     found = topic_prefixes(logs) if prefixes is None else prefixes
     near = np.array([int.from_bytes(t[:8], "big") for t in wanted], np.uint64)
     rows = np.flatnonzero(np.isin(found, near))
-    names = logs["topic0"]
-    return np.array([row for row in rows if names[int(row)].as_py() in wanted], np.int64)
+    names = np.ascontiguousarray(fixed_bytes(logs["topic0"], 32)[rows]).view(">u8")
+    same = np.zeros(len(rows), np.bool_)
+    for topic in wanted if len(rows) else ():
+        same |= (names == np.frombuffer(topic, ">u8")).all(axis=1)
+    kept: Array = rows[same]
+    return kept
 
 
 def within_transaction(ordinal: int) -> tuple[int, int]:
@@ -354,6 +358,19 @@ def address_word(address: bytes) -> Array:
     return np.frombuffer(address, ">u4").astype(np.uint32)
 
 
+def numbered(values: Array) -> tuple[Array, list[bytes]]:
+    """Number the distinct items of an array of one void type in order of first appearance.
+
+    A hash table does it in a tenth of the time that ``np.unique`` sorts such items in.
+    """
+    if not len(values):
+        return np.empty(0, np.int64), []
+    buffer = pa.py_buffer(np.ascontiguousarray(values).tobytes())
+    kind = pa.binary(values.dtype.itemsize)
+    encoded = pa.Array.from_buffers(kind, len(values), [None, buffer]).dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
 def address_set(addresses: Iterable[bytes]) -> pa.Array:
     """Addresses as the value set of ``Columns.members``."""
     return pa.array(sorted(addresses), ADDRESS)
@@ -363,8 +380,8 @@ def _nulls(values: pa.ChunkedArray) -> Array:
     return np.asarray(pc.is_null(values).to_numpy())
 
 
-def _input_shape(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
-    # Lengths, offsets and bytes of a variable binary column, straight from its buffers.
+def variable_bytes(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
+    """Lengths (-1: null), offsets and bytes of a variable binary column, from its buffers."""
     count = len(values)
     if not count or values.null_count == count:
         return np.full(count, -1, np.int64), np.zeros(count, np.int64), np.empty(0, np.uint8)

@@ -30,6 +30,11 @@ def uint(value: int) -> bytes:
     return value.to_bytes(32, "big")
 
 
+def sint(value: int) -> bytes:
+    """A signed integer as an ABI word."""
+    return value.to_bytes(32, "big", signed=True)
+
+
 def pad(value: bytes) -> bytes:
     """An address as an ABI word."""
     return value.rjust(32, b"\0")
@@ -66,6 +71,13 @@ class Event:
     V2_MINT: Final = topic("Mint(address,uint256,uint256)")
     V2_BURN: Final = topic("Burn(address,uint256,uint256,address)")
     V2_SYNC: Final = topic("Sync(uint112,uint112)")
+    POOL_CREATED: Final = topic("PoolCreated(address,address,uint24,int24,address)")
+    V3_SWAP: Final = topic("Swap(address,address,int256,int256,uint160,uint128,int24)")
+    V3_MINT: Final = topic("Mint(address,address,int24,int24,uint128,uint256,uint256)")
+    V3_BURN: Final = topic("Burn(address,int24,int24,uint128,uint256,uint256)")
+    V3_COLLECT: Final = topic("Collect(address,address,int24,int24,uint128,uint128)")
+    V4_SWAP: Final = topic("Swap(bytes32,address,int128,int128,uint160,uint128,int24,uint24)")
+    V4_MODIFY: Final = topic("ModifyLiquidity(bytes32,address,int24,int24,int256,bytes32)")
     ORDER_FULFILLED: Final = topic(
         "OrderFulfilled(bytes32,address,address,address,(uint8,address,uint256,uint256)[],"
         "(uint8,address,uint256,uint256,address)[])"
@@ -154,6 +166,7 @@ class At:
     WBTC: Final = address("0x2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599")
     V2_FACTORY: Final = address("0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f")
     V2_ROUTER: Final = address("0x7a250d5630B4cF539739dF2C5dAcb4c659F2488D")
+    V4_MANAGER: Final = address("0x000000000004444c5dc75cB358380D2e3dE08A90")
     UNIVERSAL_ROUTER: Final = address("0x66a9893cC07D91D95644AEDD05D03f95e1dBA8Af")
     PERMIT2: Final = address("0x000000000022D473030F116dDEE9F6B43aC78BA3")
     ONE_INCH: Final = address("0x111111125421cA6dc452d289314280a0f8842A65")

@@ -1,4 +1,4 @@
-"""Benign trading: swaps, liquidity, approvals of routers and Permit2, arbitrage and sandwiches."""
+"""Benign trading: swaps, liquidity, launches, and approvals of routers and Permit2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ingest.codec import contract_address
-from ingest.simulate.contracts import ETHER, GWEI, UNLIMITED, At, Call, Event, pad, uint
+from ingest.simulate.contracts import ETHER, UNLIMITED, At, Call, Event, pad, uint
 from ingest.simulate.draft import Draft, Log, Pause, Script, Wallet
 from ingest.simulate.payments import Action, stable, top_up
 from ingest.simulate.pools import Pool
@@ -123,38 +123,6 @@ def provide(world: World) -> Iterable[Draft]:
     return [pair.add(user, value, tokens, world.deadline())]
 
 
-def sandwich(world: World) -> Iterable[Draft]:
-    """A bot buys ahead of a user's purchase and sells right after it."""
-    victim, pair, bot = world.user(), pool(world), world.pick(world.bots)
-    value = min(world.spendable(victim, None, world.dollars(900, 0.8)), pair.ether // 60)
-    if not value:
-        return [top_up(world, victim)]
-    contract = world.bot_contracts[world.bots.index(bot)]
-    bought, front = pair.buy_logs(contract, contract, value * 2)
-    middle = pair.buy(victim, value, world.deadline())
-    _, back = pair.sell_logs(contract, contract, bought)
-    calldata = world.rng.randbytes(68)
-    return [
-        Draft(bot, contract, data=calldata, logs=front, tip=0),
-        middle,
-        Draft(bot, contract, data=calldata[:36], logs=back, tip=8 * GWEI),
-    ]
-
-
-def arbitrage(world: World) -> Iterable[Draft]:
-    """A bot goes through many pools in one transaction: a dozen transfers of several tokens."""
-    bot = world.pick(world.bots)
-    contract = world.bot_contracts[world.bots.index(bot)]
-    logs: list[Log] = []
-    for pair in world.rng.sample(world.pools, 4):
-        paid = pair.ether // 4_000
-        bought, first = pair.buy_logs(contract, contract, paid)
-        _, second = pair.sell_logs(contract, contract, bought)
-        logs += first + second
-    calldata = world.rng.randbytes(100)
-    return [Draft(bot, contract, data=calldata, logs=logs, type=1, tip=3 * GWEI)]
-
-
 def launch(world: World) -> Iterable[Draft]:
     """An honest token: created, given a pool, traded; the team keeps its liquidity in."""
     if len(world.pools) > 400:
@@ -230,8 +198,6 @@ ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.4, revoke),
     (1.2, wrap),
     (0.5, provide),
-    (0.5, sandwich),
-    (0.9, arbitrage),
     (0.03, launch),
     (0.02, migrate),
 )

@@ -7,7 +7,7 @@ import math
 from bisect import bisect
 from collections.abc import Iterable
 
-from ingest.simulate import background, collectibles, payments, splits, trading
+from ingest.simulate import background, collectibles, mev, payments, splits, trading
 from ingest.simulate.draft import Draft
 from ingest.simulate.world import World
 
@@ -20,6 +20,7 @@ class Traffic:
             *payments.ACTIONS,
             *splits.ACTIONS,
             *trading.ACTIONS,
+            *mev.ACTIONS,
             *collectibles.ACTIONS,
             *background.ACTIONS,
         )

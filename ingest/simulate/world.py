@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
+from ingest.simulate.concentrated import ConcentratedPool
 from ingest.simulate.contracts import ETHER, GWEI
 from ingest.simulate.draft import Draft, Keyring, Script, Wallet
 from ingest.simulate.pools import Pool
@@ -105,6 +106,7 @@ class World:
         self.sanctioned = tuple(self.established() for _ in range(4))
         self.delisted = self.established()
         self.list_keeper = self.established()  # writes to the sanctions oracle
+        self.deep_pools = self._found_deep_pools()
 
     # --- who ------------------------------------------------------------------------------------
 
@@ -282,6 +284,22 @@ class World:
             )
             for token, depth in tokens
         ]
+
+    def _found_deep_pools(self) -> list[ConcentratedPool]:
+        """V3 and V4 pools: a deep one of USDC, and three of small tokens, of either version."""
+        pools = []
+        for version in (3, 4):
+            tokens = [(USDC, 60_000_000.0)]
+            for _ in range(3):
+                price = self.dollars(0.02, 2.5)
+                tokens.append((Token(self.contract(), 18, price), self.dollars(300_000, 1.0)))
+            for token, depth in tokens:
+                pools.append(
+                    ConcentratedPool(
+                        self.contract(), token, ether(depth), token.units(depth), version=version
+                    )
+                )
+        return pools
 
 
 ZERO_PROVIDER: Final = bytes(20)  # liquidity from before the run

@@ -22,6 +22,7 @@ from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 
 SCHEMAS = {name: TABLES[name] for name in list(TABLES)[:6]}
 ETHER = 10**18
+BUILDER = b"\xb1" * 20
 START = 1_700_000_003  # a block time: slot aligned
 
 
@@ -139,6 +140,7 @@ class Build:
                 "block_number": number,
                 "block_hash": block_hash,
                 "parent_hash": self.parent,
+                "miner": BUILDER,
                 "block_timestamp": time,
                 "transaction_count": len(block.txs),
                 "verified": True,

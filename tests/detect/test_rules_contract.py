@@ -36,10 +36,12 @@ from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
+from detect.rules.sandwich import SandwichConfig
 from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
 from tests.detect.build import ETHER, Block, Build, Tx, at, run, split, uint, wallet, word
+from tests.detect.pool_logs import v2_swap
 from tests.detect.test_rules_exact import exec_transaction
 from tests.detect.test_rules_poisoning import lookalike
 
@@ -55,6 +57,7 @@ SMALL = RulesConfig(
     drainer_split=DrainerSplitConfig(splits=2, operators=2, victims_high=2),
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
+    sandwich=SandwichConfig(block_trades=2),
 )
 MEMORIES = {"reorg_depth", "double_spend"}  # outlive a revert by design
 BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
@@ -94,6 +97,8 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(c, wallet(98), tokens=[(USDC, a, c, 20 * amount), (USDC, a, b, 80 * amount)]),
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_ADDED], listing(b, c))]),
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_REMOVED], listing(b))]),
+        Tx(a, b, logs=[v2_swap(POOL, 10**6, -1_000)]),
+        Tx(a, b, logs=[v2_swap(POOL, -(10**6 + amount % 7), 1_000)]),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
     tx = shapes[shape]

@@ -344,6 +344,47 @@ def test_rugs_leave_a_tenth_of_the_pool_or_less(chain: Run) -> None:
         assert reserves[-2] - reserves[0] > 4 * ETHER  # more than 10,000 dollars of theirs
 
 
+def gains(mined: Mined) -> dict[str, tuple[int, int]]:
+    """What each pool gained of either token in a transaction, by its address or V4 id."""
+    found: dict[str, tuple[int, int]] = {}
+    for log in mined.logs:
+        words = [int(log.data[2 + n : 66 + n], 16) for n in range(0, len(log.data) - 2, 64)]
+        signed = [w - (1 << 256) if w >> 255 else w for w in words]
+        if log.topics[0] == text(Event.V2_SWAP):
+            gain, pool = (words[0] - words[2], words[1] - words[3]), log.address
+        elif log.topics[0] == text(Event.V3_SWAP):
+            gain, pool = (signed[0], signed[1]), log.address
+        elif log.topics[0] == text(Event.V4_SWAP):
+            gain, pool = (-signed[0], -signed[1]), log.topics[1]
+        else:
+            continue
+        before = found.get(pool, (0, 0))
+        found[pool] = (before[0] + gain[0], before[1] + gain[1])
+    return found
+
+
+def test_sandwiches_take_from_those_between(chain: Run) -> None:
+    """Front and back of one contract are next to a victim that went the same way, and pay."""
+    shapes = set()
+    for campaign in several(chain, "sandwich"):
+        bot, contract = role(campaign, "attacker"), role(campaign, "bot_contract")
+        steps = [m for m in chain.of(campaign) if m.to is not None]
+        assert len(steps) % 3 == 0
+        for front, victim, back in zip(steps[::3], steps[1::3], steps[2::3], strict=True):
+            assert front.number == victim.number == back.number
+            assert (front.sender, front.to) == (back.sender, back.to) == (bot, contract)
+            assert victim.sender in campaign.addresses["victim"]
+            (pool,) = gains(front)
+            one, two, three = (gains(m)[pool] for m in (front, victim, back))
+            side = 0 if one[0] > 0 else 1
+            assert two[side] > 0 > two[1 - side]
+            assert three[side] < 0 < three[1 - side] <= -one[1 - side]
+            assert -three[side] > one[side] * three[1 - side] // -one[1 - side]
+            events = (Event.V2_SWAP, Event.V3_SWAP, Event.V4_SWAP)
+            shapes |= {event for event in events if logs_of(front, event)}
+    assert len(shapes) == 3
+
+
 def test_sanctioned_wallets_deal_in_both_directions(chain: Run) -> None:
     """Ether leaves a listed wallet, stablecoins come to it."""
     for campaign in several(chain, "sanctions"):
@@ -531,7 +572,7 @@ def test_innocent_liquidity_comes_back_when_it_leaves(chain: Run) -> None:
 
 
 def test_blocks_have_bots_and_batches(chain: Run) -> None:
-    """Arbitrage of a dozen transfers, sandwiches, payroll and airdrops to many at once."""
+    """Arbitrage of a dozen transfers, back-runs, payroll and airdrops to many at once."""
     shapes = Counter[str]()
     for mined in chain.benign():
         moves = transfers(mined)
@@ -544,13 +585,13 @@ def test_blocks_have_bots_and_batches(chain: Run) -> None:
             shapes["airdrop"] += 1
     for raw in chain.canonical:
         senders = [t.from_ for t in raw.block.transactions]
-        shapes["sandwich"] += sum(
+        shapes["back_run"] += sum(
             one == three != two and chain.mined[raw.block.transactions[place].hash].logs != []
             for place, (one, two, three) in enumerate(
                 zip(senders, senders[1:], senders[2:], strict=False)
             )
         )
-    assert all(shapes[shape] >= 20 for shape in ("arbitrage", "disperse", "airdrop", "sandwich"))
+    assert all(shapes[shape] >= 20 for shape in ("arbitrage", "disperse", "airdrop", "back_run"))
 
 
 def test_kinds_are_about_as_large_as_they_say(chain: Run) -> None:

@@ -19,6 +19,7 @@ from ingest.simulate.campaigns import (
     rug_pull,
     safe_takeover,
     sanctions,
+    sandwich,
     sybil,
     wash_trading,
 )
@@ -67,6 +68,9 @@ SCRIPTED: Final[dict[str, Kind]] = {
     ),
     "rug_pull": Kind(rug_pull.script, 42, "the deployer takes the liquidity after others bought"),
     "sanctions": Kind(sanctions.script, 18, "transfers to and from a sanctioned wallet"),
+    "sandwich": Kind(
+        sandwich.script, 26, "a bot trades right before and after users, in V2, V3 or V4 pools"
+    ),
     "issuer_freeze": Kind(
         issuer_freeze.script, 8, "an issuer's blacklisting and the attempts to move after it"
     ),
