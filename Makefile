@@ -1,11 +1,11 @@
 # Everything sets itself up: python3 (3.11 or newer), make and the package registries are enough.
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench bench-detection clean
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 STAMP := .venv/.installed
 
 help:  ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 $(STAMP): pyproject.toml
 	python3 -c 'import sys; sys.exit("chainwarden needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -30,6 +30,9 @@ check: $(STAMP)  ## ruff and mypy
 
 bench: $(STAMP)  ## the performance figures, as ratios
 	$(PY) -m benchmarks
+
+bench-detection: $(STAMP)  ## what is caught, beside reference models; about ten minutes
+	$(PY) -m benchmarks.detection
 
 clean:  ## remove what the targets made
 	rm -rf .venv .cache build dist demo-out out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What is caught, how early, at what cost, and despite whom: ``make bench-detection``."""
