@@ -217,5 +217,6 @@ def observe_source(metrics: Metrics, stats: RpcStats) -> None:
     """Bring the metrics about nodes up to date."""
     if stats.head_number >= 0:
         metrics.behind("ingest", stats.head_number)
+    metrics.raise_counter(metrics.finality_conflicts, stats.finality_conflicts)
     for outcome in ("requests", "retries", "failovers", "rate_limited", "not_yet", "wrong_chain"):
         metrics.raise_counter(metrics.rpc_requests, getattr(stats, outcome), outcome)

@@ -133,6 +133,17 @@ class Metrics:
         self.drift = counter("drift", "Drifts found on a stream of scores", "stream")
         self.warm = gauge("model_warm", "1 once a model gives scores", "model")
         self.bound_used = gauge("bound_used_ratio", "Share of a stated bound in use", "bound")
+        # the chain itself
+        self.missed_slots = gauge("missed_slots_ratio", "Share of the last 64 slots missed")
+        self.finality_delay = gauge("finality_delay_blocks", "Head minus the finalized block")
+        self.finality_conflicts = counter(
+            "finality_conflicts", "Blocks final for a node and not on the chain that was followed"
+        )
+        self.orphans = counter(
+            "orphaned_transactions", "Transactions taken away by forks, by outcome", "outcome"
+        )
+        self.next_base_fee = gauge("next_base_fee_wei", "Base fee of the next block, exact")
+        self.next_blob_base_fee = gauge("next_blob_base_fee_wei", "The same of blob gas")
         # what leaves
         self.commit_seconds = histogram(
             "commit_duration_seconds", "Lake files, ledger transaction, bus commit", SECONDS_BUCKETS
@@ -150,6 +161,7 @@ class Metrics:
         for plain in (self.transactions, self.flows, self.reverted_blocks, self.gaps):
             plain.labels(chain)
         self.dead_letters.labels(chain)
+        self.finality_conflicts.labels(chain)
 
     def at_head(self, stage: str, position: Position, timestamp: int) -> None:
         """A stage has come to that block. Its lag in seconds grows until the next one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chainwarden.metrics import Metrics
 from detect.alerts import AlertPolicy
 from detect.detector import Detector
@@ -23,8 +25,28 @@ def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy)
     for name, value in stats.items():
         if name.startswith("rule_seconds."):
             metrics.raise_counter(metrics.rule_seconds, value, name.partition(".")[2])
+    observe_chain(metrics, stats)
     for reason, count in policy.suppressed.items():
         metrics.raise_counter(metrics.suppressed, count, reason)
+
+
+def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
+    """What rules measure of the chain itself: ``chain.NAME`` or ``chain.NAME/LABEL``."""
+    gauges = {
+        "missed_slots": metrics.missed_slots,
+        "finality_delay": metrics.finality_delay,
+        "next_base_fee": metrics.next_base_fee,
+        "next_blob_base_fee": metrics.next_blob_base_fee,
+    }
+    for key, value in stats.items():
+        if not key.startswith("chain."):
+            continue
+        name, _, label = key.removeprefix("chain.").partition("/")
+        labels = (label,) if label else ()
+        if name == "orphans":
+            metrics.raise_counter(metrics.orphans, value, *labels)
+        else:
+            gauges[name].labels(metrics.chain, *labels).set(value)
 
 
 def observe_delivery(metrics: Metrics, delivery: Delivery, ledger: Ledger) -> None:

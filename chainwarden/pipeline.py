@@ -104,6 +104,7 @@ class Pipeline:
                 self._revert(position)
             case BlockFinalized(position):
                 self.detector.finalize(position)
+                self.cursor = replace(self.cursor, finalized=position)
 
     def flush(self) -> None:
         """Commit everything handled so far."""

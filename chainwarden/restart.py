@@ -59,6 +59,9 @@ def resume(detector: Detector, stores: Stores, window: int) -> Cursor | None:
         if recent and detector.head.number < recent[0].number:
             break  # far below the window: it was final long before
         detector.revert(detector.head)
+    if cursor.finalized is not None:
+        # The lake has blocks only: what was said to be final since the snapshot is said first.
+        detector.finalize(cursor.finalized)
     _catch_up(detector, stores, window)
     if detector.head != cursor.head:
         raise DeepReorg(

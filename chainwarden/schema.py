@@ -569,13 +569,18 @@ Offsets = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a pipeline has come: the head, the bus offsets behind it, and running totals."""
+    """How far a pipeline has come: the head, the bus offsets behind it, and running totals.
+
+    ``finalized`` is the newest block it was told to be final: that is in no block, and a restart
+    has to know it.
+    """
 
     head: Position | None
     offsets: Offsets = field(default_factory=dict)
     blocks: int = 0
     transactions: int = 0
     flows: int = 0
+    finalized: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,10 +53,12 @@ EXACT_RULES: Final = frozenset(
 )
 
 
-# Rules about forks themselves: a run that never saw the losing branch has no such findings. They
-# are remembered apart, outside the digest, and cost no budget, so that everything else is decided
-# as in a run on the winning chain alone.
-FORK_RULES: Final = frozenset({"double_spend", "reorg_depth"})
+# Rules about forks themselves, and about finality: a run that never saw the losing branch, or was
+# never told what is final, has no such findings. They are remembered apart, outside the digest, and
+# cost no budget, so that everything else is decided as in a run on the winning chain alone.
+FORK_RULES: Final = frozenset(
+    {"double_spend", "dropped_by_reorg", "reorg_depth", "finality_delay", "inactivity_leak"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from detect.kernels.arrays import Events, Seen
 from detect.kernels.scores import settle_facts
 from detect.learning import DepthLearner, LearnerConfig
 from detect.risk import Outcomes, RiskConfig, RiskModel, WalletRows
-from detect.rules.rule import Finding, Rule
+from detect.rules.rule import Finding, Gauges, HearsFinality, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
 from detect.wallets import SCHEMA, WalletBounds, WalletTable
@@ -233,6 +233,9 @@ class Detector:
 
     def finalize(self, position: Position) -> None:
         """This block and all below it will never be reverted."""
+        for rule in self._rules:
+            if isinstance(rule, HearsFinality):
+                rule.finalize(position)
         if position in self._positions:
             above = len(self._positions) - 1 - self._positions.index(position)
             self._forget(self._serial - above)
@@ -283,7 +286,7 @@ class Detector:
         self._positions = [Position(n, bytes.fromhex(h)) for n, h in meta["positions"]]
 
     def stats(self) -> dict[str, float]:
-        """Bounds in use, warm-up, drift, and the seconds each rule took so far."""
+        """Bounds in use, warm-up, drift, the seconds each rule took, and how the chain is."""
         table, flows, wallets = self._wallets, self._flow_model, self._wallet_model
         return {
             "wallets": float(len(table)),
@@ -300,7 +303,13 @@ class Detector:
             "wallet_score_last_drift_block": float(wallets.drift.last_block),
             **self._risk_stats(),
             **{f"rule_seconds.{name}": spent for name, spent in self._seconds.items()},
+            **self._chain_stats(),
         }
+
+    def _chain_stats(self) -> dict[str, float]:
+        """What rules measure of the chain, as ``chain.NAME``."""
+        gauged = (rule for rule in self._rules if isinstance(rule, Gauges))
+        return {f"chain.{name}": value for r in gauged for name, value in r.gauges().items()}
 
     def _risk_stats(self) -> dict[str, float]:
         if self._risk is None:

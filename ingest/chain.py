@@ -79,7 +79,8 @@ class _State:
 
     ``root`` is the block below ``chain``, which is never reverted. Until a block of the segment
     sank it is the parent of the first one, which was never taken in (``root_taken``). ``sunk``
-    holds the hashes of the newest blocks that sank.
+    holds the hashes of the newest blocks that sank, ``final`` is the number of the newest block
+    that was said to be final.
     """
 
     root: Position | None
@@ -88,6 +89,7 @@ class _State:
     orphans: OrderedDict[bytes, _Block]
     sunk: OrderedDict[bytes, None]
     gaps: int
+    final: int = -1
 
     def copy(self) -> _State:
         return _State(
@@ -97,6 +99,7 @@ class _State:
             self.orphans.copy(),
             self.sunk.copy(),
             self.gaps,
+            self.final,
         )
 
 
@@ -159,6 +162,17 @@ class ChainFollower:
         """The position of that number on the chain, if it can still be reverted or is the floor."""
         return next((p for p in self.recent() if p.number == number), None)
 
+    def contradicts(self, position: Position) -> bool:
+        """Whether another block of that number is on the chain, as far as that is remembered."""
+        state, root = self._state, self._state.root
+        held = self.at(position.number)
+        if held is None and root is not None and root.number > position.number:
+            # The root sank last, and the blocks before it right before.
+            ago = root.number - position.number
+            if ago < len(state.sunk) and self._linked:
+                return next(itertools.islice(reversed(state.sunk), ago, None)) != position.hash
+        return held is not None and held != position
+
     def add(self, batch: BlockBatch) -> list[ChainEvent]:
         """What the blocks of ``batch``, each claimed as the head in turn, do to the chain.
 
@@ -187,11 +201,18 @@ class ChainFollower:
         """The block and all below it will never be reverted.
 
         No events, and no effect, where the block is not on the chain or was final before: a node
-        that is ahead, behind or on another fork; a later call will find it.
+        that is ahead, behind or on another fork; a later call will find it. A block that sank
+        lately is as final as it was, but now that is known.
         """
         state = self._state
+        if position.number <= state.final:
+            return []
+        if position.hash and position.hash in state.sunk:
+            state.final = position.number
+            return [BlockFinalized(position)]
         if _key(position) not in state.chain:
             return []
+        state.final = position.number
         while True:
             _, block = state.chain.popitem(last=False)
             self._sink(block)

@@ -137,12 +137,12 @@ class _Following:
             return
         final = self._source.finalized()
         self._finality_due = time.monotonic() + self._config.finality_seconds
-        if final is None or (ours := self._follower.at(final.number)) is None:
+        if final is None:
             return
-        if ours != final:
+        if self._follower.contradicts(final):
             # Whichever it is, the next heads will tell: we are on a fork, or the node lies.
             self._source.stats.finality_conflicts += 1
-            log.error("block %s is final for the node, but our chain has %s", final, ours)
+            log.error("block %s is final for the node, but our chain has another one", final)
             return
         yield from self._follower.finalize(final)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -320,18 +320,25 @@ class Ledger:
         row = (
             self._database.cursor()
             .execute(
-                f"SELECT {_CURSOR_COLUMNS} FROM ledger.cursors WHERE chain = ?", [self.chain.name]
+                f"SELECT {_CURSOR_COLUMNS}, finalized_number, finalized_hash FROM ledger.cursors "
+                "WHERE chain = ?",
+                [self.chain.name],
             )
             .fetchone()
         )
         # Without offsets text nothing was ever committed; "{}" is a cursor without a bus.
-        return None if row is None or not row[2] else _cursor_of(row)
+        if row is None or not row[2]:
+            return None
+        number, hash_ = row[6:]
+        final = None if number is None else Position(number, hash_)
+        return replace(_cursor_of(row[:6]), finalized=final)
 
     def _write_cursor(self, tx: Transaction, cursor: Cursor) -> None:
         tx.cursor.execute(
             "UPDATE ledger.cursors SET head_number = ?, head_hash = ?, offsets = ?, blocks = ?, "
-            "transactions = ?, flows = ? WHERE chain = ?",
-            [*_cursor_values(cursor), self.chain.name],
+            "transactions = ?, flows = ?, finalized_number = ?, finalized_hash = ? "
+            "WHERE chain = ?",
+            [*_cursor_values(cursor), *_finalized_values(cursor), self.chain.name],
         )
 
         def keep() -> None:
@@ -402,6 +409,11 @@ def _cursor_values(cursor: Cursor) -> list[Any]:
         cursor.transactions,
         cursor.flows,
     ]
+
+
+def _finalized_values(cursor: Cursor) -> list[Any]:
+    final = cursor.finalized
+    return [None, None] if final is None else [final.number, final.hash]
 
 
 def _cursor_of(row: Sequence[Any]) -> Cursor:

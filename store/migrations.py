@@ -117,6 +117,14 @@ MIGRATIONS: Final = (
             )""",
         ),
     ),
+    Migration(
+        2,
+        "what is final",
+        (
+            "ALTER TABLE ledger.cursors ADD COLUMN finalized_number BIGINT",
+            "ALTER TABLE ledger.cursors ADD COLUMN finalized_hash BLOB",
+        ),
+    ),
 )
 
 LATEST: Final = MIGRATIONS[-1].version

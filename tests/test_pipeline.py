@@ -12,7 +12,14 @@ from chainwarden.errors import DiskFull
 from chainwarden.pipeline import Pipeline, Stores
 from chainwarden.replay import every_alert
 from chainwarden.restart import resume
-from chainwarden.schema import ETHEREUM, BlocksAdded, ChainEvent, alerts_digest
+from chainwarden.schema import (
+    ETHEREUM,
+    BlockFinalized,
+    BlocksAdded,
+    ChainEvent,
+    Position,
+    alerts_digest,
+)
 from chainwarden.settings import Settings
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
@@ -156,4 +163,24 @@ def test_tidying_merges_small_files_and_changes_nothing(
     run = Run(tmp_path)
     assert run.detector.head == head
     assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_a_restart_knows_what_was_final(events: list[ChainEvent], tmp_path: Path) -> None:
+    """Finality said after the snapshot is said again before the lake's blocks are scored."""
+    run = Run(tmp_path)
+    run.feed(events[:20])
+    run.pipeline.save_snapshot()
+    run.feed(events[20:40])
+    assert run.cursor is None
+    head = run.detector.head
+    assert head is not None
+    final = Position(head.number - 70, b"")
+    run.feed([BlockFinalized(final)])
+    assert run.detector.stats()["chain.finality_delay"] == 70
+    run.close()
+    run = Run(tmp_path)
+    assert run.cursor is not None
+    assert run.cursor.finalized == final
+    assert run.detector.stats()["chain.finality_delay"] == 70
     run.close()

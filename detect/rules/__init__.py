@@ -12,6 +12,7 @@ from detect.rules.columns import ColumnCache
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
+from detect.rules.finality_delay import FinalityConfig, FinalityDelay
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
@@ -44,6 +45,7 @@ class RulesConfig:
     missed_slots: MissedSlotsConfig = field(default_factory=MissedSlotsConfig)
     reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
     double_spend: DoubleSpendConfig = field(default_factory=DoubleSpendConfig)
+    finality_delay: FinalityConfig = field(default_factory=FinalityConfig)
     fee_market: FeeMarketConfig = field(default_factory=FeeMarketConfig)
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
 
@@ -73,6 +75,7 @@ def default_rules(
         MissedSlots(chain, cache, config.missed_slots),
         ReorgDepth(cache, config.reorg_depth),
         DoubleSpend(labels, cache, config.double_spend),
+        FinalityDelay(chain, cache, config.finality_delay),
         FeeMarket(chain, cache, config.fee_market),
         Sandwich(labels, pools, config.sandwich),
     ]

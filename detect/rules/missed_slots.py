@@ -1,8 +1,10 @@
 """Missed slots: how far the chain is from making a block every slot.
 
 On a chain with slots the time of a block tells its slot. One slot in 130 is missed on an ordinary
-day, and the thresholds are those whose false alarms were computed from that rate: five of 64 slots
-five times a year, three in a row once, four in a row once in a hundred years.
+day. If each is missed on its own, that alone makes four missed of some 32 slots 33 times a year (8
+times, if only whole epochs were looked at), five of 64 25 times (5), three in a row once and four
+in a row once in a hundred years. An outage like that of December 2025, of 18.5 % of the slots,
+makes four of 32 in 87 % of epochs and five of 64 nearly always.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from detect.scored import ScoredBatch
 log = logging.getLogger(__name__)
 
 WINDOW = 64
+SHORT = 32  # slots: an epoch
 _HEAD = b""  # the one row of the table: (number, hash, slot, window bits), newest slot lowest
 
 
@@ -28,11 +31,13 @@ _HEAD = b""  # the one row of the table: (number, hash, slot, window bits), newe
 class MissedSlotsConfig:
     """``clocks``: chain id -> (genesis time, seconds a slot, first slot that counts).
 
-    ``of_64``: missed slots of the last 64 that make an alert, ``of_64_severe`` a high one (the
-    rate of the Prysm incident of December 2025); ``in_a_row`` and ``in_a_row_severe`` likewise.
+    ``of_32``: missed slots of the last 32 that make a low alert, ``of_64`` of the last 64 a medium
+    one, ``of_64_severe`` a high one (the rate of the Prysm incident of December 2025);
+    ``in_a_row`` and ``in_a_row_severe`` likewise.
     """
 
     clocks: dict[int, tuple[int, int, int]] = field(default_factory=lambda: dict(SLOT_CLOCKS))
+    of_32: int = 4
     of_64: int = 5
     of_64_severe: int = 12
     in_a_row: int = 3
@@ -47,7 +52,7 @@ class MissedSlots(Journaled):
     """
 
     id = "missed_slots"
-    version = 1
+    version = 2
 
     def __init__(
         self, chain: Chain, cache: ColumnCache, config: MissedSlotsConfig | None = None
@@ -97,15 +102,23 @@ class MissedSlots(Journaled):
             self._head.put(serial, _HEAD, (number, hashes[row] or b"", slot, bits))
         return findings
 
+    def gauges(self) -> dict[str, float]:
+        """The share of the last 64 slots that were missed."""
+        head = self._head.get(_HEAD)
+        return {} if head is None else {"missed_slots": head[3].bit_count() / WINDOW}
+
     def _judge(
         self, row: int, number: int, slot: int, missed: int, before: int, bits: int
     ) -> Finding | None:
         config = self._config
         was, now = before.bit_count(), bits.bit_count()
+        was_short, now_short = ((b & (2**SHORT - 1)).bit_count() for b in (before, bits))
         severities = []
         if missed >= config.in_a_row_severe:
             severities.append(Severity.HIGH)
         elif missed >= config.in_a_row:
+            severities.append(Severity.LOW)
+        if was_short < config.of_32 <= now_short:
             severities.append(Severity.LOW)
         for threshold, severity in (
             (config.of_64, Severity.MEDIUM),
@@ -130,11 +143,12 @@ class MissedSlots(Journaled):
             transaction_hash=None,
             ordinal=slot,
             sentence=(
-                f"{now} of the last {WINDOW} slots were missed, {missed} in a row before block "
-                f"{number} (slot {slot}); about one in 130 is usual."
+                f"{now} of the last {WINDOW} slots were missed, {now_short} of the last {SHORT}, "
+                f"{missed} in a row before block {number} (slot {slot}); about one in 130 is usual."
             ),
             reasons=(
-                Reason("missed_of_64", float(now), score / 2, float(config.of_64)),
+                Reason("missed_of_32", float(now_short), score / 4, float(config.of_32)),
+                Reason("missed_of_64", float(now), score / 4, float(config.of_64)),
                 Reason("missed_in_a_row", float(missed), score / 2, float(config.in_a_row)),
             ),
         )

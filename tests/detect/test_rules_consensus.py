@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chainwarden.schema import ETHEREUM, Chain, Severity
@@ -42,13 +43,24 @@ def test_an_ordinary_hour_is_quiet() -> None:
 
 def test_five_of_64_are_told_once() -> None:
     """The fifth missed slot of the last 64 is medium, the sixth is no news, later ones again."""
-    assert slots(gaps(1, 1, 1, 1, 1, 1, 0)) == [(5, Severity.MEDIUM)]
-    apart = gaps(1, 1, 1, 1, *[0] * 60, 1)
-    assert slots(apart) == []  # the first four have left the window
-    assert slots(gaps(1, *[0] * 54, 1, 1, 1, 1)) == [(59, Severity.MEDIUM)]  # 63 slots back
-    assert slots(gaps(1, *[0] * 55, 1, 1, 1, 1)) == []  # 64 slots back
-    again = gaps(1, 1, 1, 1, 1, *[0] * 64, 1, 1, 1, 1, 1)
-    assert slots(again) == [(5, Severity.MEDIUM), (74, Severity.MEDIUM)]
+
+    def medium(*missed: int) -> list[int]:
+        return [row for row, severity in slots(gaps(*missed)) if severity >= Severity.MEDIUM]
+
+    assert medium(1, 1, 1, 1, 1, 1, 0) == [5]
+    assert medium(1, 1, 1, 1, *[0] * 60, 1) == []  # the first four have left the window
+    assert medium(1, *[0] * 54, 1, 1, 1, 1) == [59]  # 63 slots back
+    assert medium(1, *[0] * 55, 1, 1, 1, 1) == []  # 64 slots back
+    assert medium(1, 1, 1, 1, 1, *[0] * 64, 1, 1, 1, 1, 1) == [5, 74]
+
+
+def test_four_of_32_are_low() -> None:
+    """The fourth missed slot of an epoch's length is low; four over more than that are nothing."""
+    assert slots(gaps(1, 1, 1, 1)) == [(4, Severity.LOW)]
+    assert slots(gaps(1, *[0] * 24, 1, 1, 1)) == [(28, Severity.LOW)]  # 31 slots back
+    assert slots(gaps(1, *[0] * 25, 1, 1, 1)) == []  # 32 slots back
+    (finding,) = run(MissedSlots(ETHEREUM, ColumnCache()), Build().batch(*gaps(1, 1, 1, 1)))
+    assert "4 of the last 32" in finding.sentence
 
 
 def test_runs_of_missed_slots_are_told() -> None:
@@ -57,6 +69,34 @@ def test_runs_of_missed_slots_are_told() -> None:
     assert slots(gaps(0, 4)) == [(2, Severity.HIGH)]
     assert slots(gaps(0, 200)) == [(2, Severity.HIGH)]
     assert slots(gaps(*[1] * 12))[-1] == (12, Severity.HIGH)
+
+
+def test_the_thresholds_have_the_rates_that_are_stated() -> None:
+    """Slots missed one in 132 at random cross each threshold as often a year as is said of it."""
+    years, year, rate = 20, 2_629_800, 0.00757
+    missed = np.random.default_rng(7).random(years * year) < rate
+    totals = np.concatenate([[0], np.cumsum(missed)])
+
+    def crossings(window: int, threshold: int) -> float:
+        over = totals[window:] - totals[:-window] >= threshold
+        return float(np.count_nonzero(over[1:] & ~over[:-1])) / years
+
+    assert crossings(32, 4) == pytest.approx(33, abs=4)
+    assert crossings(64, 5) == pytest.approx(25, abs=4)
+    assert crossings(3, 3) == pytest.approx(1.1, abs=0.6)
+    assert year * (1 - rate) * rate**4 == pytest.approx(0.009, abs=0.001)
+    # In windows side by side, not one that slides, it would be this many.
+    epochs = missed[: len(missed) // 64 * 64].reshape(-1, 32).sum(axis=1) >= 4
+    assert epochs.sum() / years == pytest.approx(8, abs=1.5)
+    windows = missed[: len(missed) // 64 * 64].reshape(-1, 64).sum(axis=1) >= 5
+    assert windows.sum() / years == pytest.approx(5, abs=1.5)
+
+
+def test_an_outage_is_caught_as_often_as_stated() -> None:
+    """At 18.5 % missed, four of 32 come in 87 % of epochs and five of 64 in 99.5 % of windows."""
+    outage = np.random.default_rng(3).random((40_000, 64)) < 0.185
+    assert (outage[:, :32].sum(axis=1) >= 4).mean() == pytest.approx(0.87, abs=0.01)
+    assert (outage.sum(axis=1) >= 5).mean() == pytest.approx(0.995, abs=0.003)
 
 
 def test_a_gap_in_the_source_is_no_missed_slot() -> None:

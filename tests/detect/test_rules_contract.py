@@ -59,7 +59,7 @@ SMALL = RulesConfig(
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
 )
-MEMORIES = {"reorg_depth", "double_spend"}  # outlive a revert by design
+MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
 BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
 
 

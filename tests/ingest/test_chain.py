@@ -457,3 +457,29 @@ class Forks(RuleBasedStateMachine):
 
 TestForks = Forks.TestCase
 TestForks.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_what_sank_out_of_the_window_is_said_to_be_final_when_it_is() -> None:
+    """Finality is usually further behind than what can be reverted: it is told all the same."""
+    follower = ChainFollower(window=3, linked=True)
+    nodes = [start := first(), *line(start, 12)]
+    feed(follower, *nodes)
+    sunk, too_deep = nodes[8], nodes[3]
+    assert follower.finalize(too_deep.position) == []
+    assert shape(follower.finalize(sunk.position)) == [("final", [sunk.position])]
+    assert follower.finalize(sunk.position) == follower.finalize(nodes[7].position) == []
+    before = follower.recent()
+    assert shape(follower.finalize(nodes[9].position)) == [("final", [nodes[9].position])]
+    assert follower.recent() == before
+
+
+def test_another_final_block_contradicts_the_chain_as_far_as_it_is_remembered() -> None:
+    """A final block of another hash is noticed in the window and among what sank lately."""
+    follower = ChainFollower(window=3, linked=True)
+    nodes = [start := first(), *line(start, 12)]
+    feed(follower, *nodes)
+    for number, node in enumerate(nodes):
+        assert not follower.contradicts(node.position)
+        other = Position(node.number, nodes[number - 1].child("fork").hash)
+        assert follower.contradicts(other) == (number >= 7)
+    assert not follower.contradicts(nodes[12].child().position)

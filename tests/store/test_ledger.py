@@ -488,3 +488,20 @@ def _everything(ledger: Ledger) -> list[object]:
         ledger.outbox.pending(),
         ledger.outbox.dead_letters(),
     ]
+
+
+def test_what_is_final_is_kept_beside_the_cursor(tmp_path: Path) -> None:
+    """The finalized block survives a restart; a ledger from before it was kept has none."""
+    path = tmp_path / "ledger.duckdb"
+    with Ledger.open(path, ETHEREUM) as opened:
+        opened.commit(Commit(at(7)))
+        assert opened.cursor() == at(7)
+        opened.commit(Commit(replace(at(8), finalized=position(3))))
+    with Ledger.open(path, ETHEREUM) as opened:
+        assert opened.cursor() == replace(at(8), finalized=position(3))
+    with duckdb.connect(path) as connection:
+        for column in ("finalized_number", "finalized_hash"):
+            connection.execute(f"ALTER TABLE cursors DROP COLUMN {column}")
+        connection.execute("DELETE FROM migrations WHERE version = 2")
+    with Ledger.open(path, ETHEREUM) as opened:
+        assert opened.cursor() == at(8)
