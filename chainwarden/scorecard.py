@@ -40,6 +40,7 @@ RULES: Final = {
     "sanctions_list": "sanctions",
     "sanctions_touch": "sanctions",
     "sandwich": "sandwich",
+    "sweeper_delegation": "sweeper_delegation",
     "wallet_anomaly": ANY,
     "wrong_fee": "wrong_fee",
 }

@@ -9,6 +9,7 @@ from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
 from detect.rules.chain_labels import ChainLabels, ChainLabelsConfig
 from detect.rules.columns import ColumnCache
+from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
@@ -25,6 +26,7 @@ from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecall, SafeDelegatecallConfig
 from detect.rules.sanctions_touch import SanctionsConfig, SanctionsTouch
 from detect.rules.sandwich import Sandwich, SandwichConfig
+from detect.rules.sweeper_delegation import SweeperDelegation
 
 __all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
 
@@ -41,6 +43,7 @@ class RulesConfig:
     address_poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
     drainer_split: DrainerSplitConfig = field(default_factory=DrainerSplitConfig)
+    sweeper_delegation: SweeperConfig = field(default_factory=SweeperConfig)
     native_claim: NativeClaimConfig = field(default_factory=NativeClaimConfig)
     missed_slots: MissedSlotsConfig = field(default_factory=MissedSlotsConfig)
     reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
@@ -70,6 +73,7 @@ def default_rules(
         MixerTouch(cache, config.mixer_touch),
         AddressPoisoning(labels, cache, config.address_poisoning),
         IcePhishing(labels, cache, config.ice_phishing),
+        SweeperDelegation(labels, cache, config.sweeper_delegation, node),
         NativeClaim(labels, cache, config.native_claim, node),
         DrainerSplit(labels, cache, config.drainer_split),
         MissedSlots(chain, cache, config.missed_slots),

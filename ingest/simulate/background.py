@@ -38,13 +38,6 @@ def probe(world: World) -> Iterable[Draft]:
     return [Draft(world.bots[index], world.bot_contracts[index], 0, data, type=1)]
 
 
-def delegate(world: World) -> Iterable[Draft]:
-    """A user makes its account a smart one with its wallet's own delegate (type 4)."""
-    user = world.user()
-    target = At.METAMASK_DELEGATE if world.rng.random() < 0.8 else At.SIMPLE_7702
-    return [Draft(user, user.address, gas_used=46_000, type=4, delegate=target)]
-
-
 def deploy(world: World) -> Iterable[Draft]:
     """Somebody creates a contract."""
     code = bytes.fromhex("6080604052348015600e575f80fd5b50")
@@ -90,7 +83,6 @@ ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.8, oracle),
     (0.5, rollup),
     (1.0, probe),
-    (0.3, delegate),
     (0.6, deploy),
     (2.2, fail),
     (0.4, dust),

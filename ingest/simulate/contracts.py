@@ -151,6 +151,7 @@ class Call:
     USDT_DESTROY: Final = selector("destroyBlackFunds(address)")
     USDC_FREEZE: Final = selector("blacklist(address)")
     SANCTIONS_ADD: Final = selector("addToSanctionsList(address[])")
+    INITIALIZE: Final = selector("initialize(address)")
     SWEEP_TOKEN: Final = selector("sweepToken(address,uint256,address)")
     PULL: Final = selector("pull(address,uint256)")
     BRIDGE_DEPOSIT: Final = selector("depositTransaction(address,uint256,uint64,bool,bytes)")
@@ -182,6 +183,8 @@ class At:
     SANCTIONS_ORACLE: Final = address("0x40C57923924B5c5c5455c48D93317139ADDaC8fb")
     METAMASK_DELEGATE: Final = address("0x63c0c19a282a1B52b07dD5a65b58948A07DAE32B")
     SIMPLE_7702: Final = address("0x4Cd241E8d1510e30b2076397afc7508Ae59C66c9")
+    AMBIRE_DELEGATE: Final = address("0x5A7FC11397E9a8AD41BF10bf13F22B0a63f96f6d")
+    CALIBUR_DELEGATE: Final = address("0x000000009B1D0aF20D8C6d0A44e162d11F9b8f00")
 
 
 BUILDERS: Final = (

@@ -88,7 +88,8 @@ class Draft:
     gas_price: int | None = None
     nonce: int | None = None
     record: Record | None = None
-    delegate: bytes | None = None  # type 4: what the sender delegates to
+    delegate: bytes | None = None  # type 4: what is delegated to …
+    authorities: tuple[Wallet, ...] = ()  # … and by whom; by the sender where nobody is named
 
     def __post_init__(self) -> None:
         if not self.gas_used:

@@ -95,8 +95,12 @@ def sign(draft: Draft, chain_id: int, base_fee: int) -> Signed:
         ]
     elif number == SET_CODE and draft.delegate is not None:
         # The sender's nonce is already one higher when its own authorization is checked.
-        tx.authorization_list = [_authorization(sender, chain_id, draft.delegate, nonce + 1)]
-        sender.nonce += 1
+        tx.authorization_list = []
+        for authority in draft.authorities or (sender,):
+            tx.authorization_list.append(
+                _authorization(authority, chain_id, draft.delegate, authority.nonce)
+            )
+            authority.nonce += 1
     raw = _signature(tx, sender.key, chain_id)
     digest = keccak(raw)
     tx.hash = "0x" + digest.hex()

@@ -7,7 +7,15 @@ import math
 from bisect import bisect
 from collections.abc import Iterable
 
-from ingest.simulate import background, collectibles, mev, payments, splits, trading
+from ingest.simulate import (
+    background,
+    collectibles,
+    delegations,
+    mev,
+    payments,
+    splits,
+    trading,
+)
 from ingest.simulate.draft import Draft
 from ingest.simulate.world import World
 
@@ -19,6 +27,7 @@ class Traffic:
         table = (
             *payments.ACTIONS,
             *splits.ACTIONS,
+            *delegations.ACTIONS,
             *trading.ACTIONS,
             *mev.ACTIONS,
             *collectibles.ACTIONS,

@@ -102,6 +102,7 @@ class World:
         self.bots = [self.established() for _ in range(8)]
         self.bot_contracts = [self.contract() for _ in self.bots]
         self.donation = self.established()
+        self.startup_delegate = self.contract()  # EIP-7702 code of a wallet in no list
         # Sanctioned wallets; the last one was taken off the list before the run.
         self.sanctioned = tuple(self.established() for _ in range(4))
         self.delisted = self.established()

@@ -20,7 +20,7 @@ from chainwarden.schema import (
 from detect.rules.rule import Finding, Rule
 from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 
-SCHEMAS = {name: TABLES[name] for name in list(TABLES)[:6]}
+SCHEMAS = dict(TABLES)
 ETHER = 10**18
 BUILDER = b"\xb1" * 20
 START = 1_700_000_003  # a block time: slot aligned
@@ -62,6 +62,7 @@ class Tx:
     approvals: list[dict[str, Any]] = field(default_factory=list)
     logs: list[tuple[bytes, list[bytes], bytes]] = field(default_factory=list)
     creates: bytes | None = None
+    authorizations: list[dict[str, Any]] = field(default_factory=list)
     kind: FlowKind = FlowKind.ERC20
     facts: dict[str, Any] = field(default_factory=dict)
     salt: int = 0
@@ -245,6 +246,9 @@ class Build:
                 }
             )
             facts.append(common)
+        for place, granted in enumerate(tx.authorizations):
+            plain = {"chain_id": uint(self.chain.id), "nonce": 0}
+            rows["authorizations"].append({**key, "ordinal": place, **plain, **granted})
         for address, topics, data in tx.logs:
             ordinal += 1
             named = {f"topic{i}": topic for i, topic in enumerate(topics)}

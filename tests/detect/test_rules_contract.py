@@ -28,6 +28,7 @@ from detect.rules import RulesConfig, default_rules
 from detect.rules.address_poisoning import PoisoningConfig
 from detect.rules.chain_labels import ChainLabelsConfig
 from detect.rules.columns import Columns
+from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
 from detect.rules.ice_phishing import IcePhishingConfig
@@ -55,6 +56,9 @@ SMALL = RulesConfig(
     address_poisoning=PoisoningConfig(8, 4, 2),
     ice_phishing=IcePhishingConfig(spenders=3, pending=4, approvals=1, drains=0, drains_critical=2),
     drainer_split=DrainerSplitConfig(splits=2, operators=2, victims_high=2),
+    sweeper_delegation=SweeperConfig(
+        authorities_low=2, sweeps=2, delegates=2, authorities=3, sponsored=0.5
+    ),
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
@@ -99,6 +103,10 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_REMOVED], listing(b))]),
         Tx(a, b, logs=[v2_swap(POOL, 10**6, -1_000)]),
         Tx(a, b, logs=[v2_swap(POOL, -(10**6 + amount % 7), 1_000)]),
+        Tx(c, a, amount, authorizations=[
+            {"authority": a, "delegate": wallet(97), "nonce": 9},
+            {"authority": b, "delegate": wallet(97), "nonce": 9},
+        ]),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
     tx = shapes[shape]

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from ingest.senders import recover_authority
 from ingest.simulate import Campaign, Simulation, SimulationConfig
 from ingest.simulate.campaigns import SCRIPTED
 from ingest.simulate.contracts import ETHER, At, Call, Event
@@ -168,6 +169,32 @@ def test_drainer_kits_share_every_loss(chain: Run) -> None:
         )
         shapes |= {(len(parts), len(signed[who])) for who, parts in lost.items()}
     assert shapes == {(2, 1), (2, 2), (3, 1)}
+
+
+def test_swept_accounts_delegate_by_a_sponsor_and_lose_what_comes_in(chain: Run) -> None:
+    """A dozen authorizations in a sponsor's transactions, some failed; income is gone at once."""
+    failed = 0
+    for campaign in several(chain, "sweeper_delegation"):
+        victims, delegates = set(campaign.addresses["victim"]), campaign.addresses["delegate"]
+        authorities = set()
+        for mined in chain.of(campaign):
+            for entry in mined.transaction.authorization_list or []:
+                authorities.add(text(recover_authority(entry) or b""))
+                assert [entry.address] == delegates
+                assert mined.sender == role(campaign, "attacker")
+                failed += not mined.succeeded
+        assert authorities == victims
+        came: dict[str, int] = {}
+        gone = set()
+        for mined in chain.mined.values():
+            for transfer in transfers(mined):
+                if transfer.target in victims:
+                    came[transfer.target] = mined.number
+                if transfer.source in victims and transfer.target == role(campaign, "sink"):
+                    assert mined.number - came[transfer.source] <= 1
+                    gone.add(transfer.source)
+        assert gone == victims
+    assert failed
 
 
 def test_native_claims_pay_and_get_nothing(chain: Run) -> None:
@@ -510,6 +537,33 @@ def test_innocent_splits_are_signed_by_the_payer_or_paid_for(chain: Run) -> None
                 assert own or paid or known
                 kinds["own" if own else "paid" if paid else "known"] += 1
     assert all(kinds[kind] >= 10 for kind in ("own", "paid", "known"))
+
+
+def test_innocent_delegations_are_wallets_or_let_users_pay_whom_they_like(chain: Run) -> None:
+    """Four known delegates, sponsored or not; an unknown one whose users pay whom they like."""
+    known = {
+        text(at)
+        for at in (
+            At.METAMASK_DELEGATE,
+            At.SIMPLE_7702,
+            At.AMBIRE_DELEGATE,
+            At.CALIBUR_DELEGATE,
+        )
+    }
+    seen, users, own = set(), set(), set()
+    for mined in chain.benign():
+        for entry in mined.transaction.authorization_list or []:
+            authority = text(recover_authority(entry) or b"")
+            seen.add(entry.address)
+            own.add(authority == mined.sender)
+            if entry.address not in known:
+                users.add(authority)
+    assert known < seen
+    assert len(seen) == len(known) + 1
+    assert own == {True, False}
+    assert len(users) >= 10
+    paid = {t.target for m in chain.benign() for t in transfers(m) if t.source in users}
+    assert len(paid) > len(users) // 2
 
 
 def test_innocent_claims_and_mints_get_something(chain: Run) -> None:

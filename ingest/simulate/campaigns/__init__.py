@@ -20,6 +20,7 @@ from ingest.simulate.campaigns import (
     safe_takeover,
     sanctions,
     sandwich,
+    sweeper_delegation,
     sybil,
     wash_trading,
 )
@@ -57,6 +58,9 @@ SCRIPTED: Final[dict[str, Kind]] = {
     ),
     "layering": Kind(
         layering.script, 50, "a theft split, passed through fresh wallets, and peeled off"
+    ),
+    "sweeper_delegation": Kind(
+        sweeper_delegation.script, 24, "leaked accounts delegate to code that forwards their income"
     ),
     "sybil": Kind(sybil.script, 172, "one funder, equal children, the same actions, one sink"),
     "wash_trading": Kind(
