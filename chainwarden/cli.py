@@ -206,6 +206,9 @@ def evaluate(
     batch_blocks: Annotated[
         int, typer.Option(min=1, help="Blocks scored at a time; the result does not depend on it.")
     ] = 8192,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page with plots to this file.")
+    ] = None,
     chain: ChainName = None,
     config: Config = None,
     json: Json = False,
@@ -221,6 +224,7 @@ def evaluate(
         window=window,
         label_delay_days=label_delay_days,
         batch_blocks=batch_blocks,
+        html=html,
         json=json,
     )
 

@@ -169,34 +169,87 @@ def _in_life(record: Record, first: Array) -> Array:
     return np.asarray(record.at[:, None] <= first[record.events] + LIFE_SECONDS)
 
 
+class Losses(NamedTuple):
+    """What the phishing wallets of a window received in their judged lives, flow by flow.
+
+    ``late``: it came after the wallet's first alert.
+    """
+
+    at: Array
+    coins: Array
+    wallets: Array  # their numbers
+    late: Array
+
+
+def first_alerts(record: Record, threshold: float | None) -> Array:
+    """The flow of each wallet's first alert in its judged life; NEVER where there is none.
+
+    An alert is the first score at or above the threshold; None: there are no alerts.
+    """
+    first = record.first_events()
+    alerted = np.full(len(first), NEVER)
+    if threshold is not None:
+        flows, side = np.nonzero(_in_life(record, first) & (record.risks >= threshold))
+        np.minimum.at(alerted, record.events[flows, side], flows)
+    return alerted
+
+
+def losses(record: Record, judged: Judged, threshold: float | None) -> Losses:
+    """What arrived, in the order of the stream. The flow that raises the alert is not late."""
+    alive = _in_life(record, record.first_events())[:, 1]
+    to = record.events[:, 1]
+    victims = np.zeros(len(record.addresses), np.bool_)
+    victims[judged.wallets[judged.positive]] = True
+    flows = np.flatnonzero(alive & victims[to] & (record.coins > 0.0))
+    alerted = first_alerts(record, threshold)
+    return Losses(record.at[flows], record.coins[flows], to[flows], flows > alerted[to[flows]])
+
+
 def value_saved(record: Record, judged: Judged, threshold: float | None) -> tuple[float, float]:
     """The share of what phishing wallets received that arrived after their first alert.
 
-    The mean over wallets, and pooled over all of them; of wallets that received anything. An alert
-    is the first score at or above the threshold; None: there are no alerts. NaN where no phishing
-    wallet received anything.
+    The mean over wallets, and pooled over all of them; of wallets that received anything. NaN
+    where no phishing wallet received anything.
     """
-    first = record.first_events()
-    alive = _in_life(record, first)
-    alerted = np.full(len(first), NEVER)
-    if threshold is not None:
-        flows, side = np.nonzero(alive & (record.risks >= threshold))
-        np.minimum.at(alerted, record.events[flows, side], flows)
-    to, coins = record.events[:, 1], np.where(alive[:, 1], record.coins, 0.0)
-    late = np.arange(len(to)) > alerted[to]
-    received = np.bincount(to, coins, len(first))
-    saved = np.bincount(to, np.where(late, coins, 0.0), len(first))
-    victims = judged.wallets[judged.positive]
-    victims = victims[received[victims] > 0.0]
-    if not len(victims):
+    _, coins, wallets, late = losses(record, judged, threshold)
+    if not len(coins):
         return float("nan"), float("nan")
-    shares = saved[victims] / received[victims]
-    return float(shares.mean()), float(saved[victims].sum() / received[victims].sum())
+    victims, own = np.unique(wallets, return_inverse=True)
+    received = np.bincount(own, coins, len(victims))
+    saved = np.bincount(own, np.where(late, coins, 0.0), len(victims))
+    return float((saved / received).mean()), float(saved.sum() / received.sum())
+
+
+class Detail(NamedTuple):
+    """What stands behind the figures.
+
+    ``scores`` are all that judged wallets got in their lives, ``outcomes`` whether they are
+    phishing. ``alerts_at`` has the time of each judged wallet's first alert, NEVER for none.
+    """
+
+    judged: Judged
+    scores: Array
+    outcomes: Array
+    alerts_at: Array
+    losses: Losses
+
+
+def detail(record: Record, judged: Judged, threshold: float | None) -> Detail:
+    """The detail of a window at an alert threshold."""
+    of_window = np.zeros(len(record.addresses), np.int8)
+    of_window[judged.wallets] = 1 + judged.positive
+    kinds = of_window[record.events]
+    given = (kinds > 0) & ~np.isnan(record.risks) & _in_life(record, record.first_events())
+    alerted = first_alerts(record, threshold)[judged.wallets]
+    at = np.where(alerted == NEVER, NEVER, record.at[np.minimum(alerted, len(record.at) - 1)])
+    return Detail(
+        judged, record.risks[given], kinds[given] == 2, at, losses(record, judged, threshold)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Detection quality in a window; see ``figures``."""
+    """Detection quality in a window; see ``figures``. ``unscored`` wallets never got a score."""
 
     wallets: int
     positives: int
@@ -211,11 +264,14 @@ class Figures:
     alert_precision: float | None
     alert_recall: float
     alert_threshold: float | None
+    unscored: int
     curve: Curve
+    detail: Detail
 
     def to_dict(self) -> dict[str, object]:
-        """All but the curve."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "curve"}
+        """All but the curve and the detail."""
+        drawn = ("curve", "detail")
+        return {name: getattr(self, name) for name in self.__slots__ if name not in drawn}
 
 
 def figures(record: Record, phishing: Collection[bytes], window: Window) -> Figures:
@@ -227,16 +283,7 @@ def figures(record: Record, phishing: Collection[bytes], window: Window) -> Figu
     of both kinds.
     """
     judged = judge(record, phishing, window)
-    if not len(judged.wallets):
-        raise DetectError(
-            "no wallet has its first event in the window", hint=f"the stream spans {_span(record)}"
-        )
-    if not judged.positive.any() or judged.positive.all():
-        raise DetectError(
-            f"{int(judged.positive.sum())} of {len(judged.wallets)} wallets of the window are"
-            " phishing: nothing to tell apart",
-            hint="check the labels and the window",
-        )
+    _check(record, phishing, judged)
     curve = curve_of(judged.verdicts, judged.positive)
     best = best_f1(curve)
     threshold = _alert_threshold(record, phishing, window)
@@ -256,7 +303,35 @@ def figures(record: Record, phishing: Collection[bytes], window: Window) -> Figu
         alert_precision=float(judged.positive[alerted].mean()) if alerted.any() else None,
         alert_recall=float(alerted[judged.positive].mean()),
         alert_threshold=threshold,
+        unscored=int(np.isneginf(judged.verdicts).sum()),
         curve=curve,
+        detail=detail(record, judged, threshold),
+    )
+
+
+def _check(record: Record, phishing: Collection[bytes], judged: Judged) -> None:
+    """Raises DetectError for a window in which there is nothing to tell apart, saying why."""
+    if not len(judged.wallets):
+        raise DetectError(
+            "no wallet has its first event in the window",
+            hint=f"the stream spans {_span(record.at)}",
+        )
+    if judged.positive.all():
+        raise DetectError(
+            f"all {len(judged.wallets)} wallets of the window are phishing: nothing to tell apart",
+            hint="the stream needs other wallets as well",
+        )
+    if judged.positive.any():
+        return
+    bad = list(record.number_of(phishing).values())
+    if not bad:
+        raise DetectError(
+            f"none of the {len(phishing)} wallets that the list calls phishing is in the stream",
+            hint="are the labels of the same chain and time?",
+        )
+    raise DetectError(
+        f"none of the {len(judged.wallets)} wallets of the window is phishing",
+        hint=f"those of the stream were first seen from {_span(record.first_events()[bad])}",
     )
 
 
@@ -269,6 +344,6 @@ def _alert_threshold(record: Record, phishing: Collection[bytes], window: Window
     return None if threshold is None or np.isinf(threshold) else threshold
 
 
-def _span(record: Record) -> str:
-    first, last = np.datetime64(int(record.at.min()), "s"), np.datetime64(int(record.at.max()), "s")
+def _span(times: Array) -> str:
+    first, last = np.datetime64(int(times.min()), "s"), np.datetime64(int(times.max()), "s")
     return f"{first} to {last}"

@@ -12,11 +12,13 @@ import numpy as np
 from chainwarden.errors import BadBlock, SettingsError
 from chainwarden.evaluation import Evaluation
 from chainwarden.evaluation import evaluate as run_evaluation
+from chainwarden.report.evaluation import EvaluationPage, to_html
 from chainwarden.settings import load_settings
 from chainwarden.terminal import print_error, print_json, print_line, print_table, progress
 from detect.curves import Curve
-from detect.evaluate import Window
+from detect.evaluate import ALERT_PRECISION, Window
 from detect.label_lists import BadEntry, parse_time
+from store.durable import replace_file
 
 WIDTH: Final = 60
 HEIGHT: Final = 15
@@ -31,10 +33,13 @@ def evaluate(
     window: str,
     label_delay_days: int,
     batch_blocks: int,
+    html: Path | None,
     json: bool,
 ) -> None:
-    """Evaluate, and show the figures and the curve."""
+    """Evaluate, show the figures and the curve, and write the page where one is wanted."""
     settings = load_settings(config, os.environ, flags)
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise SettingsError(f"{html}: no file can be written there", hint="give --html a file")
     judged = parse_window(window)
 
     def rejected(error: BadBlock) -> None:
@@ -51,10 +56,45 @@ def evaluate(
             on_rejected=rejected,
             advance=advance,
         )
+    notes = notes_of(result)
+    if html is not None:
+        page = EvaluationPage(
+            stream.name, judged, label_delay_days, result.figures, result.to_dict(), notes
+        )
+        with replace_file(html) as temporary:
+            temporary.write_bytes(to_html(page).encode("utf-8", "replace"))
     if json:
-        print_json(result.to_dict())
-    else:
-        show(result)
+        print_json(result.to_dict() | ({} if html is None else {"html": str(html)}))
+        return
+    show(result)
+    for note in notes:
+        print_line(note)
+    if html is not None:
+        print_line(f"page  {html}")
+
+
+def notes_of(result: Evaluation) -> tuple[str, ...]:
+    """What a reader of the figures must know first."""
+    found, notes = result.figures, []
+    if found.unscored == found.wallets:
+        notes.append("The model was warming up all the time: no wallet has a verdict.")
+    elif found.unscored:
+        notes.append(f"Wallets without a verdict, as the model was warming up: {found.unscored:,}.")
+    if found.alert_threshold is None:
+        notes.append(
+            "There were no alerts: no threshold had a precision of"
+            f" {ALERT_PRECISION} in the 30 days before the window."
+        )
+    if result.unknown_labels:
+        notes.append(f"Labelled wallets that are not in the stream: {result.unknown_labels:,}.")
+    if result.contradictory_labels:
+        notes.append(
+            "Wallets called phishing and harmless, judged as phishing:"
+            f" {result.contradictory_labels:,}."
+        )
+    if result.rejected_labels:
+        notes.append(f"Lines of the label list that are no labels: {result.rejected_labels:,}.")
+    return tuple(notes)
 
 
 def parse_window(text: str) -> Window:

@@ -67,7 +67,7 @@ def timeline_chart(timeline: Timeline, key: str, width: float, bins: int, marks:
             stacked[min(row, len(names) - 1)][place // wide] += count
     highest = max(sum(column) for column in zip(*stacked, strict=True))
     ticks = count_marks(highest)
-    parts = [*_count_axis(frame, [(n / ticks[-1], f"{n:,}") for n in ticks])]
+    parts = [*count_axis(frame, [(n / ticks[-1], f"{n:,}") for n in ticks])]
     span = max(1, timeline.last - timeline.first)
     for place in range(bins):
         below = 0
@@ -89,7 +89,7 @@ def timeline_chart(timeline: Timeline, key: str, width: float, bins: int, marks:
             )
             below = above
     for time, text in time_marks(timeline.first, timeline.last, marks):
-        parts += _mark(frame, (time - timeline.first) / span, text)
+        parts += mark(frame, (time - timeline.first) / span, text)
     total = sum(count for _, _, count in names)
     words = (
         f"{total:,} alerts from {moment(timeline.first)} to {moment(timeline.last)} UTC: "
@@ -105,7 +105,7 @@ def score_chart(scores: ScoreHistogram, key: str, title: str, width: float) -> M
     ticks = power_marks(max(scores.counts))
     top = math.log10(ticks[-1]) + 1.0  # room below for a bar of height 1
     axis = [((math.log10(n) + 1.0) / top, f"{n:,}") for n in ticks if len(ticks) < 7 or _even(n)]
-    parts = [*_count_axis(frame, [(0.0, "0"), *axis])]
+    parts = [*count_axis(frame, [(0.0, "0"), *axis])]
     for place, count in enumerate(scores.counts):
         if count:
             tip = f"{place / SCORE_BINS:.2f} to {(place + 1) / SCORE_BINS:.2f}: {count:,}"
@@ -113,7 +113,7 @@ def score_chart(scores: ScoreHistogram, key: str, title: str, width: float) -> M
             x, wide = frame.x(place / SCORE_BINS) + 0.5, frame.inner_width / SCORE_BINS - 1
             parts.append(bar(x, frame.y(height), wide, frame.floor, "s0", tip))
     for fifth in range(6):
-        parts += _mark(frame, fifth / 5, f"{fifth / 5:.1f}")
+        parts += mark(frame, fifth / 5, f"{fifth / 5:.1f}")
     filled = [place for place, count in enumerate(scores.counts) if count]
     words = f"{scores.scored:,} scores, {scores.missing:,} without one."
     if filled:
@@ -126,7 +126,8 @@ def _even(number: int) -> bool:
     return round(math.log10(number)) % 2 == 0
 
 
-def _count_axis(frame: Frame, marks: list[tuple[float, str]]) -> list[Markup]:
+def count_axis(frame: Frame, marks: list[tuple[float, str]]) -> list[Markup]:
+    """The marks on the left and the lines through them, by their part of the height."""
     parts = []
     for part, text in marks:
         y = frame.y(part)
@@ -135,7 +136,7 @@ def _count_axis(frame: Frame, marks: list[tuple[float, str]]) -> list[Markup]:
     return parts
 
 
-def _mark(frame: Frame, part: float, text: str) -> list[Markup]:
+def mark(frame: Frame, part: float, text: str) -> list[Markup]:
     """A mark on the lower axis; words near an end stay inside the drawing."""
     x = frame.x(part)
     half = len(text) * 3.4

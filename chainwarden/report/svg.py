@@ -78,5 +78,20 @@ def bar(x: float, top: float, width: float, bottom: float, class_: str, tip: str
     )
 
 
+def dot(x: float, y: float, radius: float, class_: str, tip: str) -> Markup:
+    """A filled circle that says what it is when pointed at."""
+    return element("circle", element("title", tip), cx=x, cy=y, r=radius, class_=class_)
+
+
+def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
+    """Straight lines from point to point.
+
+    >>> path([(0, 1), (2.0, 3.25)], "c0")
+    Markup('<polyline points="0,1 2,3.2" class="c0"></polyline>')
+    """
+    text = " ".join(f"{_short(x)},{_short(y)}" for x, y in points)
+    return element("polyline", points=text, class_=class_)
+
+
 def _short(value: Value) -> str:
     return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
