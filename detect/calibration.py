@@ -11,9 +11,9 @@ from detect.compiled import Array
 
 
 class Group(NamedTuple):
-    """Scores next to one another in rank: how many, their mean, and the share that was bad."""
+    """Scores next to one another in rank: their number, their mean, and the share that was bad."""
 
-    count: int
+    size: int
     said: float
     was: float
 
@@ -25,7 +25,7 @@ def calibration(scores: Array, positive: Array, groups: int = 10) -> tuple[Group
     are fewer scores, none for none.
 
     >>> calibration(np.array([0.1, 0.9, 0.2, 0.8]), np.array([False, True, False, False]), 2)
-    (Group(count=2, said=0.15, was=0.0), Group(count=2, said=0.85, was=0.5))
+    (Group(size=2, said=0.15, was=0.0), Group(size=2, said=0.85, was=0.5))
     """
     if len(scores) != len(positive) or not np.isfinite(scores).all():
         raise DetectError("every score is a number, and has its outcome")
@@ -43,7 +43,7 @@ def calibration_error(groups: tuple[Group, ...]) -> float | None:
 
     Expected calibration error (Naeini, Cooper and Hauskrecht, 2015).
     """
-    total = sum(group.count for group in groups)
+    total = sum(group.size for group in groups)
     if not total:
         return None
-    return sum(group.count * abs(group.said - group.was) for group in groups) / total
+    return sum(group.size * abs(group.said - group.was) for group in groups) / total

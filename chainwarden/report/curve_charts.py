@@ -61,7 +61,7 @@ def calibration_chart(groups: Sequence[Group], key: str, width: float) -> Markup
         parts += mark(frame, _power(10.0**power), f"{10.0**power:g}")
     parts.append(path([(frame.x(0.0), frame.y(0.0)), (frame.x(1.0), frame.y(1.0))], "chance"))
     for group in groups:
-        tip = f"said {group.said:.4f}, was {group.was:.4f}: {group.count:,} scores"
+        tip = f"said {group.said:.4f}, was {group.was:.4f}: {group.size:,} scores"
         parts.append(dot(frame.x(_power(group.said)), frame.y(_power(group.was)), 5, "s0", tip))
     words = "; ".join(f"said {g.said:.4f}, was {g.was:.4f}" for g in groups)
     return picture(key, "Calibration", f"By tenths: {words}.", (frame.width, frame.height), parts)

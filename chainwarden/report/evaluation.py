@@ -96,7 +96,7 @@ def _curves(found: Figures) -> Mapping[str, object]:
 
 
 def _verdicts(detail: Detail) -> list[Mapping[str, object]]:
-    charts = []
+    charts: list[Mapping[str, object]] = []
     for key, title, mask in (
         ("phishing", "Phishing wallets", detail.judged.positive),
         ("others", "Other wallets", ~detail.judged.positive),
