@@ -46,7 +46,7 @@ _DUST: Final = np.array([NATIVE.dust, *(token.dust for token in VALUE_TOKENS.val
 
 @dataclass(frozen=True, slots=True)
 class PoisoningConfig:
-    """How much is remembered: wallets with a ring of peers, lures laid, operators counted.
+    """How much is remembered: wallets with a ring of peers (400 bytes each), lures laid, operators.
 
     ``secret`` keys the hash of the ring table; give it a random pair where attackers matter.
     ``digest_from``: from so many lures an operator is low. ``told_per_transaction``: lures of one
@@ -54,7 +54,7 @@ class PoisoningConfig:
     behind it needs more than 2 + 3 digits in common, which chance gives as well.
     """
 
-    wallets: int = 131_072
+    wallets: int = 524_288
     lures: int = 131_072
     operators: int = 16_384
     digest_from: int = 10
