@@ -21,7 +21,7 @@ from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, builtin_labels
 from detect.risk import Outcomes, RiskConfig
-from detect.rules import default_rules
+from detect.rules import RulesConfig, default_rules
 from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
@@ -112,7 +112,7 @@ def make_detector(
         hash_key=bytes.fromhex(settings.detect.hash_key.reveal()) or bytes(16),
         risk=risk,
     )
-    rules = default_rules(labels, chain, node=node)
+    rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
     detector = Detector(chain, config, rules, policy, outcomes)
     return Detection(detector, policy, confirmations(rules))
 

@@ -41,6 +41,7 @@ RULES: Final = {
     "sanctions_touch": "sanctions",
     "sandwich": "sandwich",
     "sweeper_delegation": "sweeper_delegation",
+    "taint": "taint",
     "wallet_anomaly": ANY,
     "wrong_fee": "wrong_fee",
 }
@@ -49,6 +50,7 @@ RULES: Final = {
 ALSO: Final[Mapping[str, frozenset[str]]] = {
     "drainer_split": frozenset({"ice_phishing"}),
     "ice_phishing": frozenset({"drainer_split"}),
+    "taint": frozenset({"sanctions", "mixer"}),
 }
 """Kinds that a rule's alerts may rightly be about as well: hits, but nothing to be found."""
 

@@ -111,6 +111,11 @@ class LabelBook:
         """Goes up with every change by lists and people."""
         return self._said.version
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """Changes with every change: by lists and people, and by the chain itself."""
+        return self._said.version, -1 if self._chain is None else self._chain.changes
+
     def twin(self) -> LabelBook:
         """A book of the same lists and people, now and later, for another detector."""
         other = LabelBook()

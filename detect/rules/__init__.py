@@ -26,14 +26,17 @@ from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecall, SafeDelegatecallConfig
 from detect.rules.sanctions_touch import SanctionsConfig, SanctionsTouch
 from detect.rules.sandwich import Sandwich, SandwichConfig
+from detect.rules.standing import Standings
 from detect.rules.sweeper_delegation import SweeperDelegation
+from detect.rules.taint import Taint
+from detect.rules.taint_ledger import TaintConfig
 
 __all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
 
 
 @dataclass(frozen=True, slots=True)
 class RulesConfig:
-    """The thresholds and bounds of every rule."""
+    """The thresholds and bounds of every rule. ``hash_key``: as the detector's."""
 
     chain_labels: ChainLabelsConfig = field(default_factory=ChainLabelsConfig)
     safe_delegatecall: SafeDelegatecallConfig = field(default_factory=SafeDelegatecallConfig)
@@ -51,6 +54,8 @@ class RulesConfig:
     finality_delay: FinalityConfig = field(default_factory=FinalityConfig)
     fee_market: FeeMarketConfig = field(default_factory=FeeMarketConfig)
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
+    taint: TaintConfig = field(default_factory=TaintConfig)
+    hash_key: bytes = bytes(16)
 
 
 def default_rules(
@@ -65,6 +70,7 @@ def default_rules(
     """
     config, cache = config or RulesConfig(), ColumnCache()
     pools = PoolCache(cache)
+    standings = Standings(labels, config.hash_key)
     return [
         ChainLabels(labels, chain, cache, config.chain_labels),  # first: see there
         SafeDelegatecall(cache, config.safe_delegatecall),
@@ -82,4 +88,5 @@ def default_rules(
         FinalityDelay(chain, cache, config.finality_delay),
         FeeMarket(chain, cache, config.fee_market),
         Sandwich(labels, pools, config.sandwich),
+        Taint(labels, cache, standings, config.taint, config.hash_key),
     ]

@@ -199,6 +199,16 @@ class Columns:
         return address_words(self.batch.flows["to_address"])
 
     @cached_property
+    def flow_sender(self) -> Array:
+        """Sender per flow as five little-endian uint32 words, as kernels see keys; no copy."""
+        return _key_words(self.batch.flows["from_address"])
+
+    @cached_property
+    def flow_receiver(self) -> Array:
+        """Receiver per flow as five little-endian uint32 words, as kernels see keys; no copy."""
+        return _key_words(self.batch.flows["to_address"])
+
+    @cached_property
     def flow_tx(self) -> Array:
         """Row of its transaction per flow; -1 for a withdrawal."""
         return self.tx_rows(self.flow_block, self.flow_tx_index)
@@ -369,6 +379,10 @@ def numbered(values: Array) -> tuple[Array, list[bytes]]:
     kind = pa.binary(values.dtype.itemsize)
     encoded = pa.Array.from_buffers(kind, len(values), [None, buffer]).dictionary_encode()
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _key_words(values: pa.ChunkedArray) -> Array:
+    return np.require(fixed_bytes(values, 20), requirements=["C", "A"]).view("<u4")
 
 
 def address_set(addresses: Iterable[bytes]) -> pa.Array:

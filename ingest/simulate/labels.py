@@ -19,6 +19,7 @@ COLUMNS: Final = (
     "note",
 )
 YEAR: Final = 31_536_000
+MONTH: Final = YEAR // 12
 
 _CONTRACTS: Final = (
     ("router", "Uniswap V2 router", At.V2_ROUTER),
@@ -45,8 +46,8 @@ _CONTRACTS: Final = (
 def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
     """The rows, in the order of ``COLUMNS``; an empty ``valid_to`` means it still holds.
 
-    ``start`` is the run's first second. No attacker is among them but the sanctioned; one of those
-    was delisted a month before the run.
+    ``start`` is the run's first second. No attacker is among them but the sanctioned and thieves of
+    an earlier theft; one of each was delisted, or cleared, a month before the run.
     """
     rows = [(address, label, note, 0, "") for label, note, address in _CONTRACTS]
     for exchange in world.exchanges:
@@ -76,6 +77,10 @@ def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
         rows.append((wallet.address, "sanctioned", "simulated list", start - YEAR, ""))
     delisted = (start - 2 * YEAR, str(start - YEAR // 12))
     rows.append((world.delisted.address, "sanctioned", "simulated list, delisted", *delisted))
+    for wallet in world.thieves:
+        rows.append((wallet.address, "exploit", "simulated theft of last month", start - MONTH, ""))
+    cleared = (start - YEAR, str(start - MONTH))
+    rows.append((world.cleared.address, "exploit", "simulated, cleared", *cleared))
     return [
         ("0x" + address.hex(), label, "simulator", str(since), until, chain.name, "", note)
         for address, label, note, since, until in rows

@@ -108,6 +108,9 @@ class World:
         self.delisted = self.established()
         self.list_keeper = self.established()  # writes to the sanctions oracle
         self.deep_pools = self._found_deep_pools()
+        # Thieves whom lists name; the last one was cleared before the run.
+        self.thieves = tuple(self.established() for _ in range(3))
+        self.cleared = self.established()
 
     # --- who ------------------------------------------------------------------------------------
 

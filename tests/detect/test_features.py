@@ -73,6 +73,24 @@ def test_a_funder_is_the_first_that_paid_coins(seed: int, wallets: int) -> None:
     assert len(set(hashes.values())) == len(hashes)
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32), wallets=st.integers(2, 12))
+def test_what_is_held_came_in_and_has_not_left(seed: int, wallets: int) -> None:
+    """The held facts are coins in less coins out before the flow, never below zero."""
+    blocks = [random_block(n, str(seed), Shape(wallets=wallets)) for n in range(30)]
+    history = [event for block in blocks for event in block.events if isinstance(event, Flow)]
+    facts = WalletTable(BOUNDS).observe(events_of(batch_of(blocks)), 0).flow_facts
+    held: dict[bytes, float] = {}
+    for flow, fact in zip(history, facts, strict=True):
+        assert fact["from_held"] == held.get(flow.sender, 0.0)
+        assert fact["to_held"] == held.get(flow.receiver, 0.0)
+        if flow.token is None and not flow.failed and flow.sender != flow.receiver:
+            if flow.sender != ZERO_ADDRESS:
+                held[flow.sender] = max(0.0, held.get(flow.sender, 0.0) - flow.value)
+            if flow.receiver != ZERO_ADDRESS:
+                held[flow.receiver] = held.get(flow.receiver, 0.0) + flow.value
+
+
 def one_flow(block: Block, **values: object) -> None:
     """Change the only flow of a block."""
     block.rows["flows"][0].update(values)

@@ -38,6 +38,7 @@ from detect.rules.native_claim import NativeClaimConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
 from detect.rules.sandwich import SandwichConfig
+from detect.rules.taint_ledger import TaintConfig
 from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
@@ -48,6 +49,7 @@ from tests.detect.test_rules_poisoning import lookalike
 
 POOL = at("0x910Cbd523D972eb0a6f4cAe4618aD62622b39DbF")
 WALLETS = [wallet(i) for i in range(5)]
+EXCHANGE = wallet(50)
 PEOPLE = [*WALLETS, *[lookalike(w) for w in WALLETS[:3]], POOL]
 SMALL = RulesConfig(
     chain_labels=ChainLabelsConfig(3),
@@ -62,6 +64,7 @@ SMALL = RulesConfig(
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
+    taint=TaintConfig(alert_ether=0.1, high_ether=0.5, contract_hub=3, wallets=3, queues=2, hops=2),
 )
 MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
 BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
@@ -69,7 +72,8 @@ BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
 
 def rules(chain: Chain = ETHEREUM) -> list[Rule]:
     """All rules, with tables so small that they overflow."""
-    book = LabelBook([*builtin_labels(), Label(WALLETS[4], "sanctioned", "x")])
+    said = [Label(WALLETS[4], "sanctioned", "x"), Label(EXCHANGE, "exchange", "x")]
+    book = LabelBook([*builtin_labels(), *said])
     return default_rules(book, chain, SMALL)
 
 
@@ -107,6 +111,8 @@ def transactions(draw: st.DrawFn) -> Tx:
             {"authority": a, "delegate": wallet(97), "nonce": 9},
             {"authority": b, "delegate": wallet(97), "nonce": 9},
         ]),
+        Tx(a, EXCHANGE, amount),
+        Tx(WALLETS[4], a, 3 * amount),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
     tx = shapes[shape]

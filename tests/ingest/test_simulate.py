@@ -315,7 +315,7 @@ def test_labels_name_services_and_the_sanctioned_but_no_attacker(chain: Run) -> 
     assert len(by_address) == len(rows)
     labels = Counter(row["label"] for row in rows)
     assert {"exchange", "router", "bridge", "mixer", "sanctioned", "service"} <= set(labels)
-    innocent = {"sanctioned", "merchant", "mixer", "relayer"}
+    innocent = {"sanctioned", "merchant", "mixer", "relayer", "thief"}
     for campaign in chain.truth.campaigns:
         for role, members in campaign.addresses.items():
             assert role in innocent or not by_address.keys() & set(members)
@@ -324,6 +324,9 @@ def test_labels_name_services_and_the_sanctioned_but_no_attacker(chain: Run) -> 
     assert len(expired) == 1
     assert int(expired[0]["valid_to"]) < chain.config.start_time
     assert any(m.sender == expired[0]["address"] for m in chain.benign())
+    thieves = [row for row in rows if row["label"] == "exploit"]
+    assert [row["valid_to"] != "" for row in thieves] == [False, False, False, True]
+    assert int(thieves[-1]["valid_to"]) < chain.config.start_time
 
 
 def test_the_label_list_is_a_csv_with_its_columns(tmp_path: Path) -> None:

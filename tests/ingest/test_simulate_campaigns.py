@@ -253,6 +253,30 @@ def test_layers_pass_nearly_all_on_through_four_hops_and_more(chain: Run) -> Non
         assert peeled >= 6
 
 
+def test_a_thief_s_money_reaches_exchanges_through_mules(chain: Run) -> None:
+    """Chains of fresh mules from a labelled thief to deposit addresses, in ether and in USDT."""
+    tokens = set()
+    for campaign in several(chain, "taint"):
+        thief, steps = role(campaign, "thief"), chain.of(campaign)
+        reached = {thief}
+        for mined in steps:
+            moved = transfers(mined)
+            tokens.add(moved[0].token if moved else "")
+            pairs = [(t.source, t.target) for t in moved] or [(mined.sender, str(mined.to))]
+            for source, target in pairs:
+                assert source in reached
+                reached.add(target)
+        assert reached == {
+            thief,
+            *campaign.addresses["mule"],
+            *campaign.addresses["deposit_address"],
+        }
+        framed = [m for m in chain.benign() if m.sender == thief]
+        assert len(framed) >= 6
+        assert all(ETHER // 100 <= m.value < ETHER // 10 for m in framed)
+    assert tokens == {"", text(At.USDT)}
+
+
 def test_sybils_share_funder_amount_actions_and_sink(chain: Run) -> None:
     """At least 25 children funded alike do the same calls and send to one sink."""
     for campaign in several(chain, "sybil"):

@@ -22,6 +22,7 @@ from ingest.simulate.campaigns import (
     sandwich,
     sweeper_delegation,
     sybil,
+    taint,
     wash_trading,
 )
 from ingest.simulate.draft import Script
@@ -75,6 +76,7 @@ SCRIPTED: Final[dict[str, Kind]] = {
     "sandwich": Kind(
         sandwich.script, 26, "a bot trades right before and after users, in V2, V3 or V4 pools"
     ),
+    "taint": Kind(taint.script, 12, "a known thief's money goes through mules to an exchange"),
     "issuer_freeze": Kind(
         issuer_freeze.script, 8, "an issuer's blacklisting and the attempts to move after it"
     ),
