@@ -43,6 +43,7 @@ RULES: Final = {
     "sweeper_delegation": "sweeper_delegation",
     "taint": "taint",
     "wallet_anomaly": ANY,
+    "wash_trading": "wash_trading",
     "wrong_fee": "wrong_fee",
 }
 """The kind of campaign that each rule looks for."""

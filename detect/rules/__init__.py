@@ -30,6 +30,7 @@ from detect.rules.standing import Standings
 from detect.rules.sweeper_delegation import SweeperDelegation
 from detect.rules.taint import Taint
 from detect.rules.taint_ledger import TaintConfig
+from detect.rules.wash_trading import WashConfig, WashTrading
 
 __all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
 
@@ -47,6 +48,7 @@ class RulesConfig:
     ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
     drainer_split: DrainerSplitConfig = field(default_factory=DrainerSplitConfig)
     sweeper_delegation: SweeperConfig = field(default_factory=SweeperConfig)
+    wash_trading: WashConfig = field(default_factory=WashConfig)
     native_claim: NativeClaimConfig = field(default_factory=NativeClaimConfig)
     missed_slots: MissedSlotsConfig = field(default_factory=MissedSlotsConfig)
     reorg_depth: ReorgDepthConfig = field(default_factory=ReorgDepthConfig)
@@ -80,6 +82,7 @@ def default_rules(
         AddressPoisoning(labels, cache, config.address_poisoning),
         IcePhishing(labels, cache, config.ice_phishing),
         SweeperDelegation(labels, cache, config.sweeper_delegation, node),
+        WashTrading(labels, cache, config.wash_trading),
         NativeClaim(labels, cache, config.native_claim, node),
         DrainerSplit(labels, cache, config.drainer_split),
         MissedSlots(chain, cache, config.missed_slots),

@@ -16,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainwarden.errors import BadBlock, SnapshotRefused
-from chainwarden.schema import ETHEREUM, Alert, BlockBatch, Chain, Label, Severity, alert_id
+from chainwarden.schema import (
+    ETHEREUM,
+    Alert,
+    BlockBatch,
+    Chain,
+    FlowKind,
+    Label,
+    Severity,
+    alert_id,
+)
 from detect.alerts import AlertPolicy
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
 from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_WITHDRAWAL
@@ -39,6 +48,7 @@ from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
 from detect.rules.sandwich import SandwichConfig
 from detect.rules.taint_ledger import TaintConfig
+from detect.rules.wash_trading import WashConfig
 from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
@@ -61,6 +71,7 @@ SMALL = RulesConfig(
     sweeper_delegation=SweeperConfig(
         authorities_low=2, sweeps=2, delegates=2, authorities=3, sponsored=0.5
     ),
+    wash_trading=WashConfig(sales=1, trips=1, met_before=0, items=2, positions=3, traders=2),
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
@@ -107,6 +118,8 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_REMOVED], listing(b))]),
         Tx(a, b, logs=[v2_swap(POOL, 10**6, -1_000)]),
         Tx(a, b, logs=[v2_swap(POOL, -(10**6 + amount % 7), 1_000)]),
+        Tx(b, wallet(96), 1, tokens=[(wallet(96), a, b, 1)], kind=FlowKind.ERC721),
+        Tx(a, wallet(95), tokens=[(wallet(95), a, b, 100)]),
         Tx(c, a, amount, authorizations=[
             {"authority": a, "delegate": wallet(97), "nonce": 9},
             {"authority": b, "delegate": wallet(97), "nonce": 9},

@@ -590,6 +590,23 @@ def test_innocent_delegations_are_wallets_or_let_users_pay_whom_they_like(chain:
     assert len(paid) > len(users) // 2
 
 
+def test_innocent_round_trips_are_once_or_with_many(chain: Run) -> None:
+    """Tokens come back among benign wallets: from a desk's many clients, or a single time."""
+    last: dict[tuple[str, str], int] = {}
+    trips: dict[str, Counter[str]] = defaultdict(Counter)
+    for mined in chain.benign():
+        for t in transfers(mined):
+            if last.get((t.target, t.source)) == t.amount > 1 and t.source == mined.sender:
+                trips[t.source][t.target] += 1
+            last[t.source, t.target] = t.amount
+    desks = [peers for peers in trips.values() if len(peers) >= 6]
+    assert desks
+    assert any(peers.total() == 1 for peers in trips.values())
+    clients = {peer for peers in desks for peer in peers}
+    for wallet, peers in trips.items():
+        assert len(peers) >= 4 or wallet in clients or peers.total() <= 2
+
+
 def test_innocent_claims_and_mints_get_something(chain: Run) -> None:
     """Ether sent with such a selector comes with a Transfer to its sender."""
     paid = [m for m in chain.benign() if m.selector in CLAIMS and m.value and m.succeeded]

@@ -35,8 +35,9 @@ def script(stage: Stage) -> Script:
     kit = creation_address(creation)
     stage.record.involve("drainer", kit)
     reseller = stage.attacker("reseller") if stage.variant % 3 == 2 else None
-    for partner in [stage.attacker("partner") for _ in range(3)]:
-        for victim in stage.victims(3, 4):
+    victims = stage.victims(9, 12)
+    for number, partner in enumerate([stage.attacker("partner") for _ in range(3)]):
+        for victim in victims[number::3]:
             yield stage.pause(0.05)
             token = STABLES[stage.rng.randrange(2)]
             # A loss that the share divides without a rest, as amounts of whole dollars do.
