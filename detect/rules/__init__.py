@@ -30,6 +30,7 @@ from detect.rules.standing import Standings
 from detect.rules.sweeper_delegation import SweeperDelegation
 from detect.rules.taint import Taint
 from detect.rules.taint_ledger import TaintConfig
+from detect.rules.token_launch import TokenLaunch, TokenLaunchConfig
 from detect.rules.wash_trading import WashConfig, WashTrading
 
 __all__ = ["Finding", "Rule", "RulesConfig", "default_rules"]
@@ -58,6 +59,7 @@ class RulesConfig:
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
     taint: TaintConfig = field(default_factory=TaintConfig)
     hash_key: bytes = bytes(16)
+    token_launch: TokenLaunchConfig = field(default_factory=TokenLaunchConfig)
 
 
 def default_rules(
@@ -92,4 +94,5 @@ def default_rules(
         FeeMarket(chain, cache, config.fee_market),
         Sandwich(labels, pools, config.sandwich),
         Taint(labels, cache, standings, config.taint, config.hash_key),
+        TokenLaunch(pools, config.token_launch),
     ]

@@ -215,11 +215,16 @@ class Columns:
 
     def flows_of(self, tx: int) -> tuple[int, int]:
         """The first row of a transaction's flows, and the row behind the last."""
-        number, index = self.tx_block[tx], self.tx_index[tx]
-        low, high = np.searchsorted(self.flow_block, [number, number + 1]).tolist()
-        inside = self.flow_tx_index[low:high]
-        first, stop = (low + np.searchsorted(inside, [index, index + 1])).tolist()
-        return int(first), int(stop)
+        first, stop = self._flow_bounds
+        return int(first[tx]), int(stop[tx])
+
+    @cached_property
+    def _flow_bounds(self) -> tuple[Array, Array]:
+        keys = ((self.flow_block - self._base) << 31) | self.flow_tx_index.astype(np.int64)
+        return (
+            np.searchsorted(keys, self._tx_keys, "left"),
+            np.searchsorted(keys, self._tx_keys, "right"),
+        )
 
     # --- logs
 
@@ -227,6 +232,11 @@ class Columns:
     def log_topic(self) -> Array:
         """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
         return topic_prefixes(self.batch.logs)
+
+    @cached_property
+    def log_ordinal(self) -> Array:
+        """Ordinal within its transaction per log."""
+        return column(self.batch.logs, "ordinal")
 
     def logs_with(self, topics: Iterable[bytes]) -> Array:
         """Rows of the logs with one of these topics, in order (the whole topic agrees)."""

@@ -280,7 +280,7 @@ class Sandwich(Journaled):
             block_row=block,
             transaction_index=int(columns.tx_index[last.tx]),
             transaction_hash=told[-1],
-            ordinal=int(columns.batch.logs["ordinal"][last.log].as_py()),
+            ordinal=int(columns.log_ordinal[last.log]),
             sentence=(
                 f"{hex_of(actor)} gave liquidity to pool {hex_of(first.pool)} for {len(between)} "
                 f"trade{'s' if len(between) > 1 else ''} in one block and took it out again."

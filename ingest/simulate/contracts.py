@@ -120,6 +120,10 @@ class Call:
     SWAP_TOKENS_FOR_ETH: Final = selector(
         "swapExactTokensForETH(uint256,uint256,address[],address,uint256)"
     )
+    SWAP_TAXED_FOR_ETH: Final = selector(
+        "swapExactTokensForETHSupportingFeeOnTransferTokens(uint256,uint256,address[],address,"
+        "uint256)"
+    )
     ADD_LIQUIDITY_ETH: Final = selector(
         "addLiquidityETH(address,uint256,uint256,uint256,address,uint256)"
     )
@@ -127,6 +131,10 @@ class Call:
         "removeLiquidityETH(address,uint256,uint256,uint256,address,uint256)"
     )
     UNIVERSAL_EXECUTE: Final = selector("execute(bytes,bytes[],uint256)")
+    SET_TAXES: Final = selector("setTaxes(uint256,uint256)")
+    RENOUNCE_OWNERSHIP: Final = selector("renounceOwnership()")
+    MINT_TO: Final = selector("mint(address,uint256)")
+    LOCK: Final = selector("lockLPToken(address,uint256,uint256)")
     OPEN_TRADING: Final = selector("openTrading()")
     FULFILL_BASIC_ORDER: Final = selector(
         "fulfillBasicOrder((address,uint256,uint256,address,address,address,uint256,uint256,uint8,"
@@ -167,6 +175,7 @@ class At:
     WBTC: Final = address("0x2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599")
     V2_FACTORY: Final = address("0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f")
     V2_ROUTER: Final = address("0x7a250d5630B4cF539739dF2C5dAcb4c659F2488D")
+    LOCKER: Final = address("0x663A5C229c09b049E36dCc11a9B0d4a8Eb9db214")
     V4_MANAGER: Final = address("0x000000000004444c5dc75cB358380D2e3dE08A90")
     UNIVERSAL_ROUTER: Final = address("0x66a9893cC07D91D95644AEDD05D03f95e1dBA8Af")
     PERMIT2: Final = address("0x000000000022D473030F116dDEE9F6B43aC78BA3")

@@ -114,7 +114,8 @@ class Pool:
 
     def remove(self, provider: Wallet, share: float, deadline: int) -> Draft:
         """``removeLiquidityETH`` of a share of what the provider has put in."""
-        burnt = int(self.shares[provider.address] * share)
+        held = self.shares[provider.address]
+        burnt = min(held, int(held * share))
         ether = self.ether * burnt // self.supply
         tokens = self.tokens * burnt // self.supply
         self.ether -= ether

@@ -1,4 +1,4 @@
-"""Benign trading: swaps, liquidity, launches, and approvals of routers and Permit2."""
+"""Benign trading: swaps, liquidity, and approvals of routers and Permit2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ingest.codec import contract_address
-from ingest.simulate.contracts import ETHER, UNLIMITED, At, Call, Event, pad, uint
+from ingest.simulate.contracts import UNLIMITED, At, Call, Event, addresses, pad, uint
 from ingest.simulate.draft import Draft, Log, Pause, Script, Wallet
 from ingest.simulate.payments import Action, stable, top_up
 from ingest.simulate.pools import Pool
@@ -123,27 +123,6 @@ def provide(world: World) -> Iterable[Draft]:
     return [pair.add(user, value, tokens, world.deadline())]
 
 
-def launch(world: World) -> Iterable[Draft]:
-    """An honest token: created, given a pool, traded; the team keeps its liquidity in."""
-    if len(world.pools) > 400:
-        return []
-    team = world.user()
-    value = ETHER * world.rng.randrange(3, 20)
-    team.balance += value + ETHER
-
-    def script() -> Script:
-        token, creation = deploy_token(world, team, world.dollars(0.001, 2.0))
-        yield creation
-        yield Pause(world.rng.randrange(2, 9))
-        yield approve(team, token.address, At.V2_ROUTER)
-        pair = Pool(world.contract(), token)
-        yield pair.add(team, value, token.units(value / ETHER * 2_500), world.deadline())
-        world.pools.append(pair)
-
-    world.start(script(), 1)
-    return []
-
-
 def deploy_token(world: World, deployer: Wallet, dollars: float) -> tuple[Token, Draft]:
     """Create a token contract as the deployer's next transaction; it gets all of the supply."""
     token = Token(contract_address(deployer.address, deployer.nonce), 18, dollars)
@@ -162,32 +141,13 @@ def deploy_token(world: World, deployer: Wallet, dollars: float) -> tuple[Token,
     )
 
 
-def migrate(world: World) -> Iterable[Draft]:
-    """A team moves all of its liquidity to a new pool within the hour: no rug pull."""
-    team = world.user()
-    value = ETHER * world.rng.randrange(2, 8)
-    team.balance += value + ETHER
-    token = Token(world.contract(), 18, world.dollars(0.01, 2.0))
-    old, new = Pool(world.contract(), token), Pool(world.contract(), token)
-    tokens = token.units(value / ETHER * 2_500)
-    team.credit(token.address, tokens)
-
-    def script() -> Script:
-        yield old.add(team, value, tokens, world.deadline())
-        yield Pause(world.rng.randrange(60, 200))
-        for _ in range(4):
-            buyer = world.user()
-            paid = world.spendable(buyer, None, world.dollars(60))
-            if paid:
-                yield old.buy(buyer, min(paid, old.ether // 20), world.deadline())
-        yield Pause(world.rng.randrange(20, 90))
-        ether_before, tokens_before = old.ether, old.tokens
-        yield old.remove(team, 1.0, world.deadline())
-        yield Pause(world.rng.randrange(1, 30))
-        yield new.add(team, ether_before, tokens_before, world.deadline())
-
-    world.start(script(), 1)
-    return []
+def failed_sale(world: World, seller: Wallet, pair: Pool) -> Draft:
+    """``swapExactTokensForETHSupportingFeeOnTransferTokens`` that reverts."""
+    amount = max(1, seller.tokens.get(pair.token.address, 0) // 2)
+    path = addresses([pair.token.address, At.WETH])
+    words = uint(amount) + uint(0) + uint(160) + pad(seller.address) + uint(world.deadline())
+    data = Call.SWAP_TAXED_FOR_ETH + words + path
+    return Draft(seller, At.V2_ROUTER, 0, data, status=0, gas_used=61_000)
 
 
 ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
@@ -198,7 +158,5 @@ ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.4, revoke),
     (1.2, wrap),
     (0.5, provide),
-    (0.03, launch),
-    (0.02, migrate),
 )
 """Share of the traffic, in percent, of each kind of trade."""

@@ -11,6 +11,7 @@ from ingest.simulate import (
     background,
     collectibles,
     delegations,
+    launches,
     makers,
     mev,
     payments,
@@ -32,6 +33,7 @@ class Traffic:
             *makers.ACTIONS,
             *trading.ACTIONS,
             *mev.ACTIONS,
+            *launches.ACTIONS,
             *collectibles.ACTIONS,
             *background.ACTIONS,
         )

@@ -40,19 +40,23 @@ from detect.rules.columns import Columns
 from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
+from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
 from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
+from detect.rules.rug_pull import RugPullConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
 from detect.rules.sandwich import SandwichConfig
 from detect.rules.taint_ledger import TaintConfig
+from detect.rules.token_launch import TokenLaunchConfig
 from detect.rules.wash_trading import WashConfig
 from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
 from tests.detect.build import ETHER, Block, Build, Tx, at, run, split, uint, wallet, word
+from tests.detect.launch_txs import SUPPLY, TOKEN, add, buy, create, pay, remove, sell
 from tests.detect.pool_logs import v2_swap
 from tests.detect.test_rules_exact import exec_transaction
 from tests.detect.test_rules_poisoning import lookalike
@@ -76,6 +80,13 @@ SMALL = RulesConfig(
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
     taint=TaintConfig(alert_ether=0.1, high_ether=0.5, contract_hub=3, wallets=3, queues=2, hops=2),
+    token_launch=TokenLaunchConfig(
+        tokens=3,
+        pools=2,
+        pending=2,
+        rug_pull=RugPullConfig(migration_seconds=20),
+        honeypot=HoneypotConfig(buyers=2, quiet_seconds=20, failing=1, taxed=1),
+    ),
 )
 MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
 BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
@@ -117,6 +128,13 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_ADDED], listing(b, c))]),
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_REMOVED], listing(b))]),
         Tx(a, b, logs=[v2_swap(POOL, 10**6, -1_000)]),
+        create(a),
+        add(ETHER, b, a),
+        buy(b, 3 * ETHER, pool=c),
+        sell(b, ETHER, pool=c, taxed=amount % 800),
+        remove(4 * ETHER, a, b),
+        pay(a, b, 10 * ETHER),
+        Tx(a, TOKEN, tokens=[(TOKEN, bytes(20), b, SUPPLY)], data=bytes.fromhex("f9f92be4")),
         Tx(a, b, logs=[v2_swap(POOL, -(10**6 + amount % 7), 1_000)]),
         Tx(b, wallet(96), 1, tokens=[(wallet(96), a, b, 1)], kind=FlowKind.ERC721),
         Tx(a, wallet(95), tokens=[(wallet(95), a, b, 100)]),

@@ -370,29 +370,65 @@ def test_stolen_keys_empty_several_wallets_to_one(chain: Run) -> None:
             assert price >= int(last[0].receipt.effective_gas_price or "", 16)
 
 
-def test_rugs_leave_a_tenth_of_the_pool_or_less(chain: Run) -> None:
-    """One transaction of the deployer takes 90 % of the reserve that others have paid into."""
+def test_rugs_leave_a_tenth_of_the_pool_or_half(chain: Run) -> None:
+    """Those who made the token take most of what others paid: liquidity, new supply, or dumps."""
+    ways = set()
     for campaign in several(chain, "rug_pull"):
         deployer, pool = role(campaign, "deployer"), role(campaign, "pool")
         token = role(campaign, "token")
+        insiders = {deployer, *campaign.addresses["accomplice"]}
         steps = chain.of(campaign)
         (creation,) = [m for m in steps if m.to is None]
         assert creation.receipt.contract_address == token
         assert any(logs_of(m, Event.PAIR_CREATED) for m in steps)
         weth_first = token > text(At.WETH)
         reserves = [
-            int(log.data[2:66] if weth_first else log.data[66:], 16)
+            (m.sender, int(log.data[2:66] if weth_first else log.data[66:], 16))
             for m in steps
             for log in logs_of(m, Event.V2_SYNC)
             if log.address == pool
         ]
-        assert reserves[-1] <= 0.1 * reserves[-2]
-        (pull,) = [m for m in steps if logs_of(m, Event.V2_BURN)]
-        assert pull.sender == deployer
-        buyers = {m.sender for m in steps if logs_of(m, Event.V2_SWAP)}
+        buyers = {m.sender for m in steps if m.value and logs_of(m, Event.V2_SWAP)}
         assert len(buyers) >= 25
-        assert deployer not in buyers
-        assert reserves[-2] - reserves[0] > 4 * ETHER  # more than 10,000 dollars of theirs
+        assert not buyers & insiders
+        peak = max(reserve for _, reserve in reserves)
+        assert peak - reserves[0][1] > 3 * ETHER  # some 10,000 dollars of theirs
+        assert reserves[-1][0] in insiders
+        pulls = [m for m in steps if logs_of(m, Event.V2_BURN)]
+        made = [t for m in steps for t in transfers(m) if t.token == token and t.source == ZERO]
+        if pulls:
+            assert [m.sender for m in pulls] == [deployer]
+            assert reserves[-1][1] <= 0.1 * reserves[-2][1]
+            ways.add("pull")
+        else:
+            assert reserves[-1][1] <= 0.5 * peak
+            ways.add("dump" if len(made) == 1 else "mint")
+        if len(made) > 1:
+            (renounced,) = [m for m in steps if m.selector == Call.RENOUNCE_OWNERSHIP.hex()]
+            (switched,) = [m for m in steps if m.selector == Call.SET_TAXES.hex()]
+            assert made[1].amount > 0.05 * made[0].amount
+            assert renounced.number <= switched.number
+    assert ways == {"pull", "mint", "dump"}
+
+
+def test_honeypots_let_only_their_maker_sell(chain: Run) -> None:
+    """Two dozen buy; sales fail, are taxed to a tenth, or are not tried; the deployer's succeed."""
+    ways = set()
+    for campaign in several(chain, "honeypot"):
+        deployer, token = role(campaign, "deployer"), role(campaign, "token")
+        steps = chain.of(campaign)
+        swaps = [m for m in steps if logs_of(m, Event.V2_SWAP)]
+        assert len({m.sender for m in swaps if m.value}) >= 24
+        failed = {m.sender for m in steps if not m.succeeded}
+        sold = [m for m in swaps if not m.value and m.sender != deployer]
+        assert any(m.sender == deployer and not m.value for m in swaps)
+        for mined in sold:
+            gave = [t for t in transfers(mined) if t.source == mined.sender and t.token == token]
+            assert gave[0].amount > 8 * gave[1].amount
+        ways.add("failing" if failed else "taxed" if sold else "silent")
+        assert not (failed and sold)
+        assert not failed or len(failed) >= 5
+    assert ways == {"failing", "taxed", "silent"}
 
 
 def gains(mined: Mined) -> dict[str, tuple[int, int]]:
@@ -651,14 +687,16 @@ def test_only_campaigns_touch_the_sanctioned_the_mixer_and_the_frozen(chain: Run
 
 
 def test_innocent_liquidity_comes_back_when_it_leaves(chain: Run) -> None:
-    """A pool is emptied by its team only where a new one is founded within the hour."""
+    """A pool that others traded in is emptied only where a new one is founded within the hour."""
+    traded: set[str] = set()
     reserves: dict[str, int] = {}
     emptied = []
     founded = [(m.sender, m.timestamp) for m in chain.benign() if logs_of(m, Event.PAIR_CREATED)]
     for mined in chain.benign():
+        traded |= {log.address for log in logs_of(mined, Event.V2_SWAP)}
         for log in logs_of(mined, Event.V2_SYNC):
             product = int(log.data[2:66], 16) * int(log.data[66:], 16)
-            if product < reserves.get(log.address, 0) // 100:
+            if product < reserves.get(log.address, 0) // 100 and log.address in traded:
                 emptied.append((mined.sender, mined.timestamp))
             reserves[log.address] = product
     assert emptied

@@ -9,6 +9,7 @@ from typing import Final
 from ingest.simulate.campaigns import (
     address_poisoning,
     drainer_split,
+    honeypot,
     ice_phishing,
     issuer_freeze,
     key_compromise,
@@ -71,7 +72,12 @@ SCRIPTED: Final[dict[str, Kind]] = {
     "key_compromise": Kind(
         key_compromise.script, 22, "several people's wallets emptied to one fresh receiver"
     ),
-    "rug_pull": Kind(rug_pull.script, 42, "the deployer takes the liquidity after others bought"),
+    "rug_pull": Kind(
+        rug_pull.script,
+        45,
+        "the makers of a token take out what others paid, in three ways",
+    ),
+    "honeypot": Kind(honeypot.script, 45, "a token that only its makers can sell"),
     "sanctions": Kind(sanctions.script, 18, "transfers to and from a sanctioned wallet"),
     "sandwich": Kind(
         sandwich.script, 26, "a bot trades right before and after users, in V2, V3 or V4 pools"
