@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from benchmarks.detection import poisoning, typologies, wallets
+from benchmarks.detection import contracts, poisoning, typologies, wallets
 from benchmarks.detection.section import Section
 from chainwarden.errors import ChainwardenError
 from chainwarden.terminal import print_error, print_json, print_line
@@ -21,6 +21,7 @@ SECTIONS: dict[str, Run] = {
     "wallets": wallets.section,
     "typologies": typologies.section,
     "poisoning": poisoning.section,
+    "contracts": contracts.section,
 }
 
 
