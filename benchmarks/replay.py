@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.table import Result
-from chainwarden.deployment import compile_kernels, load_labels, make_detector
+from chainwarden.deployment import compile_kernels, make_detector, new_book
 from chainwarden.replay import replay
 from chainwarden.schema import ETHEREUM, BlockBatch
 from chainwarden.settings import Settings
@@ -95,7 +95,7 @@ def _winning_chain() -> list[BlockBatch]:
 
 
 def _detector_seconds(batches: Sequence[BlockBatch]) -> float:
-    detector = make_detector(Settings(), ETHEREUM, load_labels([])).detector
+    detector = make_detector(Settings(), ETHEREUM, new_book()).detector
     began = time.perf_counter()
     for batch in batches:
         detector.process(batch)

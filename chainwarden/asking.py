@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,8 +13,11 @@ from chainwarden.ledgers import open_ledger
 from chainwarden.schema import hex_of
 from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
-from store.answers import alerts_answer, analyst_label, set_label, withdraw_label
+from store.answers import alerts_answer
 from store.api import MAX_PAGE
+from store.label_answers import AnalystWord, label_history_answer, set_label, withdraw_label
+from store.lake import Lake
+from store.lake_blocks import head_time
 from store.ledger import AlertFilter, Ledger
 
 _ALERTS: Final = "/api/v1/alerts"
@@ -30,14 +31,16 @@ class Asked(Protocol):
         """``{total, alerts}``; see ``store.answers``."""
         ...
 
-    def label(
-        self, address: bytes, word: str, author: str, note: str, alert_id: str
-    ) -> dict[str, Any]:
+    def label(self, said: AnalystWord) -> dict[str, Any]:
         """Keep an analyst's label."""
         ...
 
-    def withdraw(self, address: bytes, word: str) -> dict[str, Any]:
+    def withdraw(self, said: AnalystWord) -> dict[str, Any]:
         """Take an analyst's label back."""
+        ...
+
+    def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
+        """``{changes, lists}``; see ``store.label_answers``."""
         ...
 
 
@@ -53,7 +56,7 @@ def ask(out: Path, settings: Settings) -> Iterator[Asked]:
         yield _running(out, settings, locked)
     else:
         with ledger:
-            yield _File(ledger)
+            yield _File(ledger, out)
 
 
 def _running(out: Path, settings: Settings, locked: LedgerLocked) -> Asked:
@@ -72,21 +75,22 @@ def _running(out: Path, settings: Settings, locked: LedgerLocked) -> Asked:
 class _File:
     """A ledger that this process opened."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, out: Path) -> None:
         self._ledger = ledger
+        self._lake = Lake(out / "lake", ledger.chain)
 
     def alerts(self, wanted: AlertFilter) -> dict[str, Any]:
         found = alerts_answer(self._ledger, wanted)
         return {"total": found["total"], "alerts": found["alerts"]}
 
-    def label(
-        self, address: bytes, word: str, author: str, note: str, alert_id: str
-    ) -> dict[str, Any]:
-        said = analyst_label(self._ledger, address, word, int(time.time()))
-        return set_label(self._ledger, replace(said, author=author, note=note, alert_id=alert_id))
+    def label(self, said: AnalystWord) -> dict[str, Any]:
+        return set_label(self._ledger, said, head_time(self._ledger, self._lake))
 
-    def withdraw(self, address: bytes, word: str) -> dict[str, Any]:
-        return withdraw_label(self._ledger, analyst_label(self._ledger, address, word, 0))
+    def withdraw(self, said: AnalystWord) -> dict[str, Any]:
+        return withdraw_label(self._ledger, said)
+
+    def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
+        return label_history_answer(self._ledger, limit, address)
 
 
 class _Running:
@@ -111,11 +115,25 @@ class _Running:
             alerts += page["alerts"]
         return {"total": total, "alerts": alerts[: wanted.limit]}
 
-    def label(
-        self, address: bytes, word: str, author: str, note: str, alert_id: str
-    ) -> dict[str, Any]:
-        said = {"label": word, "author": author, "note": note, "from_alert": alert_id}
-        return self._client.post(_LABELS, {"address": hex_of(address), **said})
+    def label(self, said: AnalystWord) -> dict[str, Any]:
+        body = {
+            "address": hex_of(said.address),
+            "label": said.word,
+            "author": said.author,
+            "note": said.note,
+            "from_alert": said.alert_id,
+            "valid_from": said.valid_from,
+            "valid_to": said.valid_to,
+            "every_chain": said.every_chain,
+        }
+        return self._client.post(_LABELS, body)
 
-    def withdraw(self, address: bytes, word: str) -> dict[str, Any]:
-        return self._client.delete(_LABELS, {"address": hex_of(address), "label": word})
+    def withdraw(self, said: AnalystWord) -> dict[str, Any]:
+        query = {"label": said.word, "author": said.author, "note": said.note}
+        return self._client.delete(_LABELS, {"address": hex_of(said.address), **query})
+
+    def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
+        query: dict[str, object] = {"limit": min(limit, MAX_PAGE)}
+        if address is not None:
+            query["address"] = hex_of(address)
+        return self._client.get(f"{_LABELS}/history", query)

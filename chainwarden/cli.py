@@ -326,26 +326,63 @@ def report(
 @app.command(epilog="Example: chainwarden label 0x…dead phishing --note 'victim report 12'")
 def label(
     address: Annotated[str, typer.Argument(help="The wallet.")],
-    word: Annotated[str, typer.Argument(help="The label: phishing, exchange, benign …")],
+    word: Annotated[
+        str, typer.Argument(help="The label: phishing, exchange, benign, false_positive …")
+    ],
     withdraw: Annotated[bool, typer.Option(help="Take the label back.")] = False,
     from_alert: Annotated[str, typer.Option(help="The alert this follows from.")] = "",
     author: Annotated[str, typer.Option(help="Who says so.", envvar="USER")] = "",
     note: Annotated[str, typer.Option(help="Why.")] = "",
+    valid_from: Annotated[
+        str | None, typer.Option(help="From when; default: the alert's block, else the newest.")
+    ] = None,
+    valid_to: Annotated[str | None, typer.Option(help="Until when; default: for good.")] = None,
+    every_chain: Annotated[
+        bool, typer.Option("--every-chain", help="About every chain, not only the ledger's.")
+    ] = False,
     chain: ChainName = None,
     out: Out = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Say what a wallet is, or take that back; it takes force with the next start."""
+    """Say what a wallet is, or take that back; it takes force with the next block."""
     from chainwarden.commands.label import label as command
+    from chainwarden.commands.label import word_of
+
+    said = word_of(
+        address,
+        word,
+        author=author,
+        note=note,
+        from_alert=from_alert,
+        valid_from=valid_from,
+        valid_to=valid_to,
+        every_chain=every_chain,
+    )
+    command(
+        said,
+        withdraw=withdraw,
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
+@app.command(epilog="Example: chainwarden labels --out chainwarden-out")
+def labels(
+    address: Annotated[str | None, typer.Argument(help="Only about this wallet.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest.")] = 50,
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show who labelled what and when, and which label lists were in force."""
+    from chainwarden.commands.label import labels as command
 
     command(
         address,
-        word,
-        withdraw=withdraw,
-        from_alert=from_alert,
-        author=author,
-        note=note,
+        limit=limit,
         config=config,
         flags={"store.out": str(out) if out else None, "chain": chain},
         json=json,

@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from chainwarden.errors import SettingsError
 from chainwarden.kafka_bus import KafkaConfig
+from chainwarden.labelling import ListWatch, list_info
 from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
-from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Label
+from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain
 from chainwarden.settings import Settings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
@@ -28,6 +29,7 @@ from ingest.decode import decode_blocks
 from ingest.node_calls import RpcNodeCalls
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.simulate import Simulation, SimulationConfig
+from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.ledger import Ledger, Mode
 from store.snapshots import SnapshotStore
@@ -51,19 +53,14 @@ def configured_chain(settings: Settings) -> Chain:
     return Chain(name, settings.chain_id)
 
 
-def load_labels(paths: Sequence[str], known: Sequence[Label] = ()) -> LabelBook:
-    """The built-in labels, those of the lists, and those of the ledger.
+def new_book() -> LabelBook:
+    """A book of the built-in labels."""
+    return LabelBook(builtin_labels())
 
-    Entries that cannot be used are logged by line; a file that is no list raises LabelError.
-    """
-    book = LabelBook(builtin_labels())
-    for path in paths:
-        report = book.load(Path(path))
-        for rejected in report.rejected:
-            log.warning("%s: %s", path, rejected)
-    for label in known:
-        book.add(label)
-    return book
+
+def label_watch(settings: Settings) -> ListWatch:
+    """The label lists of the settings, read by whoever wants them."""
+    return ListWatch([list_info(one) for one in settings.lists()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +161,7 @@ def open_stores(
         ledger,
         Lake(out / "lake", chain),
         SnapshotStore(out / "snapshots", out / "snapshot.key", snapshots_kept),
+        LabelArchive(out / "label-lists"),
     )
 
 

@@ -12,17 +12,20 @@ from chainwarden.deployment import (
     UNDO_BLOCKS,
     Detection,
     compile_kernels,
-    load_labels,
+    label_watch,
     make_detector,
+    new_book,
     new_metrics,
     open_node_calls,
     open_stores,
     webhook_senders,
 )
+from chainwarden.labelling import Labelling
 from chainwarden.live import Health, Worker
 from chainwarden.metrics import Metrics
 from chainwarden.observe import observe_delivery, observe_detection, observe_node_calls
 from chainwarden.pipeline import Pipeline, Stores
+from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
 from chainwarden.restart import resume
 from chainwarden.schema import Chain, Offsets, alerts_digest
@@ -48,6 +51,8 @@ class Detecting:
         """Bring the metrics of detection and delivery up to date."""
         observe_detection(self.metrics, self.detection.detector, self.detection.policy)
         observe_delivery(self.metrics, self.delivery, self.stores.ledger)
+        if self.pipeline.labelling is not None:
+            self.pipeline.labelling.observe(self.metrics)
         if self.node is not None:
             observe_node_calls(self.metrics, self.node.stats)
 
@@ -90,7 +95,7 @@ def detecting(
         metrics, health = new_metrics(chain), Health()
         serve_ledger(settings, stores.ledger, metrics, health, stack)
         compile_kernels(settings)
-        labels = load_labels(settings.detect.labels, stores.ledger.labels())
+        labels = new_book()
         node = open_node_calls(settings, chain)
         if node is None:
             detection = make_detector(settings, chain, labels)
@@ -98,16 +103,26 @@ def detecting(
         else:
             stack.callback(node.close)
             detection = make_detector(settings, chain, labels, node=node)
-        cursor = resume(detection.detector, stores, UNDO_BLOCKS)
+        recorded = RecordedLabels(labels, stores.ledger, stores.lists)
+        cursor = resume(detection.detector, stores, UNDO_BLOCKS, recorded)
+        watch = label_watch(settings)
         pipeline = Pipeline(
-            detection.detector, stores, metrics, cursor=cursor, bus_commit=bus_commit
+            detection.detector,
+            stores,
+            metrics,
+            cursor=cursor,
+            labelling=Labelling(labels, stores.ledger, stores.lists, watch),
+            bus_commit=bus_commit,
         )
         delivery = Delivery(stores.ledger.outbox, senders)
         no_more = threading.Event()
         deliverer = Worker("deliver", lambda: delivery.run(no_more), stop)
+        watcher = Worker("labels", lambda: watch.run(no_more), stop)
         deliverer.start()
+        watcher.start()
         try:
             yield Detecting(stores, detection, node, pipeline, delivery, metrics, health)
         finally:
             no_more.set()
             deliverer.join()
+            watcher.join()

@@ -23,6 +23,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from chainwarden.labelling import Labelling
 from chainwarden.metrics import Metrics
 from chainwarden.schema import (
     Alert,
@@ -37,6 +38,7 @@ from chainwarden.schema import (
     Position,
 )
 from detect.detector import Detector
+from store.label_archive import LabelArchive
 from store.lake import ORPHANED, Lake
 from store.lake_blocks import read_block
 from store.ledger import Commit, Ledger
@@ -62,17 +64,19 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """The three places results go to."""
+    """The three places results go to, and the label lists that were in force."""
 
     ledger: Ledger
     lake: Lake
     snapshots: SnapshotStore
+    lists: LabelArchive
 
 
 class Pipeline:
     """Scores chain events and commits what follows from them.
 
     ``handle`` scores at once and commits when enough has come together; ``flush`` commits now.
+    With ``labelling``, what was said of wallets takes force before each batch.
     Live, the caller flushes after every event, so an alert is on disk when its block was handled.
     """
 
@@ -83,6 +87,7 @@ class Pipeline:
         metrics: Metrics,
         *,
         cursor: Cursor | None = None,
+        labelling: Labelling | None = None,
         bus_commit: Callable[[Offsets], None] = lambda _: None,
     ) -> None:
         self.detector = detector
@@ -90,6 +95,7 @@ class Pipeline:
         self.metrics = metrics
         self.cursor = cursor or Cursor(head=None)
         self.retracted = 0
+        self.labelling = labelling
         self._bus_commit = bus_commit
         self._pending = _Pending()
 
@@ -116,7 +122,10 @@ class Pipeline:
                     BlockBatch.concat(pending.batches, combine=False),
                     pa.concat_tables(pending.features),
                 )
-            self._commit(Commit(self.cursor, alerts=tuple(pending.alerts), files_added=files))
+            labels = self.labelling.taken() if self.labelling else ()
+            self._commit(
+                Commit(self.cursor, alerts=tuple(pending.alerts), labels=labels, files_added=files)
+            )
         self.metrics.raised(pending.alerts)
 
     def save_snapshot(self) -> None:
@@ -152,6 +161,9 @@ class Pipeline:
         last = self._pending.batches[-1].numbers()[-1] if self._pending.batches else None
         if last is not None and batch.numbers()[0] <= last:
             self.flush()  # numbers increase within a commit, as within a batch
+        if self.labelling is not None:
+            timestamp = batch.blocks["block_timestamp"][0].as_py()
+            self.labelling.before(int(batch.numbers()[0]), timestamp)
         began = time.perf_counter()
         detections = self.detector.process(batch, gap)
         self._observe(batch, detections.features, time.perf_counter() - began)
@@ -181,6 +193,7 @@ class Pipeline:
             Commit(
                 self.cursor,
                 retractions=retractions,
+                reverted=position.number,
                 files_added=(*added, *orphan),
                 files_removed=removed,
             )

@@ -13,19 +13,23 @@ from chainwarden.deployment import (
     UNDO_BLOCKS,
     compile_kernels,
     configured_chain,
-    load_labels,
+    label_watch,
     make_detector,
+    new_book,
     new_metrics,
     open_stores,
 )
 from chainwarden.errors import BadBlock, SettingsError, SourceError
+from chainwarden.labelling import Labelling
 from chainwarden.pipeline import Pipeline
+from chainwarden.recorded_labels import RecordedLabels, labelled
 from chainwarden.restart import Orphans
 from chainwarden.schema import Alert, Chain, alerts_digest
 from chainwarden.settings import Settings
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
+from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.lake_blocks import read_blocks, read_orphans
 from store.ledger import AlertFilter, Ledger
@@ -81,11 +85,12 @@ def replay(
     stores = open_stores(out, chain, "replay")
     try:
         metrics = new_metrics(chain)
-        labels = load_labels(settings.detect.labels)
+        labels = new_book()
+        labelling = Labelling(labels, stores.ledger, stores.lists, label_watch(settings))
         detection = make_detector(settings, chain, labels)
         detection.say_what_is_not_confirmed()
         detector = detection.detector
-        pipeline = Pipeline(detector, stores, metrics)
+        pipeline = Pipeline(detector, stores, metrics, labelling=labelling)
         intake = Intake(
             source, ChainFollower(UNDO_BLOCKS), batch_blocks=batch_blocks, on_rejected=on_rejected
         )
@@ -133,14 +138,21 @@ def rebuild(
 ) -> dict[str, object]:
     """Score the blocks of a lake into the folder ``to``, and compare with the ledger they had.
 
-    ``missing`` and ``new`` are how many alerts only the one or only the other has; both are 0 with
-    the labels and settings of before.
+    Labels take force with the blocks with which they did before, lists in the versions of then;
+    lists that the ledger does not know are there from the first block on. ``missing`` and ``new``
+    are how many alerts only the one or only the other has; both are 0 with the settings of before.
+    The new ledger has the old one's labels, with their history.
     """
     prepare_folder(to, ledger.chain, overwrite=False)
     compile_kernels(settings)
     stores = open_stores(to, ledger.chain, "replay")
     try:
-        labels = load_labels(settings.detect.labels, ledger.labels())
+        labels, known = new_book(), ledger.label_lists()
+        for content in label_watch(settings).read_all():
+            if content.info.name not in {note.path for note in known}:
+                labels.take(content)
+        archive = LabelArchive(lake_folder.parent / "label-lists")
+        recorded = RecordedLabels(labels, ledger, archive)
         detection = make_detector(settings, ledger.chain, labels)
         detection.say_what_is_not_confirmed()
         detector = detection.detector
@@ -150,10 +162,12 @@ def rebuild(
         orphans = Orphans(read_orphans(lake, manifest))
         for batch in read_blocks(lake, manifest):
             for added in follower.add(batch):
-                for event in orphans.beside(added):
+                for event in labelled(recorded, orphans.beside(added)):
                     pipeline.handle(event)
             advance(pipeline.cursor.blocks, "")
         pipeline.flush()
+        stores.ledger.take_over_labels(ledger)
+        archive.copy(stores.lists)
         before = {alert.id for alert in every_alert(ledger)}
         after = every_alert(stores.ledger)
         return {
@@ -161,6 +175,8 @@ def rebuild(
             "flows": pipeline.cursor.flows,
             "alerts": len(after),
             "missing": len(before - {alert.id for alert in after}),
+            "labels": len(ledger.label_changes(pending=False)),
+            "label_lists": len(known),
             "new": len({alert.id for alert in after} - before),
             "state_digest": detector.digest(),
             "alerts_digest": alerts_digest(after),

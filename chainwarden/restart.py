@@ -4,9 +4,10 @@
    swept.
 2. The newest snapshot that holds is restored; without one the detector starts empty.
 3. Blocks that the snapshot includes and the ledger does not (a fork since then) are undone.
-4. The blocks above it are read from the lake and scored again, and so are the orphans beside
-   them, which are undone at once: rules about forks must know what the losing branch said. Nothing
-   is written: what follows is in the ledger already, in one piece with the cursor.
+4. The blocks above it are read from the lake and scored again, each with the labels that were in
+   force for it, and so are the orphans beside them, which are undone at once: rules about forks
+   must know what the losing branch said. Nothing is written: what follows is in the ledger
+   already, in one piece with the cursor.
 
 Afterwards the detector is as it was at the ledger's last commit, to the bit.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Sequence
 
 from chainwarden.errors import DeepReorg, SnapshotRefused
 from chainwarden.pipeline import Stores
+from chainwarden.recorded_labels import RecordedLabels, labelled
 from chainwarden.schema import (
     BlockBatch,
     BlockReverted,
@@ -33,11 +35,14 @@ from store.lake_blocks import read_blocks, read_orphans, recent_positions
 log = logging.getLogger(__name__)
 
 
-def resume(detector: Detector, stores: Stores, window: int) -> Cursor | None:
+def resume(
+    detector: Detector, stores: Stores, window: int, labels: RecordedLabels
+) -> Cursor | None:
     """Bring a fresh detector to the ledger's cursor. None: the ledger is new.
 
-    ``window`` is how many blocks the detector can undo. Raises DeepReorg where the snapshot is on a
-    branch that left the chain below that; SnapshotRefused where it is of another version.
+    ``window`` is how many blocks the detector can undo; ``labels`` feeds its book. Raises DeepReorg
+    where the snapshot is on a branch that left the chain below that; SnapshotRefused where it is of
+    another version.
     """
     manifest = stores.ledger.files()
     stores.lake.sweep(manifest)
@@ -62,7 +67,10 @@ def resume(detector: Detector, stores: Stores, window: int) -> Cursor | None:
     if cursor.finalized is not None:
         # The lake has blocks only: what was said to be final since the snapshot is said first.
         detector.finalize(cursor.finalized)
-    _catch_up(detector, stores, window)
+    if detector.head is not None:
+        labels.until(detector.head.number)
+    _catch_up(detector, stores, window, labels)
+    labels.until(cursor.head.number)
     if detector.head != cursor.head:
         raise DeepReorg(
             f"the lake ends at block {detector.head}, the ledger at {cursor.head}",
@@ -71,7 +79,7 @@ def resume(detector: Detector, stores: Stores, window: int) -> Cursor | None:
     return cursor
 
 
-def _catch_up(detector: Detector, stores: Stores, window: int) -> None:
+def _catch_up(detector: Detector, stores: Stores, window: int, labels: RecordedLabels) -> None:
     head = detector.head
     manifest = stores.ledger.files()
     orphans = Orphans(read_orphans(stores.lake, manifest, head.number if head else None))
@@ -81,7 +89,7 @@ def _catch_up(detector: Detector, stores: Stores, window: int) -> None:
     blocks = 0
     for batch in read_blocks(stores.lake, manifest, head.number if head else None):
         for added in follower.add(batch):
-            for event in orphans.beside(added):
+            for event in labelled(labels, orphans.beside(added)):
                 _apply(detector, event)
         blocks += len(batch)
     if blocks:

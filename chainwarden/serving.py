@@ -12,6 +12,8 @@ from chainwarden.server.whereabouts import published
 from chainwarden.settings import Settings
 from detect.label_lists import parse_address
 from store.api import Api
+from store.lake import Lake
+from store.lake_blocks import head_time
 from store.ledger import Ledger
 
 
@@ -23,7 +25,8 @@ def serve_ledger(
     ``server.json`` in the folder says where, so that ``chainwarden alerts`` and ``chainwarden
     label`` find the process that has the ledger open.
     """
-    api = Api(ledger, parse_address)
+    lake = Lake(Path(settings.store.out) / "lake", ledger.chain)
+    api = Api(ledger, parse_address, lambda: head_time(ledger, lake))
     stack.callback(api.close)
     bind = Bind(settings.server.host, settings.server.port, settings.server.token)
     server = HttpServer(bind, metrics.registry, not_ready, api.routes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -124,6 +125,21 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
 
 
+class LabelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One label list, with what the file itself does not say."""
+
+    path: str
+    source: str | None = None
+    """Who says so; default: what the format tells."""
+    licence: str = ""
+    """Noted with the list wherever it is told of."""
+    chain: str | None = None
+    """The chain its labels are about; default: every one."""
+    valid_from: str | int = 0
+    """A date, or seconds since 1970, from which they hold; default: always."""
+    valid_to: str | int | None = None
+
+
 class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which findings become alerts."""
 
@@ -173,7 +189,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     alerts: AlertSettings = AlertSettings()
     store: StoreSettings = StoreSettings()
     server: ServerSettings = ServerSettings()
+    labels: list[LabelSettings] = []
     webhooks: list[WebhookSettings] = []
+
+    def lists(self) -> list[LabelSettings]:
+        """Every label list: those of ``detect.labels``, and those with more about them."""
+        return [*(LabelSettings(path=path) for path in self.detect.labels), *self.labels]
+
+
+_ENTRIES: Final[dict[str, type]] = {"labels": LabelSettings, "webhooks": WebhookSettings}
+"""Settings that are entries, ``[[webhooks]]``, and no single values."""
 
 
 def load_settings(
@@ -208,7 +233,8 @@ def _read_file(file: Path | None) -> dict[str, Any]:
     if file is None and not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tree: dict[str, Any] = _dated(tomllib.loads(path.read_text(encoding="utf-8")))
+        return tree
     except OSError as error:
         raise SettingsError(
             f"{path}: {error.strerror}", hint="give --config a readable file"
@@ -217,11 +243,20 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 
+def _dated(tree: Any) -> Any:
+    """The tree with TOML's dates and times as ISO text."""
+    if isinstance(tree, dict):
+        return {key: _dated(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_dated(value) for value in tree]
+    return tree.isoformat() if isinstance(tree, date | datetime) else tree
+
+
 def _known_keys() -> dict[str, tuple[str, object]]:
     """Dotted key and type of every plain setting, by its variable's name."""
     keys: dict[str, tuple[str, object]] = {}
     for name, kind in get_type_hints(Settings).items():
-        if name == "webhooks":
+        if name in _ENTRIES:
             continue
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             for inner, inner_kind in get_type_hints(kind).items():
@@ -291,10 +326,10 @@ def _check_names(tree: Mapping[str, Any], kind: type, at: str) -> None:
             and isinstance(value, Mapping)
         ):
             _check_names(value, inner, f"{at}{name}.")
-        elif name == "webhooks" and isinstance(value, list):
+        elif name in _ENTRIES and isinstance(value, list):
             for entry in value:
                 if isinstance(entry, Mapping):
-                    _check_names(entry, WebhookSettings, "webhooks.")
+                    _check_names(entry, _ENTRIES[name], f"{name}.")
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -341,6 +376,9 @@ def _checked(settings: Settings) -> Settings:
             raise SettingsError(
                 "a URL must begin with http:// or https://", hint=shown_url(url.reveal())
             )
+    paths = [one.path for one in settings.lists()]
+    if len(set(paths)) != len(paths):
+        raise SettingsError("a label list is there twice", hint="name each once")
     names = [w.name for w in settings.webhooks]
     if len(set(names)) != len(names):
         raise SettingsError("two webhooks have the same name")

@@ -78,14 +78,15 @@ class LabelReport:
 
 @dataclass(frozen=True, slots=True)
 class ListContent:
-    """A list as it was read: its labels, each once, and the lines they stand on; the report, and
-    a digest of file and info.
+    """A list as it was read: its labels, each once, and the lines they stand on; the report; the
+    bytes of the file, and a digest of them and the info.
     """
 
     info: ListInfo
     labels: tuple[Label, ...]
     lines: tuple[int, ...]
     report: LabelReport
+    data: bytes
     digest: str
 
 
@@ -178,4 +179,4 @@ def _content(
         unread=unread,
     )
     labels, lines = zip(*found.values(), strict=True) if found else ((), ())
-    return ListContent(info, labels, lines, report, digest_of_list(info, data))
+    return ListContent(info, labels, lines, report, data, digest_of_list(info, data))

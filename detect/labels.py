@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -159,14 +160,19 @@ class LabelBook:
         with self._noting([address], at, {}):
             return self._said.end(address, concerned, at)
 
+    def say(self, label: Label, *, at: int | None = None) -> None:
+        """Take what people say in place of the same word of that source and chain; see ``add``."""
+        problem = problem_of(label)
+        if problem:
+            raise LabelError(problem)
+        with self._noting([label.address], at, {label.address: label.valid_from}):
+            self._said.end(label.address, partial(_like, label), None, PEOPLE)
+            self._said.put(PEOPLE, label)
+
     def unsay(self, said: Label, *, at: int | None = None) -> int:
         """Take back what people said: the word, of that source and chain, as if never said."""
-
-        def concerned(held: Label) -> bool:
-            return (held.label, held.source, held.chain) == (said.label, said.source, said.chain)
-
         with self._noting([said.address], at, {}):
-            return self._said.end(said.address, concerned, None, PEOPLE)
+            return self._said.end(said.address, partial(_like, said), None, PEOPLE)
 
     def replace_list(
         self, name: str, labels: Iterable[Label], *, at: int | None = None
@@ -329,6 +335,10 @@ def builtin_labels() -> tuple[Label, ...]:
 
 def _flat(part: Part, addresses: Iterable[bytes]) -> set[Label]:
     return {label for address in addresses for label in part.get(address, ())}
+
+
+def _like(one: Label, other: Label) -> bool:
+    return (one.label, one.source, one.chain) == (other.label, other.source, other.chain)
 
 
 def _on(label: Label, chain: str | None) -> bool:

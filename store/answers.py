@@ -6,8 +6,6 @@ of the process that writes it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,12 +13,9 @@ from chainwarden.errors import RequestRefused
 from chainwarden.schema import Label, alert_to_dict, hex_of
 from store.ledger import AlertFilter, AlertRecord, Ledger
 
-ANALYST: Final = "analyst"
-MAX_LABELS: Final = 1_000_000
-_WORD: Final = re.compile(r"[a-z0-9][a-z0-9 _.:-]{0,63}")
-_MOST: Final[Mapping[str, int]] = {"author": 100, "note": 2000}
-
 Answer = dict[str, object]
+SHORTEST_PREFIX: Final = 4
+_SHOWN: Final = 4
 
 
 def alerts_answer(ledger: Ledger, wanted: AlertFilter) -> Answer:
@@ -41,7 +36,7 @@ def alerts_answer(ledger: Ledger, wanted: AlertFilter) -> Answer:
 
 def alert_answer(ledger: Ledger, alert_id: str) -> Answer:
     """One alert, retracted or not. Raises RequestRefused (404) where there is none."""
-    record = ledger.record(alert_id)
+    record = ledger.record(whole_id(ledger, alert_id))
     if record is None:
         raise no_alert(alert_id)
     return _alert(record, [label.label for label in ledger.labels(record.alert.subject)])
@@ -52,18 +47,11 @@ def wallet_answer(ledger: Ledger, address: bytes, limit: int) -> Answer:
     found = alerts_answer(ledger, AlertFilter(subject=address, status="all", limit=limit))
     return {
         "address": hex_of(address),
-        "labels": [_label(label) for _, label in ledger.label_page(limit, 0, address)],
+        "labels": [
+            label_to_dict(one, number) for _, one, number in ledger.label_page(limit, 0, address)
+        ],
         "alerts": found["alerts"],
         "next": found["next"],
-    }
-
-
-def labels_answer(ledger: Ledger, limit: int, after: int, address: bytes | None) -> Answer:
-    """``{labels, next}``: a page of labels, oldest first, and the serial it ends with, if any."""
-    rows = ledger.label_page(limit + 1, after, address)
-    return {
-        "labels": [_label(label) for _, label in rows[:limit]],
-        "next": rows[limit - 1][0] if len(rows) > limit else None,
     }
 
 
@@ -86,35 +74,27 @@ def status_answer(ledger: Ledger) -> Answer:
     }
 
 
-def set_label(ledger: Ledger, said: Label) -> Answer:
-    """Keep an analyst's label. Raises RequestRefused for one that cannot be kept."""
-    said = _checked(said)
-    if said.alert_id and ledger.alert(said.alert_id) is None:
-        raise no_alert(said.alert_id, 422)
-    if ledger.label_count() >= MAX_LABELS:
-        raise RequestRefused(f"the ledger has {MAX_LABELS:,} labels: no more are kept", 507)
-    new = ledger.add_label(said)
-    return {"address": hex_of(said.address), "label": said.label, "status": "labelled", "new": new}
-
-
-def withdraw_label(ledger: Ledger, said: Label) -> Answer:
-    """Take an analyst's label back. Raises RequestRefused (404) where there is none."""
-    if not ledger.withdraw_label(said):
+def whole_id(ledger: Ledger, prefix: str, status: int = 404) -> str:
+    """The id of the one alert whose id begins so. Raises RequestRefused where that is not one."""
+    found = ledger.alert_ids(prefix, _SHOWN + 1) if len(prefix) >= SHORTEST_PREFIX else []
+    if not found:
+        raise no_alert(prefix, status)
+    if len(found) > 1:
+        more = " …" if len(found) > _SHOWN else ""
         raise RequestRefused(
-            f"{hex_of(said.address)} has no label {said.label!r} of an analyst", 404
+            f"more than one alert's id begins with {prefix[:64]}",
+            422,
+            hint=f"one of {', '.join(found[:_SHOWN])}{more}",
         )
-    return {"address": hex_of(said.address), "label": said.label, "status": "withdrawn"}
-
-
-def analyst_label(ledger: Ledger, address: bytes, word: str, valid_from: int) -> Label:
-    """An analyst's word about a wallet on the ledger's chain."""
-    return Label(address, word.strip().lower(), ANALYST, valid_from, chain=ledger.chain.name)
+    return found[0]
 
 
 def no_alert(alert_id: str, status: int = 404) -> RequestRefused:
     """The refusal for an id that no alert has."""
     return RequestRefused(
-        f"no alert has the id {alert_id[:64]}", status, hint="chainwarden alerts --json shows ids"
+        f"no alert has the id {alert_id[:64]}",
+        status,
+        hint=f"chainwarden alerts --json shows ids; {SHORTEST_PREFIX} digits of one are enough",
     )
 
 
@@ -127,7 +107,8 @@ def _alert(record: AlertRecord, labels: list[str]) -> Answer:
     }
 
 
-def _label(label: Label) -> Answer:
+def label_to_dict(label: Label, in_force_from: int | None) -> Answer:
+    """The documented JSON form of a label."""
     return {
         "address": hex_of(label.address),
         "label": label.label,
@@ -138,20 +119,5 @@ def _label(label: Label) -> Answer:
         "author": label.author,
         "note": label.note,
         "alert_id": label.alert_id,
+        "in_force_from": in_force_from,
     }
-
-
-def _checked(said: Label) -> Label:
-    if not _WORD.fullmatch(said.label):
-        raise RequestRefused(
-            f"{said.label[:64]!r} is no label",
-            422,
-            hint="a lower-case word of letters, digits, and - _ . : up to 64 characters",
-        )
-    for name, most in _MOST.items():
-        text = getattr(said, name)
-        if len(text) > most or not text.replace("\n", " ").isprintable():
-            raise RequestRefused(
-                f"the {name} is above {most} characters, or some cannot be printed", 422
-            )
-    return said

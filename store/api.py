@@ -3,11 +3,13 @@
     GET    /api/v1/status              chain, head, counts by rule and severity, outbox
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
                                        status, since, until, first_block, last_block, after, limit
-    GET    /api/v1/alerts/{id}         one alert, retracted or not
+    GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do
     GET    /api/v1/wallets/{address}   its newest alerts, its labels
     GET    /api/v1/labels              a page, oldest first: address, after, limit
-    POST   /api/v1/labels              an analyst's: address, label, author, note, from_alert
-    DELETE /api/v1/labels              address, label: takes it back
+    POST   /api/v1/labels              an analyst's: address, label, author, note, from_alert,
+                                       valid_from, valid_to, every_chain
+    DELETE /api/v1/labels              address, label, author, note: takes it back
+    GET    /api/v1/labels/history      who gave and withdrew what, and lists: address, limit
 
 Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
 takes too long is ended in the database, too. Errors are ``{error, hint}``.
@@ -19,7 +21,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime
 from threading import get_ident
 from typing import Final, Literal, TypeVar, cast
@@ -37,12 +38,15 @@ from store.answers import (
     Answer,
     alert_answer,
     alerts_answer,
-    analyst_label,
-    labels_answer,
     no_alert,
-    set_label,
     status_answer,
     wallet_answer,
+)
+from store.label_answers import (
+    AnalystWord,
+    label_history_answer,
+    labels_answer,
+    set_label,
     withdraw_label,
 )
 from store.ledger import AlertFilter, Ledger
@@ -71,6 +75,9 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     author: str = ""
     note: str = ""
     from_alert: str = ""
+    valid_from: int | None = None
+    valid_to: int | None = None
+    every_chain: bool = False
 
 
 _NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
@@ -79,7 +86,8 @@ _NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
 class Api:
     """The routes over an open ledger. Close it before the ledger, after the server.
 
-    ``parse_address`` reads what a person typed and raises ValueError; ``clock`` dates labels.
+    ``parse_address`` reads what a person typed and raises ValueError; ``clock`` gives the newest
+    block's time, from which labels hold that say no other.
     """
 
     def __init__(
@@ -99,6 +107,7 @@ class Api:
             Route("/api/v1/alerts/{id}", self._alert),
             Route("/api/v1/wallets/{address}", self._wallet),
             Route("/api/v1/labels", self._labels, methods=["GET"]),
+            Route("/api/v1/labels/history", self._history),
             Route("/api/v1/labels", self._label, methods=["POST"]),
             Route("/api/v1/labels", self._withdraw, methods=["DELETE"]),
         ]
@@ -157,23 +166,34 @@ class Api:
                 422,
                 hint="{address, label}, and perhaps author, note, from_alert",
             ) from error
-        said = replace(
-            analyst_label(
-                self._ledger, self._address(body.address), body.label, int(self._clock())
-            ),
-            author=body.author,
-            note=body.note,
-            alert_id=body.from_alert,
+        said = AnalystWord(
+            self._address(body.address),
+            body.label,
+            body.author,
+            body.note,
+            body.from_alert,
+            body.valid_from,
+            body.valid_to,
+            body.every_chain,
         )
-        done = await self._write(lambda ledger: set_label(ledger, said))
+        done = await self._write(lambda ledger: set_label(ledger, said, int(self._clock())))
         return json_answer(done, 201 if done["new"] else 200)
 
     async def _withdraw(self, request: Request) -> Response:
-        query = _query(request, frozenset(["address", "label"]))
-        if len(query) != 2:
+        query = _query(request, frozenset(["address", "label", "author", "note"]))
+        if not {"address", "label"} <= query.keys():
             raise RequestRefused("give address and label", 422)
-        said = analyst_label(self._ledger, self._address(query["address"]), query["label"], 0)
+        address, label = self._address(query["address"]), query["label"]
+        said = AnalystWord(address, label, query.get("author", ""), query.get("note", ""))
         return json_answer(await self._write(lambda ledger: withdraw_label(ledger, said)))
+
+    async def _history(self, request: Request) -> Response:
+        query = _query(request, frozenset(["address", "limit"]))
+        address = self._address(query["address"]) if "address" in query else None
+        limit = _limit(query)
+        return json_answer(
+            await self._read(lambda ledger: label_history_answer(ledger, limit, address))
+        )
 
     # --- inside --------------------------------------------------------------------------------
 

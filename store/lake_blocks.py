@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from chainwarden.errors import StoreError
 from chainwarden.schema import TABLES, BlockBatch, LakeFile, Position
 from store.lake import ORPHANED, Lake
+from store.ledger import Ledger
 
 
 def read_blocks(
@@ -93,6 +94,15 @@ def recent_positions(lake: Lake, manifest: Sequence[LakeFile], count: int) -> li
         rows = zip(table["block_number"].to_pylist(), table["block_hash"].to_pylist(), strict=True)
         positions[:0] = [Position(number, hash_ or b"") for number, hash_ in rows]
     return positions[-count:]
+
+
+def head_time(ledger: Ledger, lake: Lake) -> int:
+    """The block time of the newest block of a ledger's lake; wall clock where there is none."""
+    files = ledger.files("blocks")
+    if not files:
+        return int(ledger.now())
+    newest = max(files, key=lambda file: file.last.number)
+    return int(pc.max(lake.read([newest], columns=["block_timestamp"])["block_timestamp"]).as_py())
 
 
 def _between(table: pa.Table, after: int | None, last: int | None) -> pa.Table:

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 import msgspec
-import pyarrow as pa
 
 from chainwarden.errors import SettingsError
 from chainwarden.schema import (
@@ -29,46 +28,46 @@ from chainwarden.schema import (
     Retraction,
     Severity,
 )
-from store import alert_table, label_table, outbox
+from store import alert_table, label_journal, label_table, manifest, outbox
 from store.alert_table import AlertRecord, CountKey
 from store.database import Database, Transaction
+from store.label_journal import LabelChange, ListNote
 from store.outbox import Outbox
-from store.queries import AlertFilter, key_of, select_alerts
+from store.queries import AlertFilter, ids_with_prefix, key_of, select_alerts
 
-__all__ = ["AlertFilter", "AlertRecord", "Commit", "Ledger", "Mode", "SnapshotRecord"]
+__all__ = [
+    "AlertFilter", "AlertRecord", "Commit", "InForce", "LabelChange", "Ledger", "ListNote", "Mode",
+    "SnapshotRecord",
+]  # fmt: skip
 
 Mode = Literal["live", "replay"]
 
-_FILES: Final = pa.schema(
-    [
-        ("path", pa.string()),
-        ("dataset", pa.string()),
-        ("first_number", pa.int64()),
-        ("first_hash", pa.binary()),
-        ("last_number", pa.int64()),
-        ("last_hash", pa.binary()),
-        ("rows", pa.int64()),
-        ("size_bytes", pa.int64()),
-        ("chain", pa.string()),
-    ]
-)
-_FILE_COLUMNS: Final = ", ".join(_FILES.names[:-1])
 _CURSOR_COLUMNS: Final = "head_number, head_hash, offsets, blocks, transactions, flows"
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What took force with block ``number``: labels by serial of their change, and lists."""
+
+    number: int
+    changes: Sequence[int] = ()
+    lists: Sequence[ListNote] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What one batch of chain events changes.
 
-    ``cursor`` is where the pipeline stands after it. ``labels`` are those the detector learnt with
-    it. ``files_added`` are published already; ``files_removed`` still exist, and may be deleted
-    once the commit returned.
+    ``cursor`` is where the pipeline stands after it. ``labels`` is what took force with its blocks.
+    ``reverted`` is the number of a block that was taken back. ``files_added`` are published
+    already; ``files_removed`` still exist, and may be deleted once the commit returned.
     """
 
     cursor: Cursor
     alerts: Sequence[Alert] = ()
     retractions: Sequence[Retraction] = ()
-    labels: Sequence[Label] = ()
+    labels: Sequence[InForce] = ()
+    reverted: int | None = None
     files_added: Sequence[LakeFile] = ()
     files_removed: Sequence[LakeFile] = ()
 
@@ -103,6 +102,8 @@ class Ledger:
         self.outbox = Outbox(database, chain, clock)
         self._database = database
         self._clock = clock
+        self.label_news = 0
+        """Goes up with every label that is given or withdrawn."""
         self._claim_chain()
         self._cursor = self._read_cursor()
         self._counts = self._read_counts()
@@ -158,29 +159,41 @@ class Ledger:
             news = 0
             if self.receivers and changed:
                 news = outbox.enqueue(tx, self.chain, changed, self.receivers, self._clock())
-            if commit.labels:
-                head = commit.cursor.head
-                label_table.put(tx, commit.labels, head.number if head else 0)
-            self._write_files(tx, commit.files_added, commit.files_removed)
+            self._write_labels(tx, commit)
+            manifest.write(tx, self.chain.name, commit.files_added, commit.files_removed)
             self._write_counts(tx, counts)
             self._write_cursor(tx, commit.cursor)
         if news:
             self.outbox.wake()
 
+    def now(self) -> float:
+        """Wall clock, in seconds since 1970."""
+        return self._clock()
+
     def add_label(self, label: Label) -> bool:
-        """Keep a label, to be learnt with the next block. False if one like it was replaced."""
-        with self._database.transaction() as tx:
-            return bool(label_table.put(tx, [label], None))
+        """Keep a label, to take force with the next block. False if one like it was replaced."""
+        return bool(self.add_labels([label]))
 
     def add_labels(self, labels: Sequence[Label]) -> int:
         """Keep many labels at once, whole or not at all. Returns how many are new."""
         with self._database.transaction() as tx:
-            return label_table.put(tx, labels, None)
+            added = label_table.put(tx, self.chain.name, labels, self._clock())
+            tx.then(self._heard)
+        return added
 
-    def withdraw_label(self, label: Label) -> bool:
+    def withdraw_label(self, label: Label, by: str = "", why: str = "") -> bool:
         """Withdraw the label about the same address, word, source and chain. False if none is."""
         with self._database.transaction() as tx:
-            return label_table.withdraw(tx, label)
+            found = label_table.withdraw(tx, self.chain.name, label, self._clock(), by, why)
+            tx.then(self._heard)
+        return found
+
+    def take_over_labels(self, other: Ledger) -> None:
+        """Have the labels of another ledger of this chain, with their whole history."""
+        with self._database.transaction() as tx:
+            for change in other.label_changes():
+                label_table.repeat(tx, self.chain.name, change)
+            label_journal.note_lists(tx, self.chain.name, other.label_lists())
 
     def add_snapshot(self, path: str, cursor: Cursor, size_bytes: int) -> None:
         """Note a saved snapshot in the index."""
@@ -233,6 +246,10 @@ class Ledger:
         found = alert_table.find(self._database.cursor(), self.chain, [alert_id])
         return next(iter(found.values()), None)
 
+    def alert_ids(self, prefix: str, limit: int) -> list[str]:
+        """The ids that begin with some hex digits, at most ``limit``."""
+        return ids_with_prefix(self._database.cursor(), self.chain, prefix, limit)
+
     def alert_counts(self) -> dict[tuple[str, Severity, str], int]:
         """How many alerts there are by rule, severity and status; kept, not counted."""
         return {
@@ -252,10 +269,33 @@ class Ledger:
         """The words of the labels that hold about some addresses, oldest first."""
         return label_table.words(self._database.cursor(), addresses)
 
+    def label_changes(
+        self,
+        *,
+        pending: bool | None = None,
+        address: bytes | None = None,
+        limit: int | None = None,
+    ) -> list[LabelChange]:
+        """The audit trail of labels, oldest first; of a limit the newest.
+
+        ``pending``: those that have (not) taken force.
+        """
+        cursor = self._database.cursor()
+        return label_journal.changes(
+            cursor, self.chain.name, pending=pending, address=address, limit=limit
+        )
+
+    def label_lists(self) -> list[ListNote]:
+        """Every version of every label list that took force, in that order."""
+        return label_journal.lists(self._database.cursor(), self.chain.name)
+
     def label_page(
         self, limit: int, after: int = 0, address: bytes | None = None
-    ) -> list[tuple[int, Label]]:
-        """At most ``limit`` labels beyond serial ``after``, oldest first, each with its serial."""
+    ) -> list[tuple[int, Label, int | None]]:
+        """At most ``limit`` labels beyond serial ``after``, oldest first.
+
+        Each with its serial and the block with which it took force, None while it has not.
+        """
         return label_table.page(self._database.cursor(), limit, after, address)
 
     def label_count(self) -> int:
@@ -264,20 +304,7 @@ class Ledger:
 
     def files(self, dataset: str | None = None) -> list[LakeFile]:
         """The manifest: the lake files that are good, by dataset, in the order of their blocks."""
-        conditions, values = "chain = ?", [self.chain.name]
-        if dataset is not None:
-            conditions += " AND dataset = ?"
-            values.append(dataset)
-        rows = (
-            self._database.cursor()
-            .execute(
-                f"SELECT {_FILE_COLUMNS} FROM ledger.lake_files WHERE {conditions} "
-                "ORDER BY dataset, first_number, path",
-                values,
-            )
-            .fetchall()
-        )
-        return [_file_of(row) for row in rows]
+        return manifest.select(self._database.cursor(), self.chain.name, dataset)
 
     def snapshots(self) -> list[SnapshotRecord]:
         """The snapshots that were noted, oldest first."""
@@ -293,6 +320,18 @@ class Ledger:
         return [SnapshotRecord(row[0], _cursor_of(row[1:7]), row[7]) for row in rows]
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _heard(self) -> None:
+        self.label_news += 1
+
+    def _write_labels(self, tx: Transaction, commit: Commit) -> None:
+        for news in commit.labels:
+            if news.changes:
+                label_journal.in_force(tx, self.chain.name, news.changes, news.number)
+                label_table.in_force(tx, self.chain.name, news.number)
+            label_journal.note_lists(tx, self.chain.name, news.lists)
+        if commit.reverted is not None:
+            label_journal.reverted(tx, self.chain.name, commit.reverted)
 
     def _claim_chain(self) -> None:
         row = (
@@ -383,21 +422,6 @@ class Ledger:
 
         tx.then(keep)
 
-    def _write_files(
-        self, tx: Transaction, added: Sequence[LakeFile], removed: Sequence[LakeFile]
-    ) -> None:
-        # A file that is written again has the same name: its old row goes first.
-        gone = [file.path for file in removed] + [file.path for file in added]
-        for start in range(0, len(gone), 256):
-            part = gone[start : start + 256]
-            deleted = tx.cursor.execute(
-                "DELETE FROM ledger.lake_files WHERE chain = ? "
-                f"AND path IN ({', '.join('?' * len(part))}) RETURNING path",
-                [self.chain.name, *part],
-            ).fetchall()
-            tx.totals["lake_files"] -= len(deleted)
-        tx.insert("lake_files", _FILES, [(*_file_values(file), self.chain.name) for file in added])
-
 
 def _cursor_values(cursor: Cursor) -> list[Any]:
     head = cursor.head
@@ -422,16 +446,3 @@ def _cursor_of(row: Sequence[Any]) -> Cursor:
     return Cursor(
         head, msgspec.json.decode(offsets, type=dict[str, int]), blocks, transactions, flows
     )
-
-
-def _file_values(file: LakeFile) -> tuple[Any, ...]:
-    return (
-        file.path, file.dataset, file.first.number, file.first.hash, file.last.number,
-        file.last.hash, file.rows, file.size_bytes,
-    )  # fmt: skip
-
-
-def _file_of(row: Sequence[Any]) -> LakeFile:
-    path, dataset, first_number, first_hash, last_number, last_hash, rows, size = row
-    first, last = Position(first_number, first_hash), Position(last_number, last_hash)
-    return LakeFile(path, dataset, first, last, rows, size)

@@ -17,10 +17,14 @@ from chainwarden.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-COUNTED_TABLES: Final = ("alerts", "outbox", "labels", "lake_files", "snapshots")
+COUNTED_TABLES: Final = (
+    "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
+)  # fmt: skip
 """Tables whose row counts ``totals`` keeps, and which are counted again when a ledger is opened."""
 
-SERIALS: Final = ("alert_serial", "outbox_serial", "label_serial", "snapshot_serial")
+SERIALS: Final = (
+    "alert_serial", "outbox_serial", "label_serial", "snapshot_serial", "change_serial",
+)  # fmt: skip
 """The last serial given out, by kind. Serials increase and are never reused."""
 
 
@@ -123,6 +127,42 @@ MIGRATIONS: Final = (
         (
             "ALTER TABLE ledger.cursors ADD COLUMN finalized_number BIGINT",
             "ALTER TABLE ledger.cursors ADD COLUMN finalized_hash BLOB",
+        ),
+    ),
+    Migration(
+        3,
+        "the audit trail of labels",
+        (
+            """CREATE TABLE ledger.label_changes (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL,
+                said_at DOUBLE NOT NULL, withdrawn BOOLEAN NOT NULL,
+                said_by VARCHAR NOT NULL, why VARCHAR NOT NULL,
+                number BIGINT,
+                address BLOB NOT NULL, label VARCHAR NOT NULL, source VARCHAR NOT NULL,
+                valid_from BIGINT NOT NULL, valid_to BIGINT, label_chain VARCHAR,
+                author VARCHAR NOT NULL, note VARCHAR NOT NULL, alert_id VARCHAR NOT NULL
+            )""",
+            """CREATE TABLE ledger.label_lists (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL, said_at DOUBLE NOT NULL,
+                path VARCHAR NOT NULL, source VARCHAR NOT NULL, licence VARCHAR NOT NULL,
+                list_chain VARCHAR, valid_from BIGINT NOT NULL, valid_to BIGINT,
+                digest VARCHAR NOT NULL, format VARCHAR NOT NULL,
+                loaded BIGINT NOT NULL, refused BIGINT NOT NULL,
+                added BIGINT NOT NULL, removed BIGINT NOT NULL,
+                number BIGINT NOT NULL
+            )""",
+            # Labels from before the trail took force with the next start, for every chain.
+            """INSERT INTO ledger.label_changes
+                SELECT row_number() OVER (ORDER BY l.serial, c.name), c.name, 0, false,
+                    l.author, l.note, l.applied_number, l.address, l.label, l.source, l.valid_from,
+                    l.valid_to, l.chain, l.author, l.note, l.alert_id
+                FROM ledger.labels l, ledger.chains c WHERE NOT l.withdrawn""",
+            "ALTER TABLE ledger.totals ADD COLUMN label_changes BIGINT DEFAULT 0",
+            "ALTER TABLE ledger.totals ADD COLUMN label_lists BIGINT DEFAULT 0",
+            "ALTER TABLE ledger.totals ADD COLUMN change_serial BIGINT DEFAULT 0",
+            """UPDATE ledger.totals SET
+                label_changes = (SELECT count(*) FROM ledger.label_changes),
+                change_serial = (SELECT count(*) FROM ledger.label_changes)""",
         ),
     ),
 )

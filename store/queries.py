@@ -74,6 +74,21 @@ def select_alerts(
     return [record_of(row, chain) for row in cursor.execute(query, values).fetchall()]
 
 
+def ids_with_prefix(
+    cursor: duckdb.DuckDBPyConnection, chain: Chain, prefix: str, limit: int
+) -> list[str]:
+    """The ids of alerts that begin with some hex digits, in their order, at most ``limit``."""
+    digits = prefix.replace("-", "").lower()
+    low, high = key_of(digits.ljust(32, "0")), key_of(digits.ljust(32, "f"))
+    if low is None or high is None:
+        return []
+    rows = cursor.execute(
+        "SELECT id FROM ledger.alerts WHERE chain = ? AND id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+        [chain.name, low, high, limit],
+    ).fetchall()
+    return [row[0].hex for row in rows]
+
+
 def chains_of(path: Path) -> list[Chain]:
     """The chains a ledger file holds, by name. Raises LedgerLocked while another process has it."""
     database = Database(path)

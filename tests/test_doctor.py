@@ -386,7 +386,7 @@ def test_label_lists_are_read(tmp_path: Path) -> None:
     paths = [str(good), str(partly), str(none), str(tmp_path / "missing.csv")]
     found = check_labels(settings(detect__labels=paths))
     assert [check.status for check in found] == ["ok", "warning", "failed", "failed"]
-    assert found[0].found == "1 labels"
+    assert found[0].found == "1 labels; licence not said"
     assert "line 3" in found[1].hint
     assert check_labels(settings())[0].status == "skipped"
 

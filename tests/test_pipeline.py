@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chainwarden.deployment import UNDO_BLOCKS, load_labels, make_detector, new_metrics, open_stores
+from chainwarden.deployment import UNDO_BLOCKS, make_detector, new_book, new_metrics, open_stores
 from chainwarden.errors import DiskFull
 from chainwarden.pipeline import Pipeline, Stores
+from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
 from chainwarden.restart import resume
 from chainwarden.schema import (
@@ -45,8 +46,10 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.stores: Stores = open_stores(folder, ETHEREUM, "live", ["ops"])
-        self.detector = make_detector(Settings(), ETHEREUM, load_labels([])).detector
-        self.cursor = resume(self.detector, self.stores, UNDO_BLOCKS)
+        labels = new_book()
+        self.detector = make_detector(Settings(), ETHEREUM, labels).detector
+        recorded = RecordedLabels(labels, self.stores.ledger, self.stores.lists)
+        self.cursor = resume(self.detector, self.stores, UNDO_BLOCKS, recorded)
         self.pipeline = Pipeline(
             self.detector, self.stores, new_metrics(ETHEREUM), cursor=self.cursor
         )

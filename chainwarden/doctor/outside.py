@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from chainwarden.deployment import configured_chain, kafka_config
 from chainwarden.doctor.check import Check, checked, failed, ok, skipped, warning
 from chainwarden.kafka_bus.topics import inspect_topics
-from chainwarden.settings import Settings, WebhookSettings
+from chainwarden.labelling import list_info
+from chainwarden.settings import LabelSettings, Settings, WebhookSettings
+from detect.label_files import read_list_file
 from detect.label_lists import Rejected
-from detect.labels import LabelBook
 from store.webhook import Receiver, WebhookSender
 
 
@@ -60,19 +61,26 @@ def check_receiver(webhook: WebhookSettings) -> Check:
 
 def check_labels(settings: Settings) -> list[Check]:
     """Every label list."""
-    if not settings.detect.labels:
-        return [skipped("labels", "detect.labels names no list: only the built-in ones are used")]
-    return [checked(f"labels {path}", partial(check_list, path)) for path in settings.detect.labels]
+    lists = settings.lists()
+    if not lists:
+        return [skipped("labels", "the settings name no list: only the built-in ones are used")]
+    return [checked(f"labels {one.path}", partial(check_list, one)) for one in lists]
 
 
-def check_list(path: str) -> Check:
-    """Whether a list can be read, and how much of it."""
-    name = f"labels {path}"
-    report = LabelBook().load(Path(path))
-    if report.rejected:
-        found = f"{report.loaded} labels, {len(report.rejected)} entries refused"
-        return warning(name, found, _first(report.rejected[0]))
-    return ok(name, f"{report.loaded} labels")
+def check_list(settings: LabelSettings) -> Check:
+    """Whether a list can be read, how much of it, and what it does not say of itself."""
+    name = f"labels {settings.path}"
+    content = read_list_file(list_info(settings))
+    report, now = content.report, time.time()
+    found = f"{report.loaded} labels"
+    future = sum(1 for label in content.labels if label.valid_from > now)
+    if future:
+        found += f", {future} of the future"
+    if report.refused:
+        return warning(
+            name, f"{found}, {report.refused} entries refused", _first(report.rejected[0])
+        )
+    return ok(name, f"{found}; licence {settings.licence or 'not said'}")
 
 
 def check_server(settings: Settings) -> Check:

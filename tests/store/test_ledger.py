@@ -36,7 +36,8 @@ from chainwarden.schema import (
     Severity,
     alert_id,
 )
-from store.ledger import AlertFilter, Commit, Ledger
+from store.ledger import AlertFilter, Commit, InForce, Ledger, ListNote
+from store.migrations import MIGRATIONS
 from store.queries import chains_of
 from tests.store.made import WALLET, alert, position
 
@@ -168,7 +169,10 @@ def test_what_was_committed_is_there_after_opening_again(tmp_path: Path) -> None
     label = Label(WALLET, "phishing", "analyst", 5, 9, "ethereum", "ann", "saw it", alert(1).id)
     file = LakeFile("flows/x.parquet", "flows", position(1), position(2), 5, 10)
     with Ledger.open(path, ETHEREUM, receivers=["ops"]) as ledger:
-        ledger.commit(Commit(at(2), [alert(1), alert(2)], (), [label], [file]))
+        ledger.add_label(label)
+        ledger.commit(
+            Commit(at(2), [alert(1), alert(2)], labels=[InForce(2, [1])], files_added=[file])
+        )
         ledger.commit(Commit(at(1), retractions=[Retraction(alert(2).id, position(2))]))
         ledger.add_snapshot("snapshot-1.bin", at(1), 1234)
         before = _everything(ledger)
@@ -284,7 +288,7 @@ def test_pages_join_without_gap_or_repeat(ledger: Ledger, oldest_first: bool) ->
 
 
 def test_labels_are_kept_replaced_and_withdrawn(ledger: Ledger) -> None:
-    """The same word by the same source is one label; the detector learns each change once."""
+    """The same word by the same source is one label; each change takes force once."""
     first = Label(WALLET, "phishing", "analyst", 10)
     again = Label(WALLET, "phishing", "analyst", 20, note="sure now")
     other = Label(WALLET, "phishing", "list", 10)
@@ -293,18 +297,110 @@ def test_labels_are_kept_replaced_and_withdrawn(ledger: Ledger) -> None:
     assert ledger.add_label(other)
     assert ledger.labels() == [again, other]
     assert ledger.labels(applied=False) == [again, other]
-    ledger.commit(Commit(at(1), labels=[again]))
+    ledger.commit(Commit(at(1), labels=[InForce(1, [1, 2])]))
     assert ledger.labels(applied=False) == [other]
     assert ledger.labels(applied=True) == [again]
     ledger.add_label(again)
     assert ledger.labels(applied=True) == [again], "nothing new was said"
     ledger.add_label(first)
-    assert ledger.labels(applied=False) == [first, other], "a changed label is to be learnt again"
+    assert ledger.labels(applied=False) == [first, other], "a changed label is to be heard again"
     assert ledger.withdraw_label(first)
     assert not ledger.withdraw_label(first)
     assert ledger.labels(WALLET) == [other]
     assert ledger.labels(OTHER) == []
     assert ledger.add_labels([first, Label(OTHER, "exchange", "list")]) == 2
+
+
+def test_the_trail_of_labels_forgets_nothing(ledger: Ledger) -> None:
+    """Who said what when and why, also what was changed and withdrawn, and from which block on."""
+    first = Label(WALLET, "phishing", "analyst", 10, author="ana", note="victim")
+    ledger.add_label(first)
+    ledger.add_label(replace(first, valid_to=99, author="bob"))
+    ledger.commit(Commit(at(4), labels=[InForce(3, [1, 2], [NOTE])]))
+    ledger.withdraw_label(first, "eve", "was a mistake")
+    said = [
+        (change.serial, change.by, change.why, change.withdrawn, change.number)
+        for change in ledger.label_changes()
+    ]
+    assert said == [
+        (1, "ana", "victim", False, 3),
+        (2, "bob", "victim", False, 3),
+        (4, "eve", "was a mistake", True, None),
+    ]
+    assert [c.serial for c in ledger.label_changes(pending=True)] == [4]
+    assert [c.label.valid_to for c in ledger.label_changes(address=WALLET, limit=2)] == [99, 99]
+    assert ledger.label_changes(address=OTHER) == []
+    assert ledger.label_lists() == [replace(NOTE, serial=3)]
+    assert ledger.labels() == []
+
+
+def test_a_fork_lowers_the_block_from_which_a_label_held(ledger: Ledger) -> None:
+    """What took force above a reverted block was known to the block that takes its place."""
+    ledger.add_labels([Label(WALLET, "scam", "a"), Label(OTHER, "scam", "a")])
+    ledger.commit(Commit(at(8), labels=[InForce(5, [1]), InForce(8, [2], [NOTE])]))
+    for number in (8, 7, 6):
+        ledger.commit(Commit(at(number - 1), reverted=number))
+    assert [change.number for change in ledger.label_changes()] == [5, 6]
+    assert [note.number for note in ledger.label_lists()] == [1]
+
+
+def test_a_ledger_takes_over_anothers_labels(ledger: Ledger, tmp_path: Path) -> None:
+    """The same labels, the same trail, the same blocks."""
+    label = Label(WALLET, "phishing", "analyst", 10, author="ana")
+    ledger.add_labels([label, Label(OTHER, "scam", "a")])
+    ledger.commit(Commit(at(4), labels=[InForce(3, [1], [NOTE])]))
+    ledger.withdraw_label(label, "bob", "no")
+    ledger.commit(Commit(at(5), labels=[InForce(5, [4])]))
+    with Ledger.open(tmp_path / "other.duckdb", ETHEREUM) as other:
+        other.take_over_labels(ledger)
+        assert other.labels() == ledger.labels()
+        assert other.label_page(9) == [
+            (2, Label(OTHER, "scam", "a"), None),
+        ]
+        for mine, theirs in zip(other.label_changes(), ledger.label_changes(), strict=True):
+            assert replace(mine, serial=0, said_at=0) == replace(theirs, serial=0, said_at=0)
+            assert mine.said_at == theirs.said_at
+        assert [n.digest for n in other.label_lists()] == ["d1"]
+
+
+def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
+    """Every alert by any prefix of its id, in order; nothing for what is no id."""
+    made = sorted(alert(n).id for n in range(40))
+    ledger.commit(Commit(at(40), [alert(n) for n in range(40)]))
+    for one in made:
+        for digits in (1, 4, 31, 32):
+            prefix = one[:digits]
+            assert ledger.alert_ids(prefix, 50) == [i for i in made if i.startswith(prefix)]
+    assert ledger.alert_ids("", 50) == made
+    assert ledger.alert_ids(made[7][:8].upper(), 5) == [made[7]]
+    for odd in ("xyz", "'; DROP", made[0] + "0", "0x12"):
+        assert ledger.alert_ids(odd, 5) == []
+
+
+def test_a_ledger_from_before_the_trail_is_brought_along(tmp_path: Path) -> None:
+    """Labels of a ledger of the first schema have a row each, and take force if they had not."""
+    path = tmp_path / "ledger.duckdb"
+    connection = duckdb.connect(":memory:")
+    connection.execute(f"ATTACH '{path}' AS ledger (STORAGE_VERSION 'v1.5.0')")
+    connection.execute("CREATE TABLE ledger.migrations (version INTEGER NOT NULL, name VARCHAR)")
+    for statement in MIGRATIONS[0].statements:
+        connection.execute(statement)
+    connection.execute("INSERT INTO ledger.migrations VALUES (1, 'the ledger')")
+    connection.execute("INSERT INTO ledger.chains VALUES ('ethereum', 1)")
+    connection.execute("INSERT INTO ledger.cursors VALUES ('ethereum', NULL, NULL, '', 0, 0, 0)")
+    connection.execute(
+        "INSERT INTO ledger.labels VALUES (1, ?, 'phishing', 'analyst', 7, NULL, 'ethereum', 'ana',"
+        " '', '', false, NULL), (2, ?, 'scam', 'x', 0, NULL, NULL, '', '', '', true, NULL)",
+        [WALLET, OTHER],
+    )
+    connection.execute("UPDATE ledger.totals SET labels = 2, label_serial = 2")
+    connection.close()
+    with Ledger.open(path, ETHEREUM) as ledger:
+        (change,) = ledger.label_changes(pending=True)
+        assert change.label == Label(WALLET, "phishing", "analyst", 7, None, "ethereum", "ana")
+        assert ledger.labels() == [change.label]
+        ledger.add_label(Label(OTHER, "mixer", "x"))
+        assert [c.serial for c in ledger.label_changes()] == [1, 2]
 
 
 def test_the_manifest_follows_the_commits(ledger: Ledger) -> None:
@@ -385,13 +481,24 @@ def test_a_torn_log_is_noticed(tmp_path: Path) -> None:
         assert ledger.cursor() == at(3), "the older state, once it was asked for"
 
 
-@pytest.mark.parametrize("table", ["alerts", "outbox", "labels", "lake_files", "snapshots"])
+NOTE = ListNote("l.csv", "", "MIT", None, 0, None, "d1", "ofac", 3, 1, 3, 0, 5.0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
+    ],
+)  # fmt: skip
 def test_missing_rows_are_noticed(tmp_path: Path, table: str) -> None:
     """Rows that vanish from under the ledger make the next opening fail, whichever table."""
     path = tmp_path / "ledger.duckdb"
     file = LakeFile("x", "blocks", position(1), position(1), 1, 1)
     with Ledger.open(path, ETHEREUM, receivers=["ops"]) as ledger:
-        ledger.commit(Commit(at(1), [alert(1)], (), [Label(WALLET, "mixer", "list")], [file]))
+        ledger.add_label(Label(WALLET, "mixer", "list"))
+        ledger.commit(
+            Commit(at(1), [alert(1)], labels=[InForce(1, (), [NOTE])], files_added=[file])
+        )
         ledger.add_snapshot("s", at(1), 1)
     with duckdb.connect(str(path)) as connection:
         connection.execute(f"DELETE FROM {table}")
