@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -377,24 +378,35 @@ def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
         assert ledger.alert_ids(odd, 5) == []
 
 
+@contextmanager
+def first_schema(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A ledger file as the first release made it, of Ethereum, to be filled."""
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH '{path}' AS ledger (STORAGE_VERSION 'v1.5.0')")
+        connection.execute(
+            "CREATE TABLE ledger.migrations (version INTEGER NOT NULL, name VARCHAR)"
+        )
+        for statement in MIGRATIONS[0].statements:
+            connection.execute(statement)
+        connection.execute("INSERT INTO ledger.migrations VALUES (1, 'the ledger')")
+        connection.execute("INSERT INTO ledger.chains VALUES ('ethereum', 1)")
+        yield connection
+
+
 def test_a_ledger_from_before_the_trail_is_brought_along(tmp_path: Path) -> None:
     """Labels of a ledger of the first schema have a row each, and take force if they had not."""
     path = tmp_path / "ledger.duckdb"
-    connection = duckdb.connect(":memory:")
-    connection.execute(f"ATTACH '{path}' AS ledger (STORAGE_VERSION 'v1.5.0')")
-    connection.execute("CREATE TABLE ledger.migrations (version INTEGER NOT NULL, name VARCHAR)")
-    for statement in MIGRATIONS[0].statements:
-        connection.execute(statement)
-    connection.execute("INSERT INTO ledger.migrations VALUES (1, 'the ledger')")
-    connection.execute("INSERT INTO ledger.chains VALUES ('ethereum', 1)")
-    connection.execute("INSERT INTO ledger.cursors VALUES ('ethereum', NULL, NULL, '', 0, 0, 0)")
-    connection.execute(
-        "INSERT INTO ledger.labels VALUES (1, ?, 'phishing', 'analyst', 7, NULL, 'ethereum', 'ana',"
-        " '', '', false, NULL), (2, ?, 'scam', 'x', 0, NULL, NULL, '', '', '', true, NULL)",
-        [WALLET, OTHER],
-    )
-    connection.execute("UPDATE ledger.totals SET labels = 2, label_serial = 2")
-    connection.close()
+    with first_schema(path) as connection:
+        connection.execute(
+            "INSERT INTO ledger.cursors VALUES ('ethereum', NULL, NULL, '', 0, 0, 0)"
+        )
+        connection.execute(
+            "INSERT INTO ledger.labels VALUES "
+            "(1, ?, 'phishing', 'analyst', 7, NULL, 'ethereum', 'ana', '', '', false, NULL), "
+            "(2, ?, 'scam', 'x', 0, NULL, NULL, '', '', '', true, NULL)",
+            [WALLET, OTHER],
+        )
+        connection.execute("UPDATE ledger.totals SET labels = 2, label_serial = 2")
     with Ledger.open(path, ETHEREUM) as ledger:
         (change,) = ledger.label_changes(pending=True)
         assert change.label == Label(WALLET, "phishing", "analyst", 7, None, "ethereum", "ana")
@@ -606,9 +618,11 @@ def test_what_is_final_is_kept_beside_the_cursor(tmp_path: Path) -> None:
         opened.commit(Commit(replace(at(8), finalized=position(3))))
     with Ledger.open(path, ETHEREUM) as opened:
         assert opened.cursor() == replace(at(8), finalized=position(3))
-    with duckdb.connect(path) as connection:
-        for column in ("finalized_number", "finalized_hash"):
-            connection.execute(f"ALTER TABLE cursors DROP COLUMN {column}")
-        connection.execute("DELETE FROM migrations WHERE version = 2")
-    with Ledger.open(path, ETHEREUM) as opened:
+    old = tmp_path / "old.duckdb"
+    with first_schema(old) as connection:
+        connection.execute(
+            "INSERT INTO ledger.cursors VALUES ('ethereum', ?, ?, ?, 8, 16, 24)",
+            [8, position(8).hash, '{"t/0":9,"t/1":7}'],
+        )
+    with Ledger.open(old, ETHEREUM) as opened:
         assert opened.cursor() == at(8)
