@@ -32,6 +32,7 @@ RULES: Final = {
     "inactivity_leak": "finality",
     "issuer_freeze": "issuer_freeze",
     "jit_liquidity": "jit_liquidity",
+    "layering": "layering",
     "missed_slots": "consensus",
     "mixer_touch": "mixer",
     "native_claim": "native_claim",
@@ -53,6 +54,10 @@ RULES: Final = {
 ALSO: Final[Mapping[str, frozenset[str]]] = {
     "drainer_split": frozenset({"ice_phishing"}),
     "ice_phishing": frozenset({"drainer_split"}),
+    # Money of any attack may be layered.
+    "layering": frozenset(
+        {"taint", "safe_takeover", "sanctions", "phishing_wallet", "key_compromise", "rug_pull"}
+    ),
     "taint": frozenset({"sanctions", "mixer"}),
 }
 """Kinds that a rule's alerts may rightly be about as well: hits, but nothing to be found."""

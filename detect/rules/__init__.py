@@ -16,6 +16,7 @@ from detect.rules.fee_market import FeeMarket, FeeMarketConfig
 from detect.rules.finality_delay import FinalityConfig, FinalityDelay
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
+from detect.rules.layering import Layering, LayeringConfig
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
 from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
@@ -58,6 +59,7 @@ class RulesConfig:
     fee_market: FeeMarketConfig = field(default_factory=FeeMarketConfig)
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
     taint: TaintConfig = field(default_factory=TaintConfig)
+    layering: LayeringConfig = field(default_factory=LayeringConfig)
     hash_key: bytes = bytes(16)
     token_launch: TokenLaunchConfig = field(default_factory=TokenLaunchConfig)
 
@@ -95,4 +97,5 @@ def default_rules(
         Sandwich(labels, pools, config.sandwich),
         Taint(labels, cache, standings, config.taint, config.hash_key),
         TokenLaunch(pools, config.token_launch),
+        Layering(labels, cache, standings, config.layering, config.hash_key),
     ]

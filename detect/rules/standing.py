@@ -56,6 +56,10 @@ class MaterialFlows:
     sender_bits: Array  # uint8, bits of standing
     receiver_bits: Array
 
+    def at(self, places: Array) -> MaterialFlows:
+        """Some of them."""
+        return MaterialFlows(*(getattr(self, name)[places] for name in self.__slots__))
+
 
 class Standings:
     """A book of labels, looked up for whole batches. Keeps nothing that a result depends on."""

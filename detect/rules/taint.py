@@ -160,9 +160,9 @@ class _Moved:
             from_pool = columns.members("flows", "from_address", _POOLS)
             keep[inside[from_pool[material.rows[inside]]]] = False
         rows = material.rows[keep]
-        known = facts[rows]
-        hub = (known["to_counterparties"] >= config.hub) | (
-            known["to_is_contract"] & (known["to_counterparties"] >= config.contract_hub)
+        counterparties = facts["to_counterparties"][rows]
+        hub = (counterparties >= config.hub) | (
+            facts["to_is_contract"][rows] & (counterparties >= config.contract_hub)
         )
         receives = np.where(hub, SINK, 0).astype(np.uint8) | _received(material.receiver_bits[keep])
         # A mixer's own payments, between its contracts or out, are ``mixer_touch``'s to tell.
@@ -175,8 +175,8 @@ class _Moved:
             block=material.block[keep],
             sender=material.sender[keep],
             receiver=material.receiver[keep],
-            sender_held=np.ascontiguousarray(known["from_held"]) / ETHER,
-            receiver_held=np.ascontiguousarray(known["to_held"]) / ETHER,
+            sender_held=facts["from_held"][rows] / ETHER,
+            receiver_held=facts["to_held"][rows] / ETHER,
             sender_is=_paid(material.sender_bits[keep]),
             receiver_is=receives,
         )

@@ -45,9 +45,11 @@ MOST: Final = 64  # hops that are followed back
 
 @dataclass(slots=True)
 class _Undo:
-    serial: int
-    count: int  # hops before the block
-    lost: bytes  # the hops that the block wrote over
+    """The hops of one call: those they were written over, and how many there were before."""
+
+    serials: Array  # int64, of each hop's block
+    count: int
+    lost: Array
 
 
 class Trail:
@@ -69,9 +71,14 @@ class Trail:
         """Add hops (records of ``HOP``) in order, each in the name of a block."""
         if len(hops) > self.window:
             raise ValueError(f"{len(hops)} hops at once, the window is {self.window}")
-        starts = np.flatnonzero(np.diff(serials, prepend=-1)).tolist()
-        for start, stop in zip(starts, [*starts, len(hops)][1:], strict=True):
-            self._add(hops[start:stop], int(serials[start]))
+        if not len(hops):
+            return
+        places = self._places(self.count, len(hops))
+        self._undo.append(
+            _Undo(np.asarray(serials, np.int64).copy(), self.count, self._hops[places])
+        )
+        self._hops[places] = hops
+        self.count += len(hops)
 
     def path(self, last: int, newest: int) -> tuple[Hop, ...]:
         """The way to hop ``last``, first hop first, as it was when ``newest`` was the newest."""
@@ -84,19 +91,31 @@ class Trail:
 
     def revert(self, serial: int) -> None:
         """Undo the block with that serial, the last one written."""
-        while self._undo and self._undo[-1].serial == serial:
-            undo = self._undo.pop()
-            places = np.arange(undo.count, self.count) % len(self._hops)
-            self._hops[places] = np.frombuffer(undo.lost, HOP)
-            self.count = undo.count
+        while self._undo and self._undo[-1].serials[-1] == serial:
+            undo = self._undo[-1]
+            kept = int(np.searchsorted(undo.serials, serial))
+            self.count = undo.count + kept
+            places = self._places(self.count, len(undo.serials) - kept)
+            self._hops[places] = undo.lost[kept:]
+            if kept:
+                undo.serials, undo.lost = undo.serials[:kept], undo.lost[:kept]
+                return
+            self._undo.pop()
 
     def forget(self, serial: int) -> None:
         """Drop the undo of blocks up to and including that serial."""
-        self._undo = [undo for undo in self._undo if undo.serial > serial]
+        kept = []
+        for undo in self._undo:
+            gone = int(np.searchsorted(undo.serials, serial, "right"))
+            if gone < len(undo.serials):
+                kept.append(
+                    _Undo(undo.serials[gone:].copy(), undo.count + gone, undo.lost[gone:].copy())
+                )
+        self._undo = kept
 
     def dump(self) -> object:
         """The state, undo included."""
-        undo = [[one.serial, one.count, one.lost] for one in self._undo]
+        undo = [[one.serials.tobytes(), one.count, one.lost.tobytes()] for one in self._undo]
         return [self.window, self.count, self._used().tobytes(), undo]
 
     def load(self, state: Any) -> None:
@@ -107,7 +126,10 @@ class Trail:
         self.count = int(count)
         self._hops[:] = np.zeros(1, HOP)
         self._used()[:] = np.frombuffer(hops, HOP)
-        self._undo = [_Undo(int(serial), int(at), bytes(lost)) for serial, at, lost in undo]
+        self._undo = [
+            _Undo(np.frombuffer(serials, np.int64), int(at), np.frombuffer(lost, HOP))
+            for serials, at, lost in undo
+        ]
 
     def content(self) -> bytes:
         """The hops."""
@@ -116,11 +138,8 @@ class Trail:
     def _used(self) -> Array:
         return self._hops[: min(self.count, len(self._hops))]
 
-    def _add(self, hops: Array, serial: int) -> None:
-        places = np.arange(self.count, self.count + len(hops)) % len(self._hops)
-        self._undo.append(_Undo(serial, self.count, self._hops[places].tobytes()))
-        self._hops[places] = hops
-        self.count += len(hops)
+    def _places(self, first: int, count: int) -> Array:
+        return np.arange(first, first + count) % len(self._hops)
 
 
 def hops_of(flows: pa.Table, rows: Array, before: Array) -> Array:

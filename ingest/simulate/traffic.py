@@ -14,6 +14,7 @@ from ingest.simulate import (
     launches,
     makers,
     mev,
+    movements,
     payments,
     splits,
     trading,
@@ -36,6 +37,7 @@ class Traffic:
             *launches.ACTIONS,
             *collectibles.ACTIONS,
             *background.ACTIONS,
+            *movements.ACTIONS,
         )
         self._actions = [action for _, action in table]
         self._bounds = list(itertools.accumulate(weight for weight, _ in table))

@@ -43,6 +43,7 @@ from detect.rules.drainer_split import DrainerSplitConfig
 from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
+from detect.rules.layering import LayeringConfig
 from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
 from detect.rules.rug_pull import RugPullConfig
@@ -79,6 +80,7 @@ SMALL = RulesConfig(
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
+    layering=LayeringConfig(wallets=3, trail=2, hops=1, service_hops=1, alert_ether=0.5, equals=2),
     taint=TaintConfig(alert_ether=0.1, high_ether=0.5, contract_hub=3, wallets=3, queues=2, hops=2),
     token_launch=TokenLaunchConfig(
         tokens=3,
