@@ -10,7 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from benchmarks.detection import contracts, poisoning, typologies, wallets
+from benchmarks.detection import (
+    contracts,
+    evasion,
+    hardness,
+    poisoning,
+    sensitivity,
+    typologies,
+    wallets,
+)
 from benchmarks.detection.section import Section
 from chainwarden.errors import ChainwardenError
 from chainwarden.terminal import print_error, print_json, print_line
@@ -22,6 +30,9 @@ SECTIONS: dict[str, Run] = {
     "typologies": typologies.section,
     "poisoning": poisoning.section,
     "contracts": contracts.section,
+    "evasion": evasion.section,
+    "sensitivity": sensitivity.section,
+    "hardness": hardness.section,
 }
 
 

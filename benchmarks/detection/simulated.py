@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from chainwarden.deployment import UNDO_BLOCKS
 from chainwarden.schema import (
     Alert,
+    BlockBatch,
     BlockReverted,
     BlocksAdded,
     ChainEvent,
@@ -21,6 +22,7 @@ from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import default_rules
+from detect.rules.rule import Rule
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock
@@ -39,7 +41,7 @@ class Run:
     blocks: int
     transactions: int
     seconds: float  # the detector's own
-    rule_seconds: dict[str, float]
+    stats: dict[str, float]
 
 
 def label_book(simulation: Simulation) -> LabelBook:
@@ -79,34 +81,37 @@ def events_of(simulation: Simulation) -> Iterator[ChainEvent]:
         yield from added()
 
 
-def detector_for(simulation: Simulation, config: DetectorConfig | None = None) -> Detector:
-    """A detector with every rule and the simulated world's labels."""
+def run(
+    config: SimulationConfig,
+    bounds: DetectorConfig | None = None,
+    change: Callable[[BlockBatch], BlockBatch] = lambda batch: batch,
+    rules: Sequence[Rule] = (),
+) -> Run:
+    """Simulate, detect with every rule and the world's labels, keep what no fork took back.
+
+    ``change`` is what somebody does to the blocks before they are seen; ``rules`` come on top.
+    """
+    simulation = Simulation(config)
     book = label_book(simulation)
-    return Detector(
+    detector = Detector(
         simulation.chain,
-        config or DetectorConfig(),
-        default_rules(book, simulation.chain),
+        bounds or DetectorConfig(),
+        [*default_rules(book, simulation.chain), *rules],
         AlertPolicy(simulation.chain, labels=book),
     )
-
-
-def run(config: SimulationConfig, detector_config: DetectorConfig | None = None) -> Run:
-    """Simulate, detect, and keep the alerts that no fork took back."""
-    simulation = Simulation(config)
-    detector = detector_for(simulation, detector_config)
     alerts: dict[str, Alert] = {}
     spent, transactions = 0.0, 0
     for event in events_of(simulation):
-        began = time.perf_counter()
         match event:
             case BlocksAdded(batch, gap):
-                alerts |= {alert.id: alert for alert in detector.process(batch, gap).alerts}
+                changed = change(batch)
+                began = time.perf_counter()
+                alerts |= {alert.id: alert for alert in detector.process(changed, gap).alerts}
+                spent += time.perf_counter() - began
                 transactions += batch.transactions.num_rows
             case BlockReverted(position):
                 for retraction in detector.revert(position):
                     alerts.pop(retraction.alert_id, None)
-        spent += time.perf_counter() - began
-    prefix = "rule_seconds."
     return Run(
         alerts=tuple(alerts.values()),
         campaigns=tuple(
@@ -116,9 +121,5 @@ def run(config: SimulationConfig, detector_config: DetectorConfig | None = None)
         blocks=config.blocks,
         transactions=transactions,
         seconds=spent,
-        rule_seconds={
-            name.removeprefix(prefix): value
-            for name, value in detector.stats().items()
-            if name.startswith(prefix)
-        },
+        stats=detector.stats(),
     )

@@ -91,6 +91,11 @@ class WatchedDetector(Detector):
         self.parts: list[tuple[Array, ...]] = []
         self._flows = 0
 
+    def log_odds(self, features: Array) -> float:
+        """The log odds that the model gives a wallet's features as of now; nothing is learnt."""
+        assert self._risk is not None
+        return sum(self._risk.explain(features).values())
+
     def _risks(self, batch: BlockBatch, events: Events, seen: Seen) -> Array:
         flow, sends = seen.wallet_flow, seen.wallet_is_sender
         facts, at = seen.flow_facts[flow], events.flow_time[flow]
@@ -124,9 +129,14 @@ def read_phishing(path: Path = LABELS) -> frozenset[bytes]:
     return read_truth(path).phishing
 
 
+def watched(phishing: frozenset[bytes]) -> WatchedDetector:
+    """The detector of ``chainwarden evaluate``."""
+    return WatchedDetector(phishing, DetectorConfig(risk=RiskConfig(delay_seconds=DELAY)))
+
+
 def score(batches: Iterable[BlockBatch], phishing: frozenset[bytes]) -> Scored:
     """Score a stream as ``chainwarden evaluate`` does: labels come late, no list is loaded."""
-    detector = WatchedDetector(phishing, DetectorConfig(risk=RiskConfig(delay_seconds=DELAY)))
+    detector = watched(phishing)
     recorder, began = Recorder(), time.perf_counter()
     for batch in batches:
         recorder.add(batch, detector.process(batch).features)

@@ -7,7 +7,7 @@ the same few again and again, and now and then somebody never seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -117,18 +117,34 @@ def benign(count: int, numbers: Array, seed: int, wallets: int = 200_000) -> Tra
     return Transfers(numbers[order], sender, receiver, token, signer, _words(value), value)
 
 
+def twelve_seconds(numbers: Array) -> Array:
+    """Block times, a slot apart."""
+    return np.asarray(START + 12 * numbers)
+
+
 def batches(transfers: Transfers, rows: int = 20_000, first: int = 0) -> Iterator[BlockBatch]:
     """The transfers as whole blocks, about so many to a batch; time is 12 s times the number.
 
     ``first`` numbers the transactions, so that hashes differ between calls.
     """
-    begin = 0
+    begin, nonces = 0, nonces_of(transfers)
     while begin < len(transfers):
         end = min(len(transfers), begin + rows)
         while end < len(transfers) and transfers.number[end] == transfers.number[end - 1]:
             end += 1
-        yield batch_of(transfers.part(slice(begin, end)), first + begin)
+        part = slice(begin, end)
+        yield batch_of(transfers.part(part), first + begin, nonces=nonces[part])
         begin = end
+
+
+def nonces_of(transfers: Transfers) -> Array:
+    """The nonce of each, counted per signer from 0."""
+    signers = np.ascontiguousarray(transfers.signer).view("V20").ravel()
+    _, who, counts = np.unique(signers, return_inverse=True, return_counts=True)
+    order = np.argsort(who, kind="stable")
+    nonces = np.empty(len(transfers), np.int64)
+    nonces[order] = np.arange(len(transfers)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return nonces
 
 
 def hash_of(serial: int) -> bytes:
@@ -136,8 +152,16 @@ def hash_of(serial: int) -> bytes:
     return serial.to_bytes(32, "big")
 
 
-def batch_of(moves: Transfers, first: int = 0) -> BlockBatch:
-    """Transfers as one batch of whole blocks."""
+def batch_of(
+    moves: Transfers,
+    first: int = 0,
+    times: Callable[[Array], Array] = twelve_seconds,
+    nonces: Array | None = None,
+) -> BlockBatch:
+    """Transfers as one batch of whole blocks, whose times ``times`` gives by their numbers.
+
+    Without ``nonces`` each signer's begin with 0.
+    """
     numbers, starts, counts = np.unique(moves.number, return_index=True, return_counts=True)
     index = np.arange(len(moves)) - np.repeat(starts, counts)
     hashes = np.zeros((len(moves), 4), ">u8")
@@ -146,7 +170,7 @@ def batch_of(moves: Transfers, first: int = 0) -> BlockBatch:
     coins = np.where(is_token[:, None], np.uint64(0), moves.words)
     key: dict[str, Any] = {
         "block_number": moves.number,
-        "block_timestamp": START + 12 * moves.number,
+        "block_timestamp": times(moves.number),
         "transaction_hash": hashes,
         "transaction_index": index,
     }
@@ -162,6 +186,7 @@ def batch_of(moves: Transfers, first: int = 0) -> BlockBatch:
         "status": np.ones(len(moves)),
     }
     transactions = native | {
+        "nonce": nonces_of(moves) if nonces is None else nonces,
         "input": pa.array([b"", TRANSFER_CALL]).take(pa.array(is_token.astype(np.int8))),
         "log_count": is_token.astype(np.int32),
     }
@@ -175,18 +200,18 @@ def batch_of(moves: Transfers, first: int = 0) -> BlockBatch:
         "value": moves.words[is_token].astype(">u8"),
         "value_f64": moves.value[is_token],
     }
-    flows = pa.concat_tables([_table("flows", native), _table("flows", tokens)])
+    flows = pa.concat_tables([table_of("flows", native), table_of("flows", tokens)])
     keys = [(name, "ascending") for name in ("block_number", "transaction_index", "ordinal")]
     heads = {
         "block_number": numbers,
-        "block_timestamp": START + 12 * numbers,
+        "block_timestamp": times(numbers),
         "transaction_count": counts,
         "verified": np.zeros(len(numbers), np.bool_),
     }
     return BlockBatch.of(
         ETHEREUM,
-        blocks=_table("blocks", heads),
-        transactions=_table("transactions", transactions),
+        blocks=table_of("blocks", heads),
+        transactions=table_of("transactions", transactions),
         flows=flows.sort_by(keys),
     )
 
@@ -217,7 +242,8 @@ def _words(value: Array) -> Array:
     return words
 
 
-def _table(name: str, columns: dict[str, Any]) -> pa.Table:
+def table_of(name: str, columns: dict[str, Any]) -> pa.Table:
+    """A table of a batch from arrays, bytes as (rows, width); columns not given are null."""
     schema, rows = TABLES[name], len(columns["block_number"])
     arrays = []
     for field in schema:
