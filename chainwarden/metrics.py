@@ -147,6 +147,16 @@ class Metrics:
         )
         self.next_base_fee = gauge("next_base_fee_wei", "Base fee of the next block, exact")
         self.next_blob_base_fee = gauge("next_blob_base_fee_wei", "The same of blob gas")
+        self.builder_hhi = gauge("builder_hhi", "Herfindahl index of builders over a day")
+        self.nakamoto = gauge(
+            "builder_nakamoto", "Least builders with more than that percentage", "percent"
+        )
+        self.sanctioned_inclusion = gauge(
+            "sanctioned_inclusion_ratio",
+            "Share of the calls to Tornado Cash over share of the blocks",
+            "builder",
+        )
+        self.empty_blocks = gauge("empty_blocks_ratio", "Share of 225 slots with empty blocks")
         # what leaves
         self.commit_seconds = histogram(
             "commit_duration_seconds", "Lake files, ledger transaction, bus commit", SECONDS_BUCKETS

@@ -35,6 +35,10 @@ def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
     gauges = {
         "missed_slots": metrics.missed_slots,
         "finality_delay": metrics.finality_delay,
+        "builder_hhi": metrics.builder_hhi,
+        "nakamoto": metrics.nakamoto,
+        "sanctioned_inclusion": metrics.sanctioned_inclusion,
+        "empty_blocks": metrics.empty_blocks,
         "next_base_fee": metrics.next_base_fee,
         "next_blob_base_fee": metrics.next_blob_base_fee,
     }

@@ -6,6 +6,15 @@ from typing import Final
 
 from detect.known.text import at as _at
 
+# Block builders by fee recipient, and the names they go by.
+BUILDERS: Final[dict[bytes, str]] = {
+    _at("0x95222290DD7278Aa3Ddd389Cc1E1d165CC4BAfe5"): "beaver",
+    _at("0x4838B106FCe9647Bdf1E7877BF73cE8B0BAD5f97"): "titan",
+    _at("0x1f9090aaE28b8a3dCeaDf281B0F12828e676c326"): "rsync",
+    _at("0xDAFEA492D9c6733ae3d56b7Ed1ADB60692c98Bc5"): "flashbots",
+    _at("0xdadB0d80178819F2319190D340ce9A924f783711"): "buildernet",
+}
+
 # Whoever these are, they are no attackers: what they do to strangers is their service.
 SERVICES: Final[dict[str, tuple[bytes, ...]]] = {
     "exchange": (
@@ -86,11 +95,7 @@ SERVICES: Final[dict[str, tuple[bytes, ...]]] = {
         _at("0x3ee18B2214AFF97000D974cf647E7C347E8fa585"),  # WormholeTokenBridge
     ),
     "builder": (
-        _at("0x95222290DD7278Aa3Ddd389Cc1E1d165CC4BAfe5"),  # beaver
-        _at("0x4838B106FCe9647Bdf1E7877BF73cE8B0BAD5f97"),  # titan
-        _at("0x1f9090aaE28b8a3dCeaDf281B0F12828e676c326"),  # rsync
-        _at("0xDAFEA492D9c6733ae3d56b7Ed1ADB60692c98Bc5"),  # flashbots
-        _at("0xdadB0d80178819F2319190D340ce9A924f783711"),  # buildernet
+        *BUILDERS,
         _at("0x388C818CA8B9251b393131C08a736A67ccB19297"),  # lidoEL
     ),
     "infrastructure": (

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from chainwarden.schema import Chain
 from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
+from detect.rules.builders import Builders, BuildersConfig
 from detect.rules.chain_labels import ChainLabels, ChainLabelsConfig
 from detect.rules.columns import ColumnCache
 from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
+from detect.rules.empty_blocks import EmptyBlocks, EmptyBlocksConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
 from detect.rules.finality_delay import FinalityConfig, FinalityDelay
+from detect.rules.gas_use import GasUse, GasUseConfig
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
 from detect.rules.layering import Layering, LayeringConfig
@@ -57,6 +60,9 @@ class RulesConfig:
     double_spend: DoubleSpendConfig = field(default_factory=DoubleSpendConfig)
     finality_delay: FinalityConfig = field(default_factory=FinalityConfig)
     fee_market: FeeMarketConfig = field(default_factory=FeeMarketConfig)
+    builders: BuildersConfig = field(default_factory=BuildersConfig)
+    empty_blocks: EmptyBlocksConfig = field(default_factory=EmptyBlocksConfig)
+    gas_use: GasUseConfig = field(default_factory=GasUseConfig)
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
     taint: TaintConfig = field(default_factory=TaintConfig)
     layering: LayeringConfig = field(default_factory=LayeringConfig)
@@ -94,6 +100,9 @@ def default_rules(
         DoubleSpend(labels, cache, config.double_spend),
         FinalityDelay(chain, cache, config.finality_delay),
         FeeMarket(chain, cache, config.fee_market),
+        Builders(cache, config.builders),
+        EmptyBlocks(chain, cache, config.empty_blocks),
+        GasUse(labels, cache, config.gas_use),
         Sandwich(labels, pools, config.sandwich),
         Taint(labels, cache, standings, config.taint, config.hash_key),
         TokenLaunch(pools, config.token_launch),

@@ -94,13 +94,14 @@ class BlockLog:
     def follow(self, headers: Array) -> tuple[Array, int]:
         """The rows kept and those of new blocks behind them, and where these begin.
 
-        ``run`` is filled in; the caller fills in the rest and gives the new ones to ``append``.
+        ``headers`` are records of ``HEADER``, or of more of the log's columns. ``run`` is filled
+        in; the caller fills in the rest and gives the new ones to ``append``.
         """
         before = self._rows[-self.keep :]
         start = len(before)
         rows = np.zeros(start + len(headers), self.kind)
         rows[:start] = before
-        for name, _ in HEADER:
+        for name in headers.dtype.names or ():
             rows[name][start:] = headers[name]
         if not len(headers):
             return rows, start

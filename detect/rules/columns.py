@@ -75,6 +75,16 @@ class Columns:
         return address_words(self.batch.transactions["from_address"])
 
     @cached_property
+    def tx_to_key(self) -> Array:
+        """The first eight bytes of what each transaction calls, uint64; 0 for a creation."""
+        names = self.batch.transactions["to_address"]
+        words = address_words(names)
+        key: Array = words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
+        if names.null_count:
+            key[_nulls(names)] = 0
+        return key
+
+    @cached_property
     def tx_value(self) -> Array:
         """Native value per transaction, float64 wei."""
         return column(self.batch.transactions, "value_f64")
@@ -393,6 +403,11 @@ def numbered(values: Array) -> tuple[Array, list[bytes]]:
 
 def _key_words(values: pa.ChunkedArray) -> Array:
     return np.require(fixed_bytes(values, 20), requirements=["C", "A"]).view("<u4")
+
+
+def address_key(address: bytes) -> int:
+    """The first eight bytes of an address, as ``Columns.tx_to_key`` has them."""
+    return int.from_bytes(address[:8], "big")
 
 
 def address_set(addresses: Iterable[bytes]) -> pa.Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -30,7 +30,7 @@ from detect.journal import Journaled
 from detect.known.gas import FEE_RULES, FeeRules
 from detect.quantiles import Sketch
 from detect.rules.block_log import HEADER, UNKNOWN, BlockLog, Versions
-from detect.rules.columns import ColumnCache
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding, about_chain
 from detect.scored import ScoredBatch
 
@@ -96,14 +96,17 @@ class FeeMarket(Journaled):
 
     def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
         """The findings in a batch, in chain order."""
-        rows, start = self._blocks.follow(self._cache.of(scored).headers)
-        if start == len(rows):
+        columns = self._cache.of(scored)
+        known = _says_anything(columns)
+        if not len(known):
             return ()
+        rows, start = self._blocks.follow(columns.headers[known])
         findings = self._wrong_fees(rows, start)
         findings += self._full_blocks(rows, start)
         findings += self._spikes(rows, start)
         self._blocks.append(rows[start:])
-        return sorted(findings, key=lambda finding: (finding.block_row, finding.rule))
+        placed = [replace(found, block_row=int(known[found.block_row])) for found in findings]
+        return sorted(placed, key=lambda finding: (finding.block_row, finding.rule))
 
     def gauges(self) -> dict[str, float]:
         """What the next block's fees must be, in wei, where the head says so and rules are known.
@@ -230,6 +233,17 @@ class FeeMarket(Journaled):
             f"{self._config.spike_blocks} blocks.",
             (Reason("base_fee_gwei", fee / GWEI, score, limit / GWEI),),
         )
+
+
+def _says_anything(columns: Columns) -> Array:
+    # The rows of the blocks whose source says something of gas: none of a table of transactions.
+    blocks = columns.batch.blocks
+    limits, fees = blocks["gas_limit"], blocks["base_fee_per_gas"]
+    if not limits.null_count and not fees.null_count:
+        return np.arange(len(blocks))
+    if limits.null_count == fees.null_count == len(blocks):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero((columns.headers["gas_limit"] >= 0) | (columns.headers["base_fee"] >= 0))
 
 
 def _expected_base_fees(parents: Array) -> Array:

@@ -95,7 +95,11 @@ class FinalityDelay(Journaled):
         """The findings in a batch, in chain order."""
         if self._clock is None:
             return ()
-        rows, start = self._blocks.follow(self._cache.of(scored).headers)
+        columns = self._cache.of(scored)
+        genesis, seconds, first = self._clock
+        if not (columns.block_times >= genesis + first * seconds).any():
+            return ()  # before the merge nothing is final
+        rows, start = self._blocks.follow(columns.headers)
         rows = rows[start:]
         self._blocks.append(rows)
         if self._final.number < 0:

@@ -91,7 +91,8 @@ SMALL = RulesConfig(
     ),
 )
 MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
-BLOCK_BY_BLOCK = {"missed_slots", "fee_market"}  # remember every block
+# These remember every block.
+BLOCK_BY_BLOCK = {"missed_slots", "builders", "empty_blocks", "gas_use"}
 
 
 def rules(chain: Chain = ETHEREUM) -> list[Rule]:
