@@ -25,6 +25,7 @@ RULES: Final = {
     "builder_shift": "builders",
     "double_spend": "double_spend",
     "drainer_split": "drainer_split",
+    "exchange_drain": "exchange_drain",
     "dropped_by_reorg": "double_spend",
     "empty_blocks": "empty_blocks",
     "failure_spike": "gas_spam",

@@ -14,6 +14,7 @@ from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
 from detect.rules.empty_blocks import EmptyBlocks, EmptyBlocksConfig
+from detect.rules.exchange_drain import ExchangeDrain, ExchangeDrainConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
 from detect.rules.finality_delay import FinalityConfig, FinalityDelay
 from detect.rules.gas_use import GasUse, GasUseConfig
@@ -51,6 +52,7 @@ class RulesConfig:
     mixer_touch: MixerConfig = field(default_factory=MixerConfig)
     address_poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
+    exchange_drain: ExchangeDrainConfig = field(default_factory=ExchangeDrainConfig)
     drainer_split: DrainerSplitConfig = field(default_factory=DrainerSplitConfig)
     sweeper_delegation: SweeperConfig = field(default_factory=SweeperConfig)
     wash_trading: WashConfig = field(default_factory=WashConfig)
@@ -94,6 +96,7 @@ def default_rules(
         SweeperDelegation(labels, cache, config.sweeper_delegation, node),
         WashTrading(labels, cache, config.wash_trading),
         NativeClaim(labels, cache, config.native_claim, node),
+        ExchangeDrain(labels, cache, config.exchange_drain, node),
         DrainerSplit(labels, cache, config.drainer_split),
         MissedSlots(chain, cache, config.missed_slots),
         ReorgDepth(cache, config.reorg_depth),

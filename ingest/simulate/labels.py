@@ -53,6 +53,7 @@ def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
     for exchange in world.exchanges:
         rows += [(wallet.address, "exchange", exchange.name, 0, "") for wallet in exchange.hot]
         rows.append((exchange.gas.address, "exchange", f"{exchange.name} gas", 0, ""))
+        rows.append((exchange.cold.address, "exchange", f"{exchange.name} cold", 0, ""))
     services = world.services
     for note, address in (
         ("payroll", services.payroll.address),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ingest.simulate import (
     background,
     collectibles,
+    custody,
     delegations,
     launches,
     makers,
@@ -32,6 +33,7 @@ class Traffic:
             *splits.ACTIONS,
             *delegations.ACTIONS,
             *makers.ACTIONS,
+            *custody.ACTIONS,
             *trading.ACTIONS,
             *mev.ACTIONS,
             *launches.ACTIONS,

@@ -38,11 +38,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A custodial exchange: hot wallets that pay out, and one that hands out gas for sweeps."""
+    """A custodial exchange: hot wallets that pay out, one that hands out gas, and cold storage."""
 
     name: str
     hot: tuple[Wallet, ...]
     gas: Wallet
+    cold: Wallet
 
 
 @dataclass(slots=True)
@@ -253,7 +254,7 @@ class World:
             wallet.balance = 10**6 * ETHER
         gas = self.established()
         gas.balance = 10**5 * ETHER
-        return Exchange(name, hot, gas)
+        return Exchange(name, hot, gas, self.established())
 
     def _services(self) -> Services:
         return Services(

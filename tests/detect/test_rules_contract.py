@@ -40,6 +40,7 @@ from detect.rules.columns import Columns
 from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
+from detect.rules.exchange_drain import ExchangeDrainConfig
 from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
@@ -77,6 +78,9 @@ SMALL = RulesConfig(
         authorities_low=2, sweeps=2, delegates=2, authorities=3, sponsored=0.5
     ),
     wash_trading=WashConfig(sales=1, trips=1, met_before=0, items=2, positions=3, traders=2),
+    exchange_drain=ExchangeDrainConfig(
+        floor=0, tokens=1, hours=1, times=0.1, wallets=1, sketches=2, destinations=2
+    ),
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
@@ -97,7 +101,11 @@ BLOCK_BY_BLOCK = {"missed_slots", "builders", "empty_blocks", "gas_use"}
 
 def rules(chain: Chain = ETHEREUM) -> list[Rule]:
     """All rules, with tables so small that they overflow."""
-    said = [Label(WALLETS[4], "sanctioned", "x"), Label(EXCHANGE, "exchange", "x")]
+    said = [
+        Label(WALLETS[4], "sanctioned", "x"),
+        Label(WALLETS[1], "treasury", "x"),
+        Label(EXCHANGE, "exchange", "x"),
+    ]
     book = LabelBook([*builtin_labels(), *said])
     return default_rules(book, chain, SMALL)
 

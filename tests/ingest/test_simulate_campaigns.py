@@ -197,6 +197,21 @@ def test_swept_accounts_delegate_by_a_sponsor_and_lose_what_comes_in(chain: Run)
     assert failed
 
 
+def test_drained_hot_wallets_pay_strangers_ether_and_tokens(chain: Run) -> None:
+    """A labelled exchange wallet sends much ether to new wallets and six tokens to one of them."""
+    exchanges = {row[0] for row in Simulation(chain.config).labels() if row[1] == "exchange"}
+    for campaign in several(chain, "exchange_drain"):
+        hot, collector = role(campaign, "victim"), role(campaign, "collector")
+        assert hot in exchanges
+        steps = [m for m in chain.of(campaign) if m.sender == hot]
+        assert sum(m.value for m in steps) >= 240 * ETHER
+        tokens = {t.token for m in steps for t in transfers(m) if t.target == collector}
+        assert len(tokens) >= 6
+        for target in campaign.addresses["attacker"]:
+            paid = [m.number for m in chain.mined.values() if m.to == target]
+            assert min(paid) >= campaign.start_block
+
+
 def test_native_claims_pay_and_get_nothing(chain: Run) -> None:
     """Ten or more victims send ether with a bare selector; no log answers."""
     targets = set()
@@ -641,6 +656,14 @@ def test_innocent_round_trips_are_once_or_with_many(chain: Run) -> None:
     clients = {peer for peers in desks for peer in peers}
     for wallet, peers in trips.items():
         assert len(peers) >= 4 or wallet in clients or peers.total() <= 2
+
+
+def test_innocent_rotations_are_labelled_at_both_ends(chain: Run) -> None:
+    """Sums as large as a drain's stay among exchanges' wallets; proofs of reserve are small."""
+    exchanges = {row[0] for row in Simulation(chain.config).labels() if row[1] == "exchange"}
+    large = [m for m in chain.benign() if m.sender in exchanges and m.value >= 240 * ETHER]
+    assert large
+    assert all(m.to in exchanges for m in large)
 
 
 def test_innocent_claims_and_mints_get_something(chain: Run) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from ingest.simulate.campaigns import (
     address_poisoning,
     drainer_split,
+    exchange_drain,
     honeypot,
     ice_phishing,
     issuer_freeze,
@@ -51,6 +52,9 @@ SCRIPTED: Final[dict[str, Kind]] = {
     ),
     "drainer_split": Kind(
         drainer_split.script, 32, "a drainer kit's operator and its user share every loss"
+    ),
+    "exchange_drain": Kind(
+        exchange_drain.script, 20, "a hot wallet pays fresh wallets ether and token after token"
     ),
     "native_claim": Kind(
         native_claim.script, 19, "ether paid to claim() or SecurityUpdate() for nothing"
