@@ -39,6 +39,7 @@ RULES: Final = {
     "issuer_freeze": "issuer_freeze",
     "jit_liquidity": "jit_liquidity",
     "layering": "layering",
+    "marketplace_phishing": "free_buy",
     "missed_slots": "consensus",
     "mixer_touch": "mixer",
     "native_claim": "native_claim",
@@ -65,6 +66,7 @@ ALSO: Final[Mapping[str, frozenset[str]]] = {
     "layering": frozenset(
         {"taint", "safe_takeover", "sanctions", "phishing_wallet", "key_compromise", "rug_pull"}
     ),
+    "marketplace_phishing": frozenset({"ice_phishing"}),
     "taint": frozenset({"sanctions", "mixer"}),
 }
 """Kinds that a rule's alerts may rightly be about as well: hits, but nothing to be found."""

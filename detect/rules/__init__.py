@@ -21,6 +21,7 @@ from detect.rules.gas_use import GasUse, GasUseConfig
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
 from detect.rules.layering import Layering, LayeringConfig
+from detect.rules.marketplace_phishing import MarketplaceConfig, MarketplacePhishing
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
 from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
@@ -53,6 +54,7 @@ class RulesConfig:
     address_poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
     exchange_drain: ExchangeDrainConfig = field(default_factory=ExchangeDrainConfig)
+    marketplace_phishing: MarketplaceConfig = field(default_factory=MarketplaceConfig)
     drainer_split: DrainerSplitConfig = field(default_factory=DrainerSplitConfig)
     sweeper_delegation: SweeperConfig = field(default_factory=SweeperConfig)
     wash_trading: WashConfig = field(default_factory=WashConfig)
@@ -97,6 +99,7 @@ def default_rules(
         WashTrading(labels, cache, config.wash_trading),
         NativeClaim(labels, cache, config.native_claim, node),
         ExchangeDrain(labels, cache, config.exchange_drain, node),
+        MarketplacePhishing(labels, cache, config.marketplace_phishing),
         DrainerSplit(labels, cache, config.drainer_split),
         MissedSlots(chain, cache, config.missed_slots),
         ReorgDepth(cache, config.reorg_depth),

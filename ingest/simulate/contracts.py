@@ -140,6 +140,15 @@ class Call:
         "fulfillBasicOrder((address,uint256,uint256,address,address,address,uint256,uint256,uint8,"
         "uint256,uint256,bytes32,uint256,bytes32,bytes32,uint256,(uint256,address)[],bytes))"
     )
+    FULFILL_ADVANCED_ORDER: Final = selector(
+        "fulfillAdvancedOrder(((address,address,(uint8,address,uint256,uint256,uint256)[],"
+        "(uint8,address,uint256,uint256,uint256,address)[],uint8,uint256,uint256,bytes32,uint256,"
+        "bytes32,uint256),uint120,uint120,bytes,bytes),(uint256,uint8,uint256,uint256,bytes32[])[],"
+        "bytes32,address)"
+    )
+    BULK_TRANSFER: Final = selector(
+        "bulkTransfer(((uint8,address,uint256,uint256)[],address,bool)[],bytes32)"
+    )
     MINT: Final = selector("mint()")
     CLAIM: Final = selector("claim()")
     CLAIM_REWARDS: Final = selector("claimRewards()")
@@ -181,6 +190,7 @@ class At:
     PERMIT2: Final = address("0x000000000022D473030F116dDEE9F6B43aC78BA3")
     ONE_INCH: Final = address("0x111111125421cA6dc452d289314280a0f8842A65")
     SEAPORT: Final = address("0x0000000000000068F116a894984e2DB1123eB395")
+    TRANSFER_HELPER: Final = address("0x0000000000c2d145a2526bD8C716263bFeBe1A72")
     OPENSEA_CONDUIT: Final = address("0x1E0049783F008A0085193E00003D00cd54003c71")
     DISPERSE: Final = address("0xD152f549545093347A162Dce210e7293f1452150")
     MULTI_SEND: Final = address("0x38869bf66a61cF6bDB996A6aE40D5853Fd43B526")

@@ -28,6 +28,7 @@ from chainwarden.schema import (
 )
 from detect.alerts import AlertPolicy
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
+from detect.known.marketplaces import ORDER_FULFILLED, SEAPORTS, TRANSFER_HELPER
 from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_WITHDRAWAL
 from detect.known.safes import SAFE_SUCCESS
 from detect.known.sanctions import SANCTIONS_ADDED, SANCTIONS_ORACLE, SANCTIONS_REMOVED
@@ -45,6 +46,7 @@ from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
 from detect.rules.layering import LayeringConfig
+from detect.rules.marketplace_phishing import MarketplaceConfig
 from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
 from detect.rules.rug_pull import RugPullConfig
@@ -63,6 +65,7 @@ from tests.detect.pool_logs import v2_swap
 from tests.detect.test_rules_exact import exec_transaction
 from tests.detect.test_rules_poisoning import lookalike
 
+SEAPORT = min(SEAPORTS)
 POOL = at("0x910Cbd523D972eb0a6f4cAe4618aD62622b39DbF")
 WALLETS = [wallet(i) for i in range(5)]
 EXCHANGE = wallet(50)
@@ -81,6 +84,7 @@ SMALL = RulesConfig(
     exchange_drain=ExchangeDrainConfig(
         floor=0, tokens=1, hours=1, times=0.1, wallets=1, sketches=2, destinations=2
     ),
+    marketplace_phishing=MarketplaceConfig(victims_low=1, victims_high=2, upgraders=1, takers=2),
     native_claim=NativeClaimConfig(capacity=2, victims_high=2),
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
@@ -97,6 +101,12 @@ SMALL = RulesConfig(
 MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
 # These remember every block.
 BLOCK_BY_BLOCK = {"missed_slots", "builders", "empty_blocks", "gas_use"}
+
+
+def free_order(taker: bytes, collection: bytes) -> bytes:
+    """The data of an order that gives one item for nothing."""
+    item = uint(1) + uint(2) + word(collection) + uint(5) + uint(1)
+    return uint(7) + word(taker) + uint(128) + uint(288) + item + uint(0)
 
 
 def rules(chain: Chain = ETHEREUM) -> list[Rule]:
@@ -149,6 +159,11 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, b, logs=[v2_swap(POOL, -(10**6 + amount % 7), 1_000)]),
         Tx(b, wallet(96), 1, tokens=[(wallet(96), a, b, 1)], kind=FlowKind.ERC721),
         Tx(a, wallet(95), tokens=[(wallet(95), a, b, 100)]),
+        Tx(a, b, data=bytes.fromhex("3659cfe6") + word(c)),
+        Tx(a, TRANSFER_HELPER, data=bytes.fromhex("32389b71"), kind=FlowKind.ERC721,
+           tokens=[(wallet(94), a, b, 1)]),
+        Tx(b, SEAPORT, kind=FlowKind.ERC721, tokens=[(wallet(94), a, b, 1)],
+           logs=[(SEAPORT, [ORDER_FULFILLED, word(a)], free_order(b, wallet(94)))]),
         Tx(c, a, amount, authorizations=[
             {"authority": a, "delegate": wallet(97), "nonce": 9},
             {"authority": b, "delegate": wallet(97), "nonce": 9},

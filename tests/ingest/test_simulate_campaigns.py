@@ -212,6 +212,21 @@ def test_drained_hot_wallets_pay_strangers_ether_and_tokens(chain: Run) -> None:
             assert min(paid) >= campaign.start_block
 
 
+def test_free_buyers_take_items_for_nothing(chain: Run) -> None:
+    """Items of six owners and more go to one new wallet, by orders for nothing or in bulk."""
+    ways = set()
+    for campaign in several(chain, "free_buy"):
+        taker, victims = role(campaign, "attacker"), set(campaign.addresses["victim"])
+        robbed = set()
+        for mined in chain.of(campaign):
+            assert not mined.value
+            ways.add(mined.selector)
+            robbed |= {t.source for t in transfers(mined) if t.target == taker}
+        assert robbed == victims
+        assert len(victims) >= 6
+    assert ways == {Call.FULFILL_ADVANCED_ORDER.hex(), Call.BULK_TRANSFER.hex()}
+
+
 def test_native_claims_pay_and_get_nothing(chain: Run) -> None:
     """Ten or more victims send ether with a bare selector; no log answers."""
     targets = set()
@@ -664,6 +679,20 @@ def test_innocent_rotations_are_labelled_at_both_ends(chain: Run) -> None:
     large = [m for m in chain.benign() if m.sender in exchanges and m.value >= 240 * ETHER]
     assert large
     assert all(m.to in exchanges for m in large)
+
+
+def test_innocent_gifts_go_to_friends_and_own_wallets(chain: Run) -> None:
+    """Whoever takes an item for nothing was paid by its owner before."""
+    paid: set[tuple[str, str | None]] = set()
+    given = 0
+    for mined in chain.benign():
+        if mined.value:
+            paid.add((mined.sender, mined.to))
+        calls = (Call.FULFILL_ADVANCED_ORDER.hex(), Call.BULK_TRANSFER.hex())
+        if mined.selector in calls and not mined.value:
+            given += 1
+            assert all((t.source, t.target) in paid for t in transfers(mined))
+    assert given >= 10
 
 
 def test_innocent_claims_and_mints_get_something(chain: Run) -> None:

@@ -10,6 +10,7 @@ from ingest.simulate.campaigns import (
     address_poisoning,
     drainer_split,
     exchange_drain,
+    free_buy,
     honeypot,
     ice_phishing,
     issuer_freeze,
@@ -53,6 +54,7 @@ SCRIPTED: Final[dict[str, Kind]] = {
     "drainer_split": Kind(
         drainer_split.script, 32, "a drainer kit's operator and its user share every loss"
     ),
+    "free_buy": Kind(free_buy.script, 8, "orders that ask nothing for NFTs, and bulk transfers"),
     "exchange_drain": Kind(
         exchange_drain.script, 20, "a hot wallet pays fresh wallets ether and token after token"
     ),
