@@ -90,7 +90,7 @@ def phony_logs(count: int, stolen: Array | None = None, seed: int = 1) -> Framed
 def tainted_dust(count: int, seed: int = 1) -> Framed:
     """A sanctioned and a phishing wallet each send a little to so many active wallets in all."""
     rng = np.random.default_rng((seed, 1))  # not the traffic's own, or strangers were its wallets
-    traffic = benign(BACKGROUND + 2 * count, np.arange(BLOCKS), seed, wallets=2 * count)
+    traffic = benign(BACKGROUND + 4 * count, np.arange(BLOCKS), seed, wallets=3 * count)
     victims = _active(traffic, count)
     culprits = rng.integers(0, 256, (2, 20), np.uint8)
     book = LabelBook(

@@ -41,9 +41,9 @@ def test_the_table_has_every_rule_and_finds_what_is_there(attacked: Run) -> None
     assert rows.keys() == {*RULES, odd.rule}
     assert rows["poisoning_payoff"]["recall"] == rows["double_spend"]["recall"] == 1.0
     assert rows["safe_delegatecall"]["recall"] is None
-    assert rows["ice_phishing"]["false per 1,000 benign blocks"] == 6.0
-    assert rows["ice_phishing"]["of them high or critical"] == 4.0
-    assert rows["double_spend"]["false per 1,000 benign blocks"] == 0.0
+    assert rows["ice_phishing"]["false"] == 6.0
+    assert rows["ice_phishing"]["grave"] == 4.0
+    assert rows["double_spend"]["false"] == 0.0
 
 
 def test_alerts_that_a_fork_took_back_do_not_count(attacked: Run) -> None:
