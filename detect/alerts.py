@@ -100,7 +100,7 @@ class AlertConfig:
     cooldown_seconds: int = 7 * 86_400
     critical_cooldown_seconds: int = HOUR
     budget_per_hour: int = 200
-    info_per_hour: int = 50
+    info_per_hour: int = 10
     suppressions: tuple[Suppression, ...] = ()
     capacity: int = 131_072
 
@@ -124,7 +124,7 @@ class AlertPolicy:
         self._fork_spoken = JournaledTable(self._config.capacity)
         self._budget = JournaledTable(
             1
-        )  # -> (hour, alerts, info alerts so far, ((rule, held back), …))
+        )  # -> (hour, alerts, info alerts so far, the worst held back, ((rule, held back), …))
         self._emitted = _Emitted()
         self._state = _State(
             {
@@ -250,9 +250,9 @@ class AlertPolicy:
     # --- the budget
 
     def _spend(self, rule: str, severity: Severity, time: int, serial: int) -> bool:
-        hour, spent, infos, held = self._budget.get(_HEAD) or (time // HOUR, 0, 0, ())
+        hour, spent, infos, worst, held = self._budget.get(_HEAD) or (time // HOUR, 0, 0, 0, ())
         if hour != time // HOUR:
-            hour, spent, infos, held = time // HOUR, 0, 0, ()
+            hour, spent, infos, worst, held = time // HOUR, 0, 0, 0, ()
         info = severity == Severity.INFO
         granted = bool(spent < self._config.budget_per_hour)
         granted = granted and not (info and infos >= self._config.info_per_hour)
@@ -261,15 +261,15 @@ class AlertPolicy:
         else:
             counts = Counter(dict(held))
             counts[rule] += 1
-            held = tuple(sorted(counts.items()))
-        self._budget.put(serial, _HEAD, (hour, spent, infos, held))
+            held, worst = tuple(sorted(counts.items())), max(worst, int(severity))
+        self._budget.put(serial, _HEAD, (hour, spent, infos, worst, held))
         return granted
 
     def _close_hour(
         self, scored: ScoredBatch, times: Array, first: int, last: int
     ) -> tuple[Alert, ...]:
         # Tell what was held back, with the first block of another hour in rows first to last.
-        hour, _, _, held = self._budget.get(_HEAD) or (0, 0, 0, ())
+        hour, _, _, worst, held = self._budget.get(_HEAD) or (0, 0, 0, 0, ())
         if not held:
             return ()
         others = np.flatnonzero(times[first : last + 1] // HOUR != hour)
@@ -277,14 +277,20 @@ class AlertPolicy:
             return ()
         row = first + int(others[0])
         serial, time = scored.first_serial + row, int(times[row])
-        alert = self._digest_alert(hour, held, scored.batch.position(row), time)
-        self._budget.put(serial, _HEAD, (time // HOUR, 0, 0, ()))
+        alert = self._digest_alert(hour, worst, held, scored.batch.position(row), time)
+        self._budget.put(serial, _HEAD, (time // HOUR, 0, 0, 0, ()))
         self._emitted.add(serial, alert.id)
         return (alert,)
 
     def _digest_alert(
-        self, hour: int, held: tuple[tuple[str, int], ...], position: Position, time: int
+        self,
+        hour: int,
+        worst: int,
+        held: tuple[tuple[str, int], ...],
+        position: Position,
+        time: int,
     ) -> Alert:
+        # As severe as the worst that was held back, up to medium.
         total = sum(count for _, count in held)
         listed = ", ".join(f"{count} {rule}" for rule, count in held)
         return Alert(
@@ -295,7 +301,7 @@ class AlertPolicy:
             rule=DIGEST_RULE,
             rule_version=_State.version,
             typology="anomaly",
-            severity=Severity.MEDIUM,
+            severity=min(Severity.MEDIUM, Severity(worst)),
             score=1.0,
             subject=ZERO_ADDRESS,
             role=Role.UNKNOWN,
@@ -313,7 +319,7 @@ class AlertPolicy:
 
 class _State(Journaled):
     id = "alert_policy"
-    version = 3
+    version = 4
 
 
 class _Emitted:

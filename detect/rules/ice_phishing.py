@@ -30,10 +30,11 @@ from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known.calls import PERMITS
 from detect.known.services import SERVICE_ADDRESSES
-from detect.known.tokens import DAI, USDC, USDT, VALUE_TOKENS, WBTC, WETH
+from detect.known.tokens import is_large
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding
+from detect.rules.settlement import kinship, related, settled, signer_facts
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -42,7 +43,6 @@ SEARCHED_CALLDATA: Final = 128 * 1024  # how far a permit is looked for inside a
 OWNERS_KEPT: Final = 32
 UNLIMITED: Final = 2.0**255
 _HARMLESS: Final = pa.array(sorted({ZERO_ADDRESS, *SERVICE_ADDRESSES}), ADDRESS)
-LARGE: Final = {USDT: 100_000, USDC: 100_000, DAI: 100_000, WETH: 30, WBTC: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,10 @@ class IcePhishing(Journaled):
     """Finds suspicious spenders being approved, and allowances being cashed in against the owner.
 
     A drain is a transfer away from an owner who did not sign the transaction, by a spender it had
-    approved in the window, to somebody else, with nothing coming back to the owner in the same
-    transaction. Suppressed: services and routers, spenders with a reputation, owners and receivers
-    that are contracts, allowances that a token merely reports.
+    approved in the window, to somebody else, for which the transaction does not pay the owner (see
+    ``settlement.settled``). Suppressed: services and routers, spenders with a reputation, owners
+    and receivers that are contracts, spenders and receivers with the owner's first funder,
+    allowances that a token merely reports.
     """
 
     id = "ice_phishing"
@@ -290,12 +291,13 @@ class IcePhishing(Journaled):
             or facts["from_is_contract"]
             or (facts["to_is_contract"] and receiver != spender)
             or self._labels.is_service(receiver, time, chain)
-            or _got_something(columns, row, owner)
         ):
             return None
-        before = self._spender(spender, time) or _Spender(time, -1, False)
         amount = int.from_bytes(flows["value"][row].as_py(), "big")
-        large = token in LARGE and amount >= LARGE[token] * 10 ** VALUE_TOKENS[token].decimals
+        if settled(columns, tx, owner, token, amount) or _is_own(columns, row, tx, name):
+            return None
+        before = self._spender(spender, time) or _Spender(time, -1, False)
+        large = is_large(token, amount)
         by_permit = bool(pending[1])
         after = _Spender(
             before.since,
@@ -374,11 +376,11 @@ def _holds_permit(columns: Columns, tx: int) -> bool:
     return any(call in head for call in PERMIT_CALLS)
 
 
-def _got_something(columns: Columns, row: int, owner: bytes) -> bool:
-    # Whether the transaction pays the owner anything: then it was a swap, an order, a bridge.
-    number, index = int(columns.flow_block[row]), int(columns.flow_tx_index[row])
-    low, high = np.searchsorted(columns.flow_block, [number, number + 1]).tolist()
-    mine = low + np.flatnonzero(columns.flow_tx_index[low:high] == index)
-    words = np.frombuffer(owner, ">u4").astype(np.uint32)
-    paid = (columns.flow_to[mine] == words).all(axis=1) & columns.flow_moved[mine]
-    return bool(paid.any())
+def _is_own(columns: Columns, row: int, tx: int, spender: str) -> bool:
+    # Whether the spender ("from_address" or "to_address" of the transaction) or the receiver is of
+    # the owner's cluster: custodians sweep deposits that they funded themselves.
+    facts, signer = columns.scored.flow_facts[row], signer_facts(columns, tx)
+    owner = kinship(facts, "from")
+    if related(owner, kinship(facts, "to")):
+        return True
+    return signer is not None and related(owner, kinship(signer, spender.removesuffix("_address")))

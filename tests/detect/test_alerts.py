@@ -197,6 +197,15 @@ def test_info_cannot_use_up_the_budget() -> None:
     assert policy.suppressed == {"budget": 98}
 
 
+@pytest.mark.parametrize("severity", [Severity.INFO, Severity.LOW, Severity.HIGH])
+def test_a_digest_is_as_severe_as_what_it_holds(severity: Severity) -> None:
+    """Held back info makes an info digest, held back alerts above medium a medium one."""
+    policy, build = AlertPolicy(ETHEREUM, AlertConfig(budget_per_hour=0)), Build()
+    policy.decide([finding(severity=severity)], build.batch(Block()))
+    (digest,) = policy.decide([], build.batch(Block(time=START + 7200)))
+    assert digest.severity == min(severity, Severity.MEDIUM)
+
+
 def test_what_was_held_back_is_told_when_a_quiet_block_comes() -> None:
     """The digest needs no finding to come out."""
     policy, build = AlertPolicy(ETHEREUM, AlertConfig(budget_per_hour=0)), Build()

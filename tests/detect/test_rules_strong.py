@@ -158,6 +158,32 @@ def test_a_swap_is_no_drain() -> None:
     assert _drains(change=swap) == []
 
 
+def test_half_of_it_back_is_no_swap() -> None:
+    """Nine tenths of the dollars must come back; a stranger's worthless tokens pay nothing."""
+
+    def half(owner: bytes, _approval: Tx, taking: Tx) -> None:
+        taking.tokens.append((USDT, SINK, owner, 450 * DOLLAR))
+
+    def junk(owner: bytes, _approval: Tx, taking: Tx) -> None:
+        taking.tokens.append((wallet(61), SINK, owner, 10**30))
+
+    for change in (half, junk):
+        assert len(_drains(change=change)) == 2
+
+
+def test_deposits_that_a_custodian_funded_are_its_own() -> None:
+    """Owners with the spender's or the receiver's first funder are swept, not drained."""
+
+    def swept(_owner: bytes, _approval: Tx, taking: Tx) -> None:
+        taking.facts |= {"from_funder": 7, "to_funder": 7}
+
+    def funded_by_the_spender(_owner: bytes, _approval: Tx, taking: Tx) -> None:
+        taking.facts |= {"from_hash": 9, "from_funder": 9}
+
+    for change in (swept, funded_by_the_spender):
+        assert _drains(change=change) == []
+
+
 def test_what_the_owner_signs_is_no_drain() -> None:
     """A transfer the owner signed itself is its own."""
 
