@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from chainwarden.api_client import ApiClient, Unreachable
 from chainwarden.errors import LedgerLocked
+from chainwarden.explain import Explainer
 from chainwarden.ledgers import open_ledger
+from chainwarden.recorded_labels import recorded_book
 from chainwarden.schema import hex_of
 from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
 from store.answers import alerts_answer
 from store.api import MAX_PAGE
 from store.label_answers import AnalystWord, label_history_answer, set_label, withdraw_label
+from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.lake_blocks import head_time
 from store.ledger import AlertFilter, Ledger
@@ -29,6 +33,10 @@ class Asked(Protocol):
 
     def alerts(self, wanted: AlertFilter) -> dict[str, Any]:
         """``{total, alerts}``; see ``store.answers``."""
+        ...
+
+    def explain(self, alert_id: str) -> dict[str, Any]:
+        """All that is known of an alert; see ``chainwarden.explain``."""
         ...
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
@@ -77,11 +85,16 @@ class _File:
 
     def __init__(self, ledger: Ledger, out: Path) -> None:
         self._ledger = ledger
+        self._out = out
         self._lake = Lake(out / "lake", ledger.chain)
 
     def alerts(self, wanted: AlertFilter) -> dict[str, Any]:
         found = alerts_answer(self._ledger, wanted)
         return {"total": found["total"], "alerts": found["alerts"]}
+
+    def explain(self, alert_id: str) -> dict[str, Any]:
+        labels = recorded_book(self._ledger, LabelArchive(self._out / "label-lists"))
+        return Explainer(self._ledger, self._lake, labels).explain(alert_id)
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
         return set_label(self._ledger, said, head_time(self._ledger, self._lake))
@@ -114,6 +127,9 @@ class _Running:
             page = self._client.get(page["next"])
             alerts += page["alerts"]
         return {"total": total, "alerts": alerts[: wanted.limit]}
+
+    def explain(self, alert_id: str) -> dict[str, Any]:
+        return self._client.get(f"{_ALERTS}/{quote(alert_id, safe='')}/explanation")
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
         body = {

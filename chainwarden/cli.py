@@ -289,6 +289,27 @@ def alerts(
     )
 
 
+@app.command(epilog="Example: chainwarden explain 5f0c --out demo-out/results")
+def explain(
+    alert_id: Annotated[
+        str, typer.Argument(help="The alert's id; its first digits do, at least four.")
+    ],
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show on one screen what is needed to decide whether an alert is right."""
+    from chainwarden.commands.explain import explain as command
+
+    command(
+        alert_id,
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
 @app.command(
     epilog="Example: chainwarden report demo-out/results --truth demo-out/chain/truth.json"
 )

@@ -93,9 +93,9 @@ def detecting(
         )
         stack.callback(stores.ledger.close)
         metrics, health = new_metrics(chain), Health()
-        serve_ledger(settings, stores.ledger, metrics, health, stack)
-        compile_kernels(settings)
         labels = new_book()
+        serve_ledger(settings, stores.ledger, labels, metrics, health, stack)
+        compile_kernels(settings)
         node = open_node_calls(settings, chain)
         if node is None:
             detection = make_detector(settings, chain, labels)

@@ -9,7 +9,7 @@ from pathlib import Path
 from chainwarden.labelling import apply_word
 from chainwarden.schema import BlocksAdded, ChainEvent, column
 from detect.label_files import ListInfo, parse_list, read_list_file
-from detect.labels import LabelBook
+from detect.labels import LabelBook, builtin_labels
 from store.label_archive import LabelArchive
 from store.ledger import LabelChange, Ledger, ListNote
 
@@ -97,3 +97,15 @@ def labelled(recorded: RecordedLabels, events: Iterable[ChainEvent]) -> Iterator
             yield from recorded.cut(event)
         else:
             yield event
+
+
+def recorded_book(ledger: Ledger, archive: LabelArchive) -> LabelBook:
+    """The built-in labels, and those of a ledger that are in force or wait for the next block.
+
+    The chain's own labels are not among them: those are in the detector that processed its blocks.
+    """
+    book = LabelBook(builtin_labels())
+    RecordedLabels(book, ledger, archive).until(2**62)
+    for change in ledger.label_changes(pending=True):
+        apply_word(book, change.label, change.withdrawn, None)
+    return book

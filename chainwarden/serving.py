@@ -6,11 +6,13 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from chainwarden.explain import Explainer
 from chainwarden.metrics import Metrics
 from chainwarden.server import Bind, HttpServer, Readiness
 from chainwarden.server.whereabouts import published
 from chainwarden.settings import Settings
 from detect.label_lists import parse_address
+from detect.labels import LabelBook
 from store.api import Api
 from store.lake import Lake
 from store.lake_blocks import head_time
@@ -18,7 +20,12 @@ from store.ledger import Ledger
 
 
 def serve_ledger(
-    settings: Settings, ledger: Ledger, metrics: Metrics, not_ready: Readiness, stack: ExitStack
+    settings: Settings,
+    ledger: Ledger,
+    labels: LabelBook,
+    metrics: Metrics,
+    not_ready: Readiness,
+    stack: ExitStack,
 ) -> HttpServer:
     """Serve until the stack unwinds; the ledger must outlive it.
 
@@ -26,7 +33,8 @@ def serve_ledger(
     label`` find the process that has the ledger open.
     """
     lake = Lake(Path(settings.store.out) / "lake", ledger.chain)
-    api = Api(ledger, parse_address, lambda: head_time(ledger, lake))
+    explain = Explainer(ledger, lake, labels).explain
+    api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explain)
     stack.callback(api.close)
     bind = Bind(settings.server.host, settings.server.port, settings.server.token)
     server = HttpServer(bind, metrics.registry, not_ready, api.routes)

@@ -4,6 +4,7 @@
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
                                        status, since, until, first_block, last_block, after, limit
     GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do
+    GET    /api/v1/alerts/{id}/explanation   all that is known of it, where there is an explainer
     GET    /api/v1/wallets/{address}   its newest alerts, its labels
     GET    /api/v1/labels              a page, oldest first: address, after, limit
     POST   /api/v1/labels              an analyst's: address, label, author, note, from_alert,
@@ -87,7 +88,8 @@ class Api:
     """The routes over an open ledger. Close it before the ledger, after the server.
 
     ``parse_address`` reads what a person typed and raises ValueError; ``clock`` gives the newest
-    block's time, from which labels hold that say no other.
+    block's time, from which labels hold that say no other. ``explain`` explains an alert by its id
+    on a thread of the API's; without it there is no such page.
     """
 
     def __init__(
@@ -95,16 +97,19 @@ class Api:
         ledger: Ledger,
         parse_address: Callable[[str], bytes],
         clock: Callable[[], float] = time.time,
+        explain: Callable[[str], Answer] | None = None,
     ) -> None:
         self._ledger = ledger
         self._parse_address = parse_address
         self._clock = clock
+        self._explain = explain
         # Few, and always the same ones: the ledger keeps a cursor for each thread.
         self._threads = ThreadPoolExecutor(_THREADS, "api")
         self.routes = [
             Route("/api/v1/status", self._status),
             Route("/api/v1/alerts", self._alerts),
             Route("/api/v1/alerts/{id}", self._alert),
+            Route("/api/v1/alerts/{id}/explanation", self._explanation),
             Route("/api/v1/wallets/{address}", self._wallet),
             Route("/api/v1/labels", self._labels, methods=["GET"]),
             Route("/api/v1/labels/history", self._history),
@@ -137,6 +142,13 @@ class Api:
         _query(request, frozenset())
         alert_id: str = request.path_params["id"]
         return json_answer(await self._read(lambda ledger: alert_answer(ledger, alert_id)))
+
+    async def _explanation(self, request: Request) -> Response:
+        _query(request, frozenset())
+        if self._explain is None:
+            raise RequestRefused("nobody explains alerts here", 404)
+        explain, one = self._explain, str(request.path_params["id"])
+        return json_answer(await self._read(lambda _: explain(one)))
 
     async def _wallet(self, request: Request) -> Response:
         query = _query(request, frozenset(["limit"]))

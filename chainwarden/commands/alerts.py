@@ -45,11 +45,11 @@ def alerts(
     rows, total = found["alerts"], found["total"]
     print_table(
         f"{len(rows)} alerts, {total} active in all",
-        ("block", "time (UTC)", "severity", "rule", "subject", "what happened"),
+        ("id", "block", "time (UTC)", "severity", "rule", "subject", "what happened"),
         [_row(alert) for alert in rows],
     )
     if rows:
-        print_line("One with everything: chainwarden alerts --json --subject ADDRESS")
+        print_line("All that is known of one: chainwarden explain ID")
 
 
 def severity_of(text: str) -> Severity:
@@ -73,6 +73,7 @@ def _row(alert: Mapping[str, Any]) -> tuple[object, ...]:
     when = datetime.fromtimestamp(alert["block_timestamp"], UTC).strftime("%Y-%m-%d %H:%M:%S")
     status = "" if alert["status"] == "active" else f" [{alert['status']}]"
     return (
+        alert["id"][:8],
         str(alert["block_number"]),
         when,
         alert["severity"],

@@ -11,8 +11,10 @@ from pathlib import Path
 from chainwarden.deployment import new_metrics
 from chainwarden.ledgers import open_ledger
 from chainwarden.live import stop_on_signals
+from chainwarden.recorded_labels import recorded_book
 from chainwarden.serving import serve_ledger
 from chainwarden.settings import load_settings
+from store.label_archive import LabelArchive
 
 
 def serve(*, config: Path | None, flags: Mapping[str, object]) -> None:
@@ -25,6 +27,7 @@ def serve(*, config: Path | None, flags: Mapping[str, object]) -> None:
         metrics = new_metrics(ledger.chain)
         pending = sum(ledger.outbox.pending().values())
         metrics.outbox_pending.labels(metrics.chain).set(pending)
-        serve_ledger(settings, ledger, metrics, lambda: "", stack)
+        labels = recorded_book(ledger, LabelArchive(Path(settings.store.out) / "label-lists"))
+        serve_ledger(settings, ledger, labels, metrics, lambda: "", stack)
         while not stop.wait(3600):
             pass

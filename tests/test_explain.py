@@ -1,0 +1,232 @@
+"""``chainwarden explain``: one alert on one screen, from a file and from a running process."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainwarden.explain import page
+from chainwarden.explain.history import history_of
+from chainwarden.explain.page import MOST_LINES, WIDTH
+from chainwarden.replay import replay
+from chainwarden.schema import ETHEREUM, FlowKind, hex_of
+from chainwarden.settings import DetectSettings, Settings
+from detect.about import ABOUT
+from detect.known.tokens import USDT
+from ingest.simulate import SimulationConfig, write_chain
+from store.lake import Lake
+from store.ledger import Ledger
+from tests.command import run, run_json, running, wait_for
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a replay of a simulated chain with every attack."""
+    folder = tmp_path_factory.mktemp("explain")
+    written = write_chain(SimulationConfig(seed=5, blocks=320), folder / "chain")
+    settings = Settings(detect=DetectSettings(labels=[str(written.labels_file)]))
+    replay(written.blocks_file, folder / "out", settings, batch_blocks=64)
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def alerts(results: Path) -> list[dict[str, Any]]:
+    """Every alert of that replay."""
+    found = run_json("alerts", "--out", results, "--limit", 5000, cwd=results)
+    assert len(found["alerts"]) == found["total"] > 10
+    listed: list[dict[str, Any]] = found["alerts"]
+    return listed
+
+
+def by_rule(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One alert of each rule that spoke."""
+    return {alert["rule"]: alert for alert in alerts}
+
+
+def check_page(lines: list[str], alert: dict[str, Any]) -> None:
+    """What every page holds."""
+    text = "\n".join(lines)
+    assert len(lines) <= MOST_LINES
+    assert all(len(line) <= WIDTH for line in lines if "--out" not in line), text
+    assert alert["id"] in text
+    assert alert["severity"].upper() in lines[0]
+    assert alert["sentence"][:120] in " ".join(text.split())
+    assert ABOUT[alert["rule"]].check in text
+    assert ABOUT[alert["rule"]].innocent[0] in text
+    for reason in sorted(alert["reasons"], key=lambda r: -r["contribution"])[:5]:
+        assert reason["feature"] in text
+    for hashed in alert["evidence"]["transactions"][:3]:
+        assert hashed in text
+
+
+def test_every_alert_has_reasons_that_sum_to_its_score(alerts: list[dict[str, Any]]) -> None:
+    """Contributions are the score, to 1e-9, for every alert of every rule."""
+    assert len(by_rule(alerts)) >= 12
+    for alert in alerts:
+        assert alert["reasons"], alert["rule"]
+        total = sum(reason["contribution"] for reason in alert["reasons"])
+        assert abs(total - alert["score"]) < 1e-9, alert["rule"]
+
+
+@pytest.mark.timeout(600)
+def test_every_rule_that_spoke_is_explained(results: Path, alerts: list[dict[str, Any]]) -> None:
+    """From the file: one screen that holds the sentence, reasons, evidence, and what to do."""
+    for alert in by_rule(alerts).values():
+        found = run_json("explain", alert["id"][:10], "--out", results, cwd=results)
+        assert found["alert"]["id"] == alert["id"]
+        check_page(page(found), alert)
+        if alert["evidence"]["path"]:
+            assert "PATH" in "\n".join(page(found))
+    assert any(alert["evidence"]["path"] for alert in by_rule(alerts).values())
+    done = run("explain", alerts[0]["id"], "--out", results, cwd=results)
+    assert done.returncode == 0, done.stderr
+    check_page(done.stdout.splitlines(), alerts[0])
+
+
+def test_the_history_is_that_of_the_lake(results: Path, alerts: list[dict[str, Any]]) -> None:
+    """Flows, sums and counterparties of a subject agree with a plain count over every flow."""
+    subject = bytes.fromhex(by_rule(alerts)["native_claim"]["subject"][2:])
+    with Ledger.open(results / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        lake, manifest = Lake(results / "lake", ETHEREUM), ledger.files()
+    history = history_of(lake, manifest, subject, frozenset(), lambda _: ())
+    assert history is not None
+    files = [file for file in manifest if file.dataset == "flows"]
+    rows = [
+        row
+        for row in lake.read(files).to_pylist()
+        if subject in (row["from_address"], row["to_address"])
+        and row["status"] != 0
+        and (row["kind"] != FlowKind.NATIVE or row["value_f64"] > 0)
+    ]
+    assert (history.whole, history.flows) == (True, len(rows))
+    assert history.first_block == min(row["block_number"] for row in rows)
+    paid = sum(
+        int.from_bytes(row["value"], "big")
+        for row in rows
+        if row["to_address"] == subject and row["token_address"] is None
+    )
+    assert dict(history.received)[None] == paid > 0
+    others = {row[side] for row in rows for side in ("from_address", "to_address")} - {subject}
+    assert len(history.partners) + history.others == len(others)
+    part = history_of(lake, manifest, subject, frozenset(), lambda _: (), most_rows=1)
+    assert part is None or not part.whole
+
+
+def test_ids_that_are_none_or_two_are_refused(results: Path, alerts: list[dict[str, Any]]) -> None:
+    """An unknown id, a short one and no id at all end with one line that says what to do."""
+    unknown = "0" * 32
+    for word in (unknown, alerts[0]["id"][:3], "nonsense"):
+        done = run("explain", word, "--out", results, cwd=results)
+        assert done.returncode == 3
+        assert f"no alert has the id {word}" in done.stderr
+        assert "4 digits" in done.stderr
+        assert not done.stdout
+
+
+@pytest.mark.timeout(600)
+def test_a_running_process_explains_and_takes_the_answer(
+    results: Path, alerts: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """The same explanation over the API; the command that the page shows labels the wallet."""
+    alert = by_rule(alerts)["native_claim"]
+    before = run_json("explain", alert["id"], "--out", results, cwd=tmp_path)
+    with running(("serve", "--out", results, "--port", 0), tmp_path) as process:
+        wait_for("the API", lambda: (results / "server.json").exists(), seconds=60)
+        for one in by_rule(alerts).values():
+            check_page(page(run_json("explain", one["id"], "--out", results, cwd=tmp_path)), one)
+        assert run_json("explain", alert["id"], "--out", results, cwd=tmp_path) == before
+        shown = run("explain", alert["id"], "--out", results, cwd=tmp_path).stdout.splitlines()
+        place = next(i for i, line in enumerate(shown) if line.startswith("IF RIGHT"))
+        command = shown[place].removeprefix("IF RIGHT").rstrip("\\") + shown[place + 1]
+        words = shlex.split(command)
+        assert words[:2] == ["chainwarden", "label"]
+        done = run_json(*words[1:], cwd=tmp_path)
+        assert (done["status"], done["verdict"]) == ("labelled", "bad")
+        said = run_json("labels", alert["subject"], "--out", results, cwd=tmp_path)["changes"]
+        assert [(c["label"], c["alert_id"]) for c in said] == [("phishing", alert["id"])]
+        refused = run("explain", "ffff0000", "--out", results, cwd=tmp_path)
+        assert refused.returncode == 3
+        assert "no alert has the id ffff0000" in refused.stderr
+        assert process.poll() is None
+    after = run_json("explain", alert["id"], "--out", results, cwd=tmp_path)
+    assert [label["label"] for label in after["subject"]["labels"]] == ["phishing"]
+    assert "phishing (" in "\n".join(page(after))
+
+
+def worst() -> dict[str, Any]:
+    """More of everything than a screen holds, and hostile text."""
+    address = hex_of(b"\xab" * 20)
+    amount = {"token": hex_of(USDT), "amount": str(2**256 - 1)}
+    hop = {"transaction": "0x" + "cd" * 32, "from": address, "to": address, **amount}
+    related = {
+        "id": "e" * 32, "rule": "taint", "severity": "critical", "block_number": 10**9,
+        "status": "retracted", "same_subject": True, "sentence": "x" * 500,
+    }  # fmt: skip
+    transfers = {"count": 10**9, "amounts": [amount] * 9}
+    label = {
+        "label": "a\x1b[31m", "source": "s" * 99, "author": "", "valid_from": 5, "valid_to": 10**9,
+    }  # fmt: skip
+    return {
+        "alert": {
+            "id": "f" * 32, "rule": "taint", "severity": "critical", "score": 1.0, "chain": "x",
+            "role": "unknown", "status": "retracted", "block_number": 10**9,
+            "block_timestamp": 1_700_000_000, "sentence": "Line\nfeed \u202e " + "word " * 200,
+            "reasons": [
+                {"feature": "f" * 80, "value": v, "contribution": 0.01, "threshold": v}
+                for v in (1e300, "nan", "inf", 0.0, -1.0, 2.0, 3.0, 4.0, 5.0)
+            ],
+            "evidence": {
+                "transactions": ["0x" + "cd" * 32] * 50, "addresses": [address] * 50,
+                "amounts": [amount] * 50, "path": [hop] * 16,
+            },
+        },
+        "subject": {
+            "address": address, "verdict_then": "bad", "labels": [label] * 50, "history_error": "",
+            "history": {
+                "whole": False, "since_block": 1, "first_block": 1, "first_time": 1,
+                "last_block": 2, "flows": 10**9, "counterparties": 10**9, "received": [amount] * 9,
+                "sent": [amount] * 9,
+                "partners": [
+                    {
+                        "address": address, "labels": ["exchange"] * 9, "in_evidence": True,
+                        "to_subject": transfers, "from_subject": transfers,
+                    }
+                ] * 3,
+            },
+        },
+        "related": [related] * 20,
+        "about": {"what": "What.", "innocent": ["because"] * 9, "check": "Check."},
+        "suspect": address,
+        "bad_label": "launderer",
+    }  # fmt: skip
+
+
+def test_the_worst_alert_is_one_screen() -> None:
+    """Too much of everything is counted, the commands stay whole, no control code gets through."""
+    lines = page(worst(), " --out here")
+    assert len(lines) <= MOST_LINES
+    assert all(len(line) <= WIDTH for line in lines)
+    assert all(line.isprintable() for line in lines)
+    text = "\n".join(lines)
+    for told in (
+        "4 more",
+        "and 47 more",
+        "13 more hops",
+        "and 18 more",
+        "--from-alert ffffffffffff",
+    ):
+        assert told in text, told
+    assert text.count("0x" + "ab" * 20) == 3
+
+
+def test_an_alert_about_the_chain_labels_nobody() -> None:
+    """Without a wallet there is no history and no command."""
+    bare = worst() | {"subject": None, "suspect": None, "related": [], "about": None}
+    bare["alert"]["evidence"] = {"transactions": [], "addresses": [], "amounts": [], "path": []}
+    text = "\n".join(page(bare))
+    assert "the chain itself" in text
+    assert "nothing to label" in text
+    assert "chainwarden label" not in text
