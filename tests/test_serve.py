@@ -74,7 +74,8 @@ def test_the_commands_say_the_same_beside_the_process_that_serves(
         api_address(tmp_path / "stderr.log", process)
         assert answers(out, tmp_path) == before
         done = run_json("label", *words, "--out", out, cwd=tmp_path)
-        assert done == {"address": ADDRESS, "label": "phishing", "status": "labelled"}
+        said_so = {"address": ADDRESS, "label": "phishing", "status": "labelled"}
+        assert done == said_so | {"verdict": "bad"}
         run_json("label", ADDRESS, "benign", "--out", out, cwd=tmp_path)
         run_json("label", ADDRESS, "benign", "--withdraw", "--out", out, cwd=tmp_path)
         (found,) = run_json("alerts", "--out", out, "--limit", 1, cwd=tmp_path)["alerts"]

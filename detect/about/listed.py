@@ -41,6 +41,16 @@ ABOUT: Final[dict[str, About]] = {
         "Look what the money was before, or what it does next: a contract deployment is a warning.",
         "launderer",
     ),
+    "layering": About(
+        "Much money went through one fresh wallet after another, each emptied within a day.",
+        (
+            "a desk or a custodian that uses a new wallet for each deal",
+            "an owner who moves house in several steps",
+            "deposit wallets of a service that is on no list yet",
+        ),
+        "Look where the money came from and where the chain ends; ask the service it ends at.",
+        "launderer",
+    ),
     "taint": About(
         "Stolen, phished or mixed money was paid to a service by this wallet.",
         (
