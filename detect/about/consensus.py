@@ -43,6 +43,30 @@ ABOUT: Final[dict[str, About]] = {
         (_NODE,),
         "A third of the validators is absent or elsewhere: stop relying on new blocks.",
     ),
+    "builder_majority": About(
+        "One builder made more than half of the blocks: it can keep transactions out for long.",
+        (
+            "a builder with several names in its blocks, or several with one fee recipient",
+            "an outage of the other builders' relays",
+        ),
+        "It cannot fork the chain. Send what must get in soon to several builders.",
+    ),
+    "builder_shift": About(
+        "Who builds the blocks changed much in a short time.",
+        (
+            "a builder that moved to another fee recipient",
+            "an outage of a relay, or a new builder that pays validators more",
+        ),
+        "See who took the share, and whether anything is kept out of its blocks.",
+    ),
+    "empty_blocks": About(
+        "Blocks are empty one after another, though there is enough to put into them.",
+        (
+            "a bug of one builder or one client",
+            "a quiet chain, on which nobody has sent anything",
+        ),
+        "See whose blocks these are; expect payments to wait.",
+    ),
     "wrong_fee": About(
         "A block's fees are not those that follow from its parent.",
         (

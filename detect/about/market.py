@@ -55,6 +55,24 @@ ABOUT: Final[dict[str, About]] = {
         ("a popular mint, launch or airdrop", "a crash, in which everybody trades at once"),
         "See what fills the blocks: one contract with many small calls is spam or an attack.",
     ),
+    "gas_hog": About(
+        "One contract takes a large part of the gas of block after block.",
+        ("a popular mint, launch or game", "a new exchange or rollup that is on no list yet"),
+        "Count the senders: few with many calls is spam, as many as calls is a crowd.",
+    ),
+    "failure_spike": About(
+        "Far more transactions fail than is usual on this chain.",
+        (
+            "a mint or a launch that was over before most calls came",
+            "bots that race for the same gain: all but one of them fail",
+        ),
+        "See what is called and by how many: a contract under attack fails for everybody.",
+    ),
+    "selector_spike": About(
+        "One function is called far more often than is usual on this chain.",
+        ("an airdrop's first hours, or a popular mint", "a new wallet or game with one function"),
+        "See what the function does, and whether few senders make the calls.",
+    ),
     "full_blocks": About(
         "Blocks are full one after another.",
         ("a popular mint, launch or airdrop", "a builder that catches up after missed slots"),

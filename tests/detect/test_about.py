@@ -13,7 +13,7 @@ from detect.labels import LabelBook
 from detect.rules import default_rules
 
 NO_VERDICT = {"mev"}
-SPEAK_BY_OTHER_IDS = {"fee_market", "token_launch"}
+SPEAK_BY_OTHER_IDS = {"builders", "fee_market", "gas_use", "token_launch"}
 
 
 def test_every_rule_is_told_about() -> None:
