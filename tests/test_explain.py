@@ -54,8 +54,9 @@ def check_page(lines: list[str], alert: dict[str, Any]) -> None:
     assert alert["id"] in text
     assert alert["severity"].upper() in lines[0]
     assert alert["sentence"][:120] in " ".join(text.split())
-    assert ABOUT[alert["rule"]].check in text
-    assert ABOUT[alert["rule"]].innocent[0] in text
+    if (about := ABOUT.get(alert["rule"])) is not None:  # test_about says who has none
+        assert about.check in text
+        assert about.innocent[0] in text
     for reason in sorted(alert["reasons"], key=lambda r: -r["contribution"])[:5]:
         assert reason["feature"] in text
     for hashed in alert["evidence"]["transactions"][:3]:

@@ -26,6 +26,15 @@ ABOUT: Final[dict[str, About]] = {
         "Compare the victims: did they sign the transfers, and did they get anything for it?",
         "drainer",
     ),
+    "marketplace_phishing": About(
+        "NFTs of strangers were taken for nothing, by an order, a bulk transfer or proxy code.",
+        (
+            "a gift, or a move to another wallet of the same owner",
+            "a sale whose price was paid somewhere else, or in a token that is on no list",
+        ),
+        "Ask the owners whether they meant it; warn them to cancel their open orders.",
+        "phishing",
+    ),
     "native_claim": About(
         "Ether was sent along with a bare claim-like call, and nothing came back.",
         (

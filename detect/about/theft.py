@@ -16,6 +16,15 @@ ABOUT: Final[dict[str, About]] = {
         "Ask the owners whether they know the target; if not, the Safe is lost to it: warn them.",
         "exploit",
     ),
+    "exchange_drain": About(
+        "Far more than usual left an exchange or a treasury, and to wallets it never paid before.",
+        (
+            "a rotation into new cold wallets, of which nobody has told yet",
+            "a run on the exchange: many customers withdraw at once",
+        ),
+        "Call the exchange; follow what left, and ask the issuers of the tokens for a freeze.",
+        "heist",
+    ),
     "sweeper_delegation": About(
         "Accounts that delegate to this code (EIP-7702) lose at once whatever arrives.",
         (
