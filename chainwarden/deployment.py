@@ -75,7 +75,9 @@ class Detection:
     confirmations: Mapping[str, str]
 
     def say_what_is_not_confirmed(self) -> None:
-        """Log that no node is asked, and what the rules do without."""
+        """Log once that no node is asked, by whom, and in detail what the rules do without."""
+        if self.confirmations:
+            log.warning("no node is asked to confirm: %s", ", ".join(sorted(self.confirmations)))
         for rule, what in sorted(self.confirmations.items()):
             log.info("no node is asked: %s does without %s", rule, what)
 

@@ -27,6 +27,7 @@ PARTY_FACTS: Final = [
     ),  # known to have code: created in view, emitted a log, or left logs when called
     ("score", np.float64),  # the wallet's anomaly score as of now, NaN in warm-up
     ("funder", np.uint64),  # the keyed hash of the first that paid it coins, 0 unknown
+    ("funder_fan_out", np.float32),  # how many that one had paid by then, scaled as the feature
     ("held", np.float64),  # coins that came in and have not left, in view; smallest units
 ]
 

@@ -31,6 +31,7 @@ def read_approval(events: Events, state: State, a: int, out: Seen) -> None:
         fact.owner_is_contract = w.is_contract
         fact.owner_score = w.score
         fact.owner_funder = w.funder
+        fact.owner_funder_fan_out = w.funder_fan_out
         fact.owner_held = w.held
         out.owner_score_row[a] = w.score_row
     key = events.approval_spender[a]
@@ -46,6 +47,7 @@ def read_approval(events: Events, state: State, a: int, out: Seen) -> None:
         fact.spender_is_contract = w.is_contract
         fact.spender_score = w.score
         fact.spender_funder = w.funder
+        fact.spender_funder_fan_out = w.funder_fan_out
         fact.spender_held = w.held
         out.spender_score_row[a] = w.score_row
 
@@ -69,6 +71,7 @@ def read_facts(state: State, sender: int, receiver: int, now: int, i: int, out: 
         fact.from_is_contract = w.is_contract
         fact.from_score = w.score
         fact.from_funder = w.funder
+        fact.from_funder_fan_out = w.funder_fan_out
         fact.from_held = w.held
         out.from_score_row[i] = w.score_row
     if receiver >= 0:
@@ -82,5 +85,6 @@ def read_facts(state: State, sender: int, receiver: int, now: int, i: int, out: 
         fact.to_is_contract = w.is_contract
         fact.to_score = w.score
         fact.to_funder = w.funder
+        fact.to_funder_fan_out = w.funder_fan_out
         fact.to_held = w.held
         out.to_score_row[i] = w.score_row

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 TRANSFER: Final = 0xA9059CBB
+DISPERSE_ETHER: Final = 0xE63D38ED
+DISPERSE_TOKEN: Final = 0xC73A2D60
 NATIVE_CLAIMS: Final[dict[int, str]] = {
     0x4E71D92D: "claim()",
     0x3158952E: "Claim()",
@@ -29,6 +31,8 @@ PERMITS: Final[dict[int, str]] = {
 }
 SELECTORS: Final[dict[int, str]] = {
     TRANSFER: "transfer(address,uint256)",
+    DISPERSE_ETHER: "disperseEther(address[],uint256[])",
+    DISPERSE_TOKEN: "disperseToken(address,address[],uint256[])",
     **NATIVE_CLAIMS,
     **PERMITS,
 }

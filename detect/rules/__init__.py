@@ -13,6 +13,7 @@ from detect.rules.columns import ColumnCache
 from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
+from detect.rules.dusting import Dusting, DustingConfig
 from detect.rules.empty_blocks import EmptyBlocks, EmptyBlocksConfig
 from detect.rules.exchange_drain import ExchangeDrain, ExchangeDrainConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
@@ -20,12 +21,14 @@ from detect.rules.finality_delay import FinalityConfig, FinalityDelay
 from detect.rules.gas_use import GasUse, GasUseConfig
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
+from detect.rules.key_compromise import KeyCompromise, KeyCompromiseConfig
 from detect.rules.layering import Layering, LayeringConfig
 from detect.rules.marketplace_phishing import MarketplaceConfig, MarketplacePhishing
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
 from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
 from detect.rules.node import WITHOUT_NODE, NodeCalls
+from detect.rules.phishing_wallet import PhishingWallet, PhishingWalletConfig
 from detect.rules.pool_events import PoolCache
 from detect.rules.reorg_depth import ReorgDepth, ReorgDepthConfig
 from detect.rules.rule import Finding, Rule
@@ -34,6 +37,7 @@ from detect.rules.sanctions_touch import SanctionsConfig, SanctionsTouch
 from detect.rules.sandwich import Sandwich, SandwichConfig
 from detect.rules.standing import Standings
 from detect.rules.sweeper_delegation import SweeperDelegation
+from detect.rules.sybil import Sybil, SybilConfig
 from detect.rules.taint import Taint
 from detect.rules.taint_ledger import TaintConfig
 from detect.rules.token_launch import TokenLaunch, TokenLaunchConfig
@@ -72,6 +76,10 @@ class RulesConfig:
     layering: LayeringConfig = field(default_factory=LayeringConfig)
     hash_key: bytes = bytes(16)
     token_launch: TokenLaunchConfig = field(default_factory=TokenLaunchConfig)
+    key_compromise: KeyCompromiseConfig = field(default_factory=KeyCompromiseConfig)
+    phishing_wallet: PhishingWalletConfig = field(default_factory=PhishingWalletConfig)
+    sybil: SybilConfig = field(default_factory=SybilConfig)
+    dusting: DustingConfig = field(default_factory=DustingConfig)
 
 
 def default_rules(
@@ -113,4 +121,8 @@ def default_rules(
         Taint(labels, cache, standings, config.taint, config.hash_key),
         TokenLaunch(pools, config.token_launch),
         Layering(labels, cache, standings, config.layering, config.hash_key),
+        KeyCompromise(labels, cache, config.key_compromise, node),
+        PhishingWallet(labels, cache, config.phishing_wallet),
+        Sybil(labels, cache, config.sybil),
+        Dusting(labels, cache, config.dusting, node),
     ]

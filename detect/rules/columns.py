@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from chainwarden.schema import ADDRESS, FlowKind, column
 from detect.compiled import Array
+from detect.kernels.flows import Flows
 from detect.known.calls import NATIVE_CLAIMS
 from detect.known.tokens import ETHER, VALUE_TOKENS
 from detect.rules.block_log import headers_of
@@ -20,6 +21,8 @@ from detect.scored import ScoredBatch
 
 UNKNOWN_STATUS: Final = -1
 AFTER_ALL_TRANSACTIONS: Final = 2**31 - 1  # where a withdrawal sorts within its block
+
+_NO_NONCE: Final = 2**64 - 1
 
 _NEEDED: Final = {
     "input": "safe_delegatecall and native_claim stand aside, permits are not seen",
@@ -93,6 +96,13 @@ class Columns:
     def tx_status(self) -> Array:
         """1, 0, or -1 where it is unknown, per transaction."""
         return nullable(self.batch.transactions["status"], UNKNOWN_STATUS)
+
+    @cached_property
+    def tx_nonce(self) -> Array:
+        """Nonce per transaction, int64; -1 where the source gives none."""
+        nonces = nullable(self.batch.transactions["nonce"], _NO_NONCE)
+        known = np.minimum(nonces, np.uint64(2**62)).astype(np.int64)
+        return np.where(nonces == _NO_NONCE, -1, known)
 
     @cached_property
     def input_lengths(self) -> Array:
@@ -222,6 +232,27 @@ class Columns:
     def flow_tx(self) -> Array:
         """Row of its transaction per flow; -1 for a withdrawal."""
         return self.tx_rows(self.flow_block, self.flow_tx_index)
+
+    @cached_property
+    def flows(self) -> Flows:
+        """What the compiled rules need, as one tuple."""
+        return Flows(
+            facts=_frozen(self.scored.flow_facts),
+            moved=_frozen(self.flow_moved),
+            own=_frozen((self.flow_kind == FlowKind.NATIVE) & (self.flow_tx >= 0)),
+            coin=_frozen(self.flow_coin),
+            units=_frozen(self.flow_units),
+            values=_frozen(self.flow_value),
+            senders=_frozen(self.flow_from),
+            receivers=_frozen(self.flow_to),
+            times=_frozen(self.block_times[self.flow_row].astype(np.int64)),
+            blocks=_frozen(self.flow_row.astype(np.int64)),
+            tx=_frozen(self.flow_tx.astype(np.int64)),
+            signers=_frozen(self.tx_from),
+            nonces=_frozen(self.tx_nonce),
+            selectors=_frozen(self.selectors),
+            lengths=_frozen(self.input_lengths),
+        )
 
     def flows_of(self, tx: int) -> tuple[int, int]:
         """The first row of a transaction's flows, and the row behind the last."""
@@ -413,6 +444,13 @@ def address_key(address: bytes) -> int:
 def address_set(addresses: Iterable[bytes]) -> pa.Array:
     """Addresses as the value set of ``Columns.members``."""
     return pa.array(sorted(addresses), ADDRESS)
+
+
+def _frozen(array: Array) -> Array:
+    # All read-only and contiguous: kernels compile once, wherever an array came from.
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def _nulls(values: pa.ChunkedArray) -> Array:

@@ -68,14 +68,15 @@ def dust(world: World) -> Iterable[Draft]:
 
 
 def spam(world: World) -> Iterable[Draft]:
-    """A worthless token is dropped on strangers; its address is in no list."""
-    token, sender = world.contract(), world.pick(world.bots)
+    """A worthless token is dropped on some strangers, once; its address is in no list."""
+    token, sender = world.contract(), world.fresh()
     logs = [
         transfer_log(token, sender.address, world.user().address, 10**21)
         for _ in range(world.rng.randrange(8, 50))
     ]
     words = b"".join(log.topics[2] for log in logs)
-    return [Draft(sender, token, 0, Call.MULTICALL + words, logs)]
+    gas = world.withdrawal(sender, 10**16)
+    return [gas, Draft(sender, token, 0, Call.MULTICALL + words, logs)]
 
 
 ACTIONS: Final[tuple[tuple[float, Action], ...]] = (

@@ -83,6 +83,7 @@ class Event:
         "(uint8,address,uint256,uint256,address)[])"
     )
     OWNERSHIP_TRANSFERRED: Final = topic("OwnershipTransferred(address,address)")
+    SAFE_SETUP: Final = topic("SafeSetup(address,address[],uint256,address,address)")
     SAFE_SUCCESS: Final = topic("ExecutionSuccess(bytes32,uint256)")
     TORNADO_DEPOSIT: Final = topic("Deposit(bytes32,uint32,uint256)")
     TORNADO_WITHDRAWAL: Final = topic("Withdrawal(address,bytes32,address,uint256)")

@@ -112,5 +112,11 @@ class Pause(NamedTuple):
     blocks: int
 
 
-Script = Iterator["Draft | Pause"]
+class Room(NamedTuple):
+    """What follows needs so much gas within one block: a block later where that is not left."""
+
+    gas: int
+
+
+Script = Iterator["Draft | Pause | Room"]
 """What somebody does over time: drafts, which follow one another in a block, and pauses."""

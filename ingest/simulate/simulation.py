@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ingest.raw import RawBlock
 from ingest.simulate import campaigns
 from ingest.simulate.chain import GENESIS_SECONDS, SLOT_SECONDS, Sealer, Tip
 from ingest.simulate.contracts import ETHER, GWEI
-from ingest.simulate.draft import Draft, Script, Wallet
+from ingest.simulate.draft import Draft, Room, Script, Wallet
 from ingest.simulate.forks import MISSED_RATE, Fork, draw_fate
 from ingest.simulate.labels import labels_of
 from ingest.simulate.signing import Signed, sign
@@ -232,6 +233,10 @@ class _Run:
         for step in script:
             if isinstance(step, Draft):
                 self._add(step)
+            elif isinstance(step, Room):
+                if self._waiting or self._gas + step.gas > self._sealer.gas_limit:
+                    self._world.start(itertools.chain([step], script), 1)
+                    return
             elif step.blocks > 0:
                 self._world.start(script, step.blocks)
                 return

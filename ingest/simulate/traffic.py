@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from ingest.simulate import (
     background,
+    clusters,
     collectibles,
     custody,
     delegations,
@@ -36,6 +37,7 @@ class Traffic:
             *makers.ACTIONS,
             *custody.ACTIONS,
             *gifts.ACTIONS,
+            *clusters.ACTIONS,
             *trading.ACTIONS,
             *mev.ACTIONS,
             *launches.ACTIONS,

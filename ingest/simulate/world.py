@@ -104,6 +104,8 @@ class World:
         self.bot_contracts = [self.contract() for _ in self.bots]
         self.donation = self.established()
         self.startup_delegate = self.contract()  # EIP-7702 code of a wallet in no list
+        self.shop = self.established()
+        self.gas_giver = self.established()
         # Sanctioned wallets; the last one was taken off the list before the run.
         self.sanctioned = tuple(self.established() for _ in range(4))
         self.delisted = self.established()

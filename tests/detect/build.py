@@ -63,6 +63,7 @@ class Tx:
     logs: list[tuple[bytes, list[bytes], bytes]] = field(default_factory=list)
     creates: bytes | None = None
     authorizations: list[dict[str, Any]] = field(default_factory=list)
+    init_code: bytes | None = None
     kind: FlowKind = FlowKind.ERC20
     facts: dict[str, Any] = field(default_factory=dict)
     salt: int = 0
@@ -257,7 +258,13 @@ class Build:
             )
         if tx.creates is not None:
             rows["creations"].append(
-                {**key, "ordinal": 0, "creator": tx.sender, "contract_address": tx.creates}
+                {
+                    **key,
+                    "ordinal": 0,
+                    "creator": tx.sender,
+                    "contract_address": tx.creates,
+                    "init_code": tx.init_code,
+                }
             )
 
 

@@ -41,18 +41,22 @@ from detect.rules.columns import Columns
 from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
+from detect.rules.dusting import DustingConfig
 from detect.rules.exchange_drain import ExchangeDrainConfig
 from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
+from detect.rules.key_compromise import KeyCompromiseConfig
 from detect.rules.layering import LayeringConfig
 from detect.rules.marketplace_phishing import MarketplaceConfig
 from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
+from detect.rules.phishing_wallet import PhishingWalletConfig
 from detect.rules.rug_pull import RugPullConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
 from detect.rules.sandwich import SandwichConfig
+from detect.rules.sybil import SybilConfig
 from detect.rules.taint_ledger import TaintConfig
 from detect.rules.token_launch import TokenLaunchConfig
 from detect.rules.wash_trading import WashConfig
@@ -97,7 +101,14 @@ SMALL = RulesConfig(
         rug_pull=RugPullConfig(migration_seconds=20),
         honeypot=HoneypotConfig(buyers=2, quiet_seconds=20, failing=1, taxed=1),
     ),
-)
+    key_compromise=KeyCompromiseConfig(senders=(1, 2, 3), capacity=3, pairs=8),
+    phishing_wallet=PhishingWalletConfig(strangers=1, share=0.1, collectors=3, exits=2, deposits=2),
+    sybil=SybilConfig(
+        children=2, spread=9.0, alike=0.0, places=0, hops=1, acting=0, outside=1.0,
+        watched=4, funders=3, sinks=2,
+    ),
+    dusting=DustingConfig(wallets=(1, 2, 3), senders=2, tokens=2),
+)  # fmt: skip
 MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
 # These remember every block.
 BLOCK_BY_BLOCK = {"missed_slots", "builders", "empty_blocks", "gas_use"}
@@ -131,6 +142,7 @@ def transactions(draw: st.DrawFn) -> Tx:
     a, b, c = (draw(st.sampled_from(PEOPLE)) for _ in range(3))
     amount = draw(st.sampled_from([0, 1, 10**6, ETHER]))
     approval = {"token_address": USDC, "owner": a, "spender": b, "value": amount}
+    paid = b"".join(map(uint, (64, 160, 2))) + word(b) + word(c) + uint(2) + uint(1) + uint(amount)
     shapes = (
         Tx(a, b, amount),
         Tx(a, USDT, tokens=[(USDT, a, b, amount)]),
@@ -170,6 +182,8 @@ def transactions(draw: st.DrawFn) -> Tx:
         ]),
         Tx(a, EXCHANGE, amount),
         Tx(WALLETS[4], a, 3 * amount),
+        Tx(a, wallet(96), ETHER + 1, data=bytes.fromhex("e63d38ed") + paid),
+        Tx(c, USDC, tokens=[(wallet(95), c, a, 5), (wallet(95), c, b, 5)]),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
     tx = shapes[shape]
@@ -178,7 +192,9 @@ def transactions(draw: st.DrawFn) -> Tx:
     tx.status = draw(st.sampled_from([1, 1, 1, 0, None]))
     tx.nonce = draw(st.integers(0, 3))
     tx.salt = draw(st.integers(0, 1 << 30))
-    tx.facts = {"spender_nonce": 3} if shape == 6 else {}
+    tx.facts = {"spender_nonce": 3} if shape == 6 else {"from_held": float(tx.value)}
+    if draw(st.booleans()):
+        tx.facts |= {"from_received": 9, "from_nonce": 9, "to_funder": 7, "pair_events": 1}
     return tx
 
 
@@ -410,9 +426,9 @@ def test_rows_find_their_block_and_transaction() -> None:
 
 
 def test_every_rule_has_its_own_id() -> None:
-    """No two rules share an id; versions are from 1."""
+    """No two rules share an id; versions count from 1."""
     every = default_rules(LabelBook(), ETHEREUM)
-    assert len({rule.id for rule in every}) == len(every) >= 11
+    assert len({rule.id for rule in every}) == len(every) >= 14
     assert all(rule.version >= 1 for rule in every)
 
 

@@ -326,6 +326,40 @@ def test_sybils_share_funder_amount_actions_and_sink(chain: Run) -> None:
         assert arrived == funded.keys()
 
 
+def test_dust_reaches_more_than_a_hundred_strangers(chain: Run) -> None:
+    """Tokens of a contract with a link in its code, NFTs, or wei; each to over a hundred."""
+    kinds = set()
+    for campaign in several(chain, "dusting"):
+        attacker, victims = role(campaign, "attacker"), set(campaign.addresses["victim"])
+        steps = chain.of(campaign)
+        assert len(victims) >= 120
+        assert {m.sender for m in steps} == {attacker}
+        logs = [log for m in steps for log in m.logs]
+        if logs:
+            kinds.add(len(logs[0].topics))
+            assert {account(log.topics[2]) for log in logs} == victims
+            assert b"https://" in bytes.fromhex(steps[0].transaction.input[2:])
+        else:
+            kinds.add(0)
+            assert {m.to for m in steps} == victims
+            assert all(0 < m.value < 10_000 for m in steps)
+    assert kinds == {0, 3, 4}
+
+
+def test_innocent_wallets_come_in_crowds_too(chain: Run) -> None:
+    """Equal gifts to many newcomers, wallets that move into a Safe, and tokens for a hundred."""
+    gifts: Counter[tuple[str, int]] = Counter()
+    setups = pushed = 0
+    for mined in chain.benign():
+        if mined.to is not None and not mined.logs:
+            gifts[(mined.sender, mined.value)] += mined.value > 0
+        setups += any(log.topics[0] == text(Event.SAFE_SETUP) for log in mined.logs)
+        pushed += len({log.topics[2] for log in mined.logs if len(log.topics) == 3}) >= 30
+    assert sum(count >= 24 for count in gifts.values()) >= 3
+    assert setups >= 3
+    assert pushed >= 3
+
+
 def test_wash_traders_go_in_circles(chain: Run) -> None:
     """The same NFT is bought again and again, or a token's net position stays near nothing."""
     shapes = set()
@@ -739,7 +773,10 @@ def test_only_campaigns_touch_the_sanctioned_the_mixer_and_the_frozen(chain: Run
 
 
 def test_innocent_liquidity_comes_back_when_it_leaves(chain: Run) -> None:
-    """A pool that others traded in is emptied only where a new one is founded within the hour."""
+    """A pool that others traded in is emptied only where a new one is founded within the hour.
+
+    In the last hour of the run nobody can tell.
+    """
     traded: set[str] = set()
     reserves: dict[str, int] = {}
     emptied = []
@@ -751,6 +788,8 @@ def test_innocent_liquidity_comes_back_when_it_leaves(chain: Run) -> None:
             if product < reserves.get(log.address, 0) // 100 and log.address in traded:
                 emptied.append((mined.sender, mined.timestamp))
             reserves[log.address] = product
+    last = chain.canonical[-1].block.timestamp
+    emptied = [(who, when) for who, when in emptied if when + 3_600 <= int(last, 16)]
     assert emptied
     for sender, when in emptied:
         assert any(sender == who and 0 <= then - when <= 3_600 for who, then in founded)

@@ -9,6 +9,7 @@ from typing import Final
 from ingest.simulate.campaigns import (
     address_poisoning,
     drainer_split,
+    dusting,
     exchange_drain,
     free_buy,
     honeypot,
@@ -58,6 +59,7 @@ SCRIPTED: Final[dict[str, Kind]] = {
     "exchange_drain": Kind(
         exchange_drain.script, 20, "a hot wallet pays fresh wallets ether and token after token"
     ),
+    "dusting": Kind(dusting.script, 60, "worthless tokens, NFTs or a few wei for strangers"),
     "native_claim": Kind(
         native_claim.script, 19, "ether paid to claim() or SecurityUpdate() for nothing"
     ),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ingest.simulate.contracts import ETHER, GWEI
-from ingest.simulate.draft import Draft, Script, Wallet, creation_address
+from ingest.simulate.draft import Draft, Room, Script, Wallet, creation_address
 from ingest.simulate.pools import Pool
 from ingest.simulate.stage import Stage
+
+SANDWICH_GAS = 900_000  # of three transactions, at most
 
 
 def script(stage: Stage) -> Script:
@@ -26,6 +28,7 @@ def script(stage: Stage) -> Script:
     pools = sorted(deep or world.pools, key=lambda each: each.ether)[:3]
     for victim in stage.victims(6, 10):
         yield stage.pause(0.8 / 8)
+        yield Room(SANDWICH_GAS)
         yield from _slices(stage, bot, contract, rng.choice(pools), victim)
 
 
