@@ -157,6 +157,17 @@ class Metrics:
             "builder",
         )
         self.empty_blocks = gauge("empty_blocks_ratio", "Share of 225 slots with empty blocks")
+        self.fee_forecast = gauge("fee_forecast_wei", "Base fee so many blocks ahead", "blocks")
+        self.fee_skill = gauge(
+            "fee_forecast_skill", "Squared error saved over saying nothing changes", "blocks"
+        )
+        self.disruption = gauge(
+            "disruption_probability", "That fees double or slots are missed in 250 blocks", "bound"
+        )
+        self.disruption_skill = gauge(
+            "disruption_skill",
+            "Brier score saved over the base rate",
+        )
         # what leaves
         self.commit_seconds = histogram(
             "commit_duration_seconds", "Lake files, ledger transaction, bus commit", SECONDS_BUCKETS

@@ -39,6 +39,10 @@ def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
         "nakamoto": metrics.nakamoto,
         "sanctioned_inclusion": metrics.sanctioned_inclusion,
         "empty_blocks": metrics.empty_blocks,
+        "fee_forecast": metrics.fee_forecast,
+        "fee_skill": metrics.fee_skill,
+        "disruption": metrics.disruption,
+        "disruption_skill": metrics.disruption_skill,
         "next_base_fee": metrics.next_base_fee,
         "next_blob_base_fee": metrics.next_blob_base_fee,
     }

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from chainwarden.errors import FileFormatError
-from chainwarden.schema import Alert
+from chainwarden.schema import ZERO_ADDRESS, Alert
 
 # An alert of this typology may be about any campaign.
 ANY: Final = "anomaly"
@@ -93,9 +93,9 @@ class RuleScore(msgspec.Struct, frozen=True):
 
     ``hits`` are alerts that touch a campaign of the rule's typology (an anomaly: any campaign):
     their transaction, evidence, path of funds or subject belongs to it. A disturbance of the chain
-    itself has none of these; alerts in its blocks, or within 64 after, touch it. ``found`` of
-    ``campaigns`` were touched by at least one alert of the rule. ``blocks_to_alert`` is the median,
-    from a campaign's first block to its first alert.
+    itself has none of these, nor has an alert about the chain itself: alerts in its blocks, or
+    within 64 after, touch it. ``found`` of ``campaigns`` were touched by at least one alert of the
+    rule. ``blocks_to_alert`` is the median, from a campaign's first block to its first alert.
     """
 
     rule: str
@@ -166,7 +166,8 @@ def _members(campaign: Campaign) -> set[bytes]:
 
 
 def _touches(alert: Alert, campaign: Campaign, members: set[bytes]) -> bool:
-    if members:
+    about_chain = alert.subject == ZERO_ADDRESS and not alert.evidence.transactions
+    if members and not about_chain:
         return not members.isdisjoint(_traces(alert))
     last = campaign.end_block + DISTURBED_BLOCKS
     return campaign.start_block <= alert.position.number <= last

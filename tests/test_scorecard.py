@@ -76,6 +76,14 @@ def test_a_disturbance_of_the_chain_is_touched_by_alerts_in_its_blocks() -> None
     assert (score.hits, score.found) == (1, 1)
 
 
+def test_an_alert_about_the_chain_touches_a_campaign_in_its_blocks() -> None:
+    """Full blocks name no wallet: they are the spam's whose blocks they are, and of no other."""
+    full = replace(ALERT, rule="full_blocks", subject=bytes(20))
+    alerts = [replace(full, position=Position(n, b"")) for n in (9, 14, 84, 85)]
+    (score,) = score_rules(alerts, [CAMPAIGN], {"full_blocks": "ice_phishing"})
+    assert (score.hits, score.found) == (2, 1)
+
+
 def test_a_neighbouring_kind_is_a_hit_and_nothing_to_find() -> None:
     """A drainer's split seen in an ice phishing campaign is no false alarm, and no recall."""
     theft = msgspec.structs.replace(CAMPAIGN, typology="ice_phishing")

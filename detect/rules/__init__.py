@@ -11,6 +11,7 @@ from detect.rules.builders import Builders, BuildersConfig
 from detect.rules.chain_labels import ChainLabels, ChainLabelsConfig
 from detect.rules.columns import ColumnCache
 from detect.rules.delegates import SweeperConfig
+from detect.rules.disruption import Disruption, DisruptionConfig
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplit, DrainerSplitConfig
 from detect.rules.dusting import Dusting, DustingConfig
@@ -71,6 +72,7 @@ class RulesConfig:
     builders: BuildersConfig = field(default_factory=BuildersConfig)
     empty_blocks: EmptyBlocksConfig = field(default_factory=EmptyBlocksConfig)
     gas_use: GasUseConfig = field(default_factory=GasUseConfig)
+    disruption: DisruptionConfig = field(default_factory=DisruptionConfig)
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
     taint: TaintConfig = field(default_factory=TaintConfig)
     layering: LayeringConfig = field(default_factory=LayeringConfig)
@@ -117,6 +119,7 @@ def default_rules(
         Builders(cache, config.builders),
         EmptyBlocks(chain, cache, config.empty_blocks),
         GasUse(labels, cache, config.gas_use),
+        Disruption(chain, cache, config.disruption),
         Sandwich(labels, pools, config.sandwich),
         Taint(labels, cache, standings, config.taint, config.hash_key),
         TokenLaunch(pools, config.token_launch),

@@ -42,7 +42,7 @@ class BuildersConfig:
     """
 
     ring: int = 7_200
-    known: int = 900
+    known: int = 600
     share: float = 0.5
     change: float = 0.05
 

@@ -31,8 +31,9 @@ QUIET: Final = 50  # blocks in which what was told is not told again
 
 @dataclass(frozen=True, slots=True)
 class GasUseConfig:
-    """All over the last ten blocks. ``hog_share`` of their gas makes a contract a hog; with
-    ``crowd`` senders, counted block by block, and ``crowd_share`` senders a call, it is a crowd.
+    """All over the last ten blocks. ``hog_share`` of their gas in at least ``hog_calls``
+    calls makes a contract a hog; with ``crowd`` senders, counted block by block, and
+    ``crowd_share`` senders a call, it is a crowd.
 
     ``failed_factor`` times the usual share of failures, at least ``failed_share`` and
     ``failed_calls`` of them, are a spike; so are ``selector_factor`` times the usual calls of one
@@ -41,6 +42,7 @@ class GasUseConfig:
     """
 
     hog_share: float = 0.2
+    hog_calls: int = 10
     crowd: int = 20
     crowd_share: float = 0.5
     failed_factor: float = 3.0
@@ -132,7 +134,8 @@ class GasUse(Journaled):
             key = rows["hogs"][row, rank]
             recent = rows["told_hog"][max(0, row - QUIET) : row]
             many = crowd >= self._config.crowd and crowd >= self._config.crowd_share * count
-            if many or (recent == key).any() or rows["told_hog"][row]:
+            few = count < self._config.hog_calls
+            if few or many or (recent == key).any() or rows["told_hog"][row]:
                 continue
             contract = _contract(columns, _place(rows, row, columns), int(key))
             time = int(rows["time"][row])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ingest.simulate.contracts import At, Call
-from ingest.simulate.draft import Draft
+from ingest.simulate.draft import Draft, Pause, Script
 from ingest.simulate.payments import Action, top_up
 from ingest.simulate.tokens import (
     ZERO,
@@ -41,6 +41,23 @@ def mint(world: World) -> Iterable[Draft]:
         return [top_up(world, user)]
     nfts.owners.append(user)
     return [mint_nft(user, nfts.address, len(nfts.owners) - 1, price)]
+
+
+def popular_mint(world: World) -> Iterable[Draft]:
+    """A new collection that everybody wants at once: it takes a quarter of the gas for a while."""
+    nfts = Collection(world.contract(), ether(world.dollars(90)))
+    world.collections[world.rng.randrange(len(world.collections))] = nfts
+    world.start(_rush(world, nfts))
+    return []
+
+
+def _rush(world: World, nfts: Collection) -> Script:
+    for _ in range(world.rng.randrange(10, 20)):
+        yield Pause(1)
+        for user in world.users(world.rng.randrange(9, 15)):
+            price = min(nfts.floor, world.spendable(user, None, 10_000.0))
+            nfts.owners.append(user)
+            yield mint_nft(user, nfts.address, len(nfts.owners) - 1, price)
 
 
 def claim(world: World) -> Iterable[Draft]:
@@ -114,6 +131,7 @@ def airdrop(world: World) -> Iterable[Draft]:
 
 ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (1.0, mint),
+    (0.005, popular_mint),
     (0.4, claim),
     (0.6, claim_rewards),
     (1.2, buy),

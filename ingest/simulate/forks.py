@@ -1,7 +1,8 @@
-"""What happens to the chain itself: reorgs, double spends on them, and missed slots."""
+"""What happens to the chain itself: reorgs, double spends on them, missed slots, one builder."""
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from ingest.simulate.truth import Record
 
 REORG_RATE = 0.00112  # of mainnet's blocks, since Pectra
 MISSED_RATE = 0.00757  # of mainnet's slots, since the merge
+CAPTURE = 600  # blocks, in a shorter run nobody comes to build most of them
 MARGIN = 40  # blocks at either end in which the chain behaves
 
 
@@ -30,6 +32,7 @@ class Fate:
 
     forks: dict[int, Fork] = field(default_factory=dict)
     missed: dict[int, int] = field(default_factory=dict)
+    captured: float = math.inf  # the block from which on one builder builds nearly all
     records: list[Record] = field(default_factory=list)
 
 
@@ -42,6 +45,8 @@ def draw_fate(seed: int, blocks: int, first_block: int, kinds: tuple[str, ...]) 
     if "consensus" in kinds and blocks >= 3 * MARGIN:
         for number in range(1 + blocks // 5_000):
             _outage(rng, fate, blocks, first_block, number)
+    if "builders" in kinds and blocks >= CAPTURE:
+        _capture(rng, fate, blocks, first_block)
     depths = []
     if "reorg" in kinds:
         count = max(1, round(blocks * REORG_RATE))
@@ -74,6 +79,15 @@ def _note_deep_forks(fate: Fate, first_block: int) -> None:
         record.ended = True
         record.spans(first_block + index - depth, first_block + index + depth)
         fate.records.append(record)
+
+
+def _capture(rng: random.Random, fate: Fate, blocks: int, first_block: int) -> None:
+    """From about the middle of the run on."""
+    fate.captured = rng.randrange(blocks * 9 // 20, blocks * 11 // 20)
+    record = Record("builders-1", "builders", "one builder comes to build nearly every block")
+    record.ended = True
+    record.spans(first_block + int(fate.captured), first_block + blocks - 1)
+    fate.records.append(record)
 
 
 def _outage(rng: random.Random, fate: Fate, blocks: int, first_block: int, number: int) -> None:

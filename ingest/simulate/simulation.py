@@ -157,12 +157,14 @@ class _Run:
     def _plan(self) -> None:
         """Put every campaign on the agenda, spread over the run so that it can end within it."""
         config = self._config
-        count = campaigns.instances(int(config.blocks * config.transactions_per_block))
+        usual = campaigns.instances(int(config.blocks * config.transactions_per_block))
         span = min(LONGEST_SPAN, config.blocks * 3 // 10)
         latest = max(1, config.blocks - span * 11 // 10)
-        for name, kind in campaigns.SCRIPTED.items():
+        rare = campaigns.rare_instances(config.blocks)
+        for name, kind in (campaigns.SCRIPTED | campaigns.RARE).items():
             if name not in config.campaigns:
                 continue
+            count = usual if name in campaigns.SCRIPTED else rare
             for variant in range(count):
                 rng = random.Random(f"{name} {config.seed} {variant}")
                 record = Record(f"{name}-{variant + 1}", name, kind.note)
@@ -170,6 +172,8 @@ class _Run:
                 stage = Stage(self._world, record, rng, span, variant)
                 # One after the other through the run, each somewhere in its part of it.
                 start = int((variant + rng.random()) / count * latest)
+                if name in campaigns.RARE:
+                    start = (start + latest) // 2  # when it is known what the chain is like
                 self._world.start(_marked(kind.script(stage), record), start)
         for index, fork in self._fate.forks.items():
             if fork.double_spend is not None:
@@ -198,7 +202,8 @@ class _Run:
         return self._seal(timestamp, self._body)
 
     def _seal(self, timestamp: int, body: list[Signed]) -> RawBlock:
-        raw, self._tip = self._sealer.seal(self._tip, timestamp, body)
+        captured = self._fate.captured <= self._tip.number + 1 - FIRST_BLOCK
+        raw, self._tip = self._sealer.seal(self._tip, timestamp, body, captured)
         for signed in body:
             if signed.draft.record is not None:
                 signed.draft.record.landed(signed.hash, self._tip.number)

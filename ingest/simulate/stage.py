@@ -40,6 +40,10 @@ class Stage:
         """A pause of a few blocks; shorter, or none, in a short run."""
         return Pause(min(self.span // 40, self.rng.randrange(1, most + 1)))
 
+    def next_block(self) -> Pause:
+        """The very next block."""
+        return Pause(1)
+
     def fund(self, wallet: Wallet, value: int) -> Draft:
         """An exchange pays out to a wallet of the campaign: innocent in itself."""
         return self.world.withdrawal(wallet, value)

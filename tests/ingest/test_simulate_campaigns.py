@@ -632,7 +632,65 @@ def test_outages_miss_many_slots(chain: Run) -> None:
         assert (times[-1] - times[0]) // 12 <= 64
 
 
+def test_gas_spam_fills_blocks_from_few_wallets(chain: Run) -> None:
+    """A few wallets call one fresh contract block after block, for half of what blocks hold."""
+    (campaign,) = chain.campaigns("gas_spam")
+    target = role(campaign, "spammed_contract")
+    calls = [m for m in chain.of(campaign) if m.to == target]
+    blocks = Counter(m.number for m in calls)
+    gas = sum(int(m.receipt.gas_used, 16) for m in calls)
+    limit = int(chain.blocks[0].block.gas_limit, 16)
+    assert len(blocks) >= 12
+    assert max(blocks) - min(blocks) <= 24
+    assert gas >= 0.5 * limit * len(blocks)
+    assert 2 <= len({m.sender for m in calls}) <= 4
+    full = [
+        int(raw.block.gas_used, 16) >= 0.95 * limit
+        for raw in chain.canonical
+        if min(blocks) <= int(raw.block.number, 16) <= max(blocks)
+    ]
+    assert sum(full) >= 8
+
+
+def test_one_builder_comes_to_build_nearly_every_block(chain: Run) -> None:
+    """Before it the biggest has 44 %, from then on nearly all."""
+    (campaign,) = chain.campaigns("builders")
+    assert campaign.end_block == int(chain.canonical[-1].block.number, 16)
+    shares = []
+    for captured in (False, True):
+        miners = [
+            raw.block.miner
+            for raw in chain.canonical
+            if (int(raw.block.number, 16) >= campaign.start_block) == captured
+        ]
+        shares.append(Counter(miners).most_common(1)[0][1] / len(miners))
+    assert 0.38 < shares[0] < 0.5
+    assert shares[1] > 0.95
+
+
 # --- the innocent ------------------------------------------------------------------------------
+
+
+def test_popular_mints_take_a_fifth_of_the_gas_from_a_crowd(chain: Run) -> None:
+    """Now and then a new collection takes a fifth of the gas of ten blocks: nobody mints often."""
+    gas: dict[str, Counter[int]] = defaultdict(Counter)
+    minters: dict[str, Counter[str]] = defaultdict(Counter)
+    for mined in chain.benign():
+        if mined.selector == Call.MINT.hex():
+            assert mined.to is not None
+            gas[mined.to][mined.number] += int(mined.receipt.gas_used, 16)
+            minters[mined.to][mined.sender] += 1
+    used = {int(r.block.number, 16): int(r.block.gas_used, 16) for r in chain.canonical}
+    rushes = 0
+    for collection, blocks in gas.items():
+        first = min(blocks)
+        share = sum(blocks[n] for n in range(first, first + 10)) / sum(
+            used.get(n, 0) for n in range(first, first + 10)
+        )
+        if share > 0.2:
+            rushes += 1
+            assert len(minters[collection]) > 0.7 * minters[collection].total()
+    assert rushes >= 1
 
 
 def test_nobody_innocent_approves_a_wallet(chain: Run) -> None:

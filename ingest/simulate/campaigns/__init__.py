@@ -12,6 +12,7 @@ from ingest.simulate.campaigns import (
     dusting,
     exchange_drain,
     free_buy,
+    gas_spam,
     honeypot,
     ice_phishing,
     issuer_freeze,
@@ -100,12 +101,22 @@ SCRIPTED: Final[dict[str, Kind]] = {
 }
 """Attacks that are scripts of transactions, by typology."""
 
-FORKED: Final = ("double_spend", "reorg", "consensus")
+RARE: Final[dict[str, Kind]] = {
+    "gas_spam": Kind(gas_spam.script, 140, "blocks filled with costly calls of one contract"),
+}
+"""Attacks on the chain that are scripts, too, and come once in half a day and more."""
+
+FORKED: Final = ("double_spend", "reorg", "consensus", "builders")
 """What happens to the chain itself: see ``forks``. ``reorg`` is innocent and not in the truth."""
 
-ALL: Final = (*SCRIPTED, *FORKED)
+ALL: Final = (*SCRIPTED, *RARE, *FORKED)
 
 
 def instances(transactions: int) -> int:
     """How many of each scripted kind a run of that many transactions has; at least one."""
     return max(1, transactions // TRANSACTIONS_PER_CAMPAIGN)
+
+
+def rare_instances(blocks: int) -> int:
+    """How many of each rare kind a run has; none in a run too short for one to end in."""
+    return 1 + blocks // 5_000 if blocks >= 300 else 0
