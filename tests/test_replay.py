@@ -67,16 +67,29 @@ def test_every_attack_with_a_rule_is_found(simulated: Written, tmp_path: Path) -
     scores = {score.rule: score for score in score_rules(alerts, read_truth(simulated.truth_file))}
     for rule in (
         "double_spend",
+        "flash_loan",
         "ice_phishing",
         "issuer_freeze",
         "mixer_touch",
         "native_claim",
         "poisoning_payoff",
+        "ponzi",
+        "rug_pull",
         "safe_delegatecall",
         "sanctions_touch",
+        "sandwich",
     ):
         assert scores[rule].recall == 1.0, rule
-    for rule in ("double_spend", "issuer_freeze", "native_claim", "safe_delegatecall"):
+    for rule in (
+        "double_spend",
+        "flash_loan",
+        "issuer_freeze",
+        "native_claim",
+        "ponzi",
+        "rug_pull",
+        "safe_delegatecall",
+        "sandwich",
+    ):
         assert scores[rule].precision == 1.0, rule
 
 

@@ -19,6 +19,7 @@ from detect.rules.empty_blocks import EmptyBlocks, EmptyBlocksConfig
 from detect.rules.exchange_drain import ExchangeDrain, ExchangeDrainConfig
 from detect.rules.fee_market import FeeMarket, FeeMarketConfig
 from detect.rules.finality_delay import FinalityConfig, FinalityDelay
+from detect.rules.flash_loan import FlashLoanConfig, FlashLoanExploit
 from detect.rules.gas_use import GasUse, GasUseConfig
 from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
@@ -30,6 +31,7 @@ from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
 from detect.rules.node import WITHOUT_NODE, NodeCalls
 from detect.rules.phishing_wallet import PhishingWallet, PhishingWalletConfig
+from detect.rules.ponzi import Ponzi, PonziConfig
 from detect.rules.pool_events import PoolCache
 from detect.rules.reorg_depth import ReorgDepth, ReorgDepthConfig
 from detect.rules.rule import Finding, Rule
@@ -82,6 +84,8 @@ class RulesConfig:
     phishing_wallet: PhishingWalletConfig = field(default_factory=PhishingWalletConfig)
     sybil: SybilConfig = field(default_factory=SybilConfig)
     dusting: DustingConfig = field(default_factory=DustingConfig)
+    flash_loan: FlashLoanConfig = field(default_factory=FlashLoanConfig)
+    ponzi: PonziConfig = field(default_factory=PonziConfig)
 
 
 def default_rules(
@@ -128,4 +132,6 @@ def default_rules(
         PhishingWallet(labels, cache, config.phishing_wallet),
         Sybil(labels, cache, config.sybil),
         Dusting(labels, cache, config.dusting, node),
+        FlashLoanExploit(labels, cache, config.flash_loan, node),
+        Ponzi(labels, cache, config.ponzi),
     ]

@@ -88,6 +88,11 @@ class Columns:
         return key
 
     @cached_property
+    def tx_to(self) -> Array:
+        """Whom each transaction calls, as ``tx_from``; nonsense where it creates a contract."""
+        return address_words(self.batch.transactions["to_address"])
+
+    @cached_property
     def tx_value(self) -> Array:
         """Native value per transaction, float64 wei."""
         return column(self.batch.transactions, "value_f64")

@@ -67,8 +67,7 @@ class PullWatch:
         sender, token = flows["from_address"][row].as_py(), flows["token_address"][row].as_py()
         worth = self._prices.worth(token, float(columns.flow_value[row]))
         for pool, pull in self._all():
-            own = pull.puller == sender and pull.tx != (place.hash or b"")
-            if own and worth >= 0.5 * pull.dollars:
+            if pull.puller == sender and worth >= 0.5 * pull.dollars:
                 return self._decide(place, pool, pull, True)
         return None
 

@@ -78,6 +78,12 @@ class Event:
     V3_COLLECT: Final = topic("Collect(address,address,int24,int24,uint128,uint128)")
     V4_SWAP: Final = topic("Swap(bytes32,address,int128,int128,uint160,uint128,int24,uint24)")
     V4_MODIFY: Final = topic("ModifyLiquidity(bytes32,address,int24,int24,int256,bytes32)")
+    BALANCER_LOAN: Final = topic("FlashLoan(address,address,uint256,uint256)")
+    AAVE_V3_LOAN: Final = topic("FlashLoan(address,address,address,uint256,uint8,uint256,uint16)")
+    V3_FLASH: Final = topic("Flash(address,address,uint256,uint256,uint256,uint256)")
+    LIQUIDATION: Final = topic(
+        "LiquidationCall(address,address,address,uint256,uint256,address,bool)"
+    )
     ORDER_FULFILLED: Final = topic(
         "OrderFulfilled(bytes32,address,address,address,(uint8,address,uint256,uint256)[],"
         "(uint8,address,uint256,uint256,address)[])"
@@ -135,6 +141,7 @@ class Call:
     SET_TAXES: Final = selector("setTaxes(uint256,uint256)")
     RENOUNCE_OWNERSHIP: Final = selector("renounceOwnership()")
     MINT_TO: Final = selector("mint(address,uint256)")
+    INVEST: Final = selector("invest(uint256)")
     LOCK: Final = selector("lockLPToken(address,uint256,uint256)")
     OPEN_TRADING: Final = selector("openTrading()")
     FULFILL_BASIC_ORDER: Final = selector(
@@ -185,6 +192,8 @@ class At:
     WBTC: Final = address("0x2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599")
     V2_FACTORY: Final = address("0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f")
     V2_ROUTER: Final = address("0x7a250d5630B4cF539739dF2C5dAcb4c659F2488D")
+    BALANCER: Final = address("0xBA12222222228d8Ba445958a75a0704d566BF2C8")
+    AAVE_V3: Final = address("0x87870Bca3F3fD6335C3F4ce8392D69350B4fA4E2")
     LOCKER: Final = address("0x663A5C229c09b049E36dCc11a9B0d4a8Eb9db214")
     V4_MANAGER: Final = address("0x000000000004444c5dc75cB358380D2e3dE08A90")
     UNIVERSAL_ROUTER: Final = address("0x66a9893cC07D91D95644AEDD05D03f95e1dBA8Af")

@@ -40,6 +40,11 @@ def launch(world: World) -> Iterable[Draft]:
             if paid:
                 yield pair.buy(buyer, paid, world.deadline())
                 yield failed_sale(world, buyer, pair)
+        for holder in early[:3]:  # as everywhere, some of the first sell soon
+            held = holder.tokens.get(token.address, 0)
+            if held > 1:
+                yield Pause(world.rng.randrange(5, 30))
+                yield pair.sell(holder, held // 2, world.deadline())
         if world.rng.random() < 0.5:
             shares = pair.shares[team.address]
             data = Call.LOCK + pad(pair.address) + uint(shares) + uint(world.deadline() + 10**7)

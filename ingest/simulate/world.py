@@ -111,6 +111,9 @@ class World:
         self.delisted = self.established()
         self.list_keeper = self.established()  # writes to the sanctions oracle
         self.deep_pools = self._found_deep_pools()
+        self.lending_vault, self.closer = self.contract(), self.contract()
+        self.vault, self.savings, self.lottery = (self.contract() for _ in range(3))
+        self.deposits: dict[bytes, list[tuple[Wallet, int]]] = {}  # by fund
         # Thieves whom lists name; the last one was cleared before the run.
         self.thieves = tuple(self.established() for _ in range(3))
         self.cleared = self.established()

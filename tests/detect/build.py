@@ -67,6 +67,7 @@ class Tx:
     kind: FlowKind = FlowKind.ERC20
     facts: dict[str, Any] = field(default_factory=dict)
     salt: int = 0
+    internal: list[tuple[bytes, bytes, int]] = field(default_factory=list)
 
     def hash(self) -> bytes:
         """A hash that depends on what makes the transaction another one."""
@@ -214,6 +215,21 @@ class Build:
             }
         )
         facts.append(common)
+        for place, (payer, payee, wei) in enumerate(tx.internal):
+            rows["flows"].append(
+                {
+                    **key,
+                    "ordinal": -1 - place,
+                    "batch_index": 0,
+                    "kind": int(FlowKind.INTERNAL),
+                    "from_address": payer,
+                    "to_address": payee,
+                    "value": uint(wei),
+                    "value_f64": float(wei),
+                    "status": tx.status,
+                }
+            )
+            facts.append(common)
         ordinal = 0
         for approval in tx.approvals:
             ordinal += 1

@@ -27,6 +27,7 @@ from chainwarden.schema import (
     alert_id,
 )
 from detect.alerts import AlertPolicy
+from detect.known.flash_loans import SHARED_LOAN
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
 from detect.known.marketplaces import ORDER_FULFILLED, SEAPORTS, TRANSFER_HELPER
 from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_WITHDRAWAL
@@ -43,6 +44,7 @@ from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
 from detect.rules.dusting import DustingConfig
 from detect.rules.exchange_drain import ExchangeDrainConfig
+from detect.rules.flash_loan import FlashLoanConfig
 from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
@@ -52,6 +54,7 @@ from detect.rules.marketplace_phishing import MarketplaceConfig
 from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
 from detect.rules.phishing_wallet import PhishingWalletConfig
+from detect.rules.ponzi import PonziConfig
 from detect.rules.rug_pull import RugPullConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
@@ -71,6 +74,7 @@ from tests.detect.test_rules_poisoning import lookalike
 
 SEAPORT = min(SEAPORTS)
 POOL = at("0x910Cbd523D972eb0a6f4cAe4618aD62622b39DbF")
+BALANCER = at("0xBA12222222228d8Ba445958a75a0704d566BF2C8")
 WALLETS = [wallet(i) for i in range(5)]
 EXCHANGE = wallet(50)
 PEOPLE = [*WALLETS, *[lookalike(w) for w in WALLETS[:3]], POOL]
@@ -94,6 +98,8 @@ SMALL = RulesConfig(
     sandwich=SandwichConfig(block_trades=2),
     layering=LayeringConfig(wallets=3, trail=2, hops=1, service_hops=1, alert_ether=0.5, equals=2),
     taint=TaintConfig(alert_ether=0.1, high_ether=0.5, contract_hub=3, wallets=3, queues=2, hops=2),
+    flash_loan=FlashLoanConfig(creators=2, funded=2, info_dollars=0.5),
+    ponzi=PonziConfig(investors=1, excess=0.0, top_share=0.0, winners=0.0, schemes=2, members=2),
     token_launch=TokenLaunchConfig(
         tokens=3,
         pools=2,
@@ -161,6 +167,9 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_ADDED], listing(b, c))]),
         Tx(a, SANCTIONS_ORACLE, logs=[(SANCTIONS_ORACLE, [SANCTIONS_REMOVED], listing(b))]),
         Tx(a, b, logs=[v2_swap(POOL, 10**6, -1_000)]),
+        Tx(a, c, tokens=[(USDC, a, c, amount), (USDC, c, b, amount)], data=bytes(4)),
+        Tx(a, b, tokens=[(USDC, c, b, 10**6)], logs=[(BALANCER, [SHARED_LOAN, word(b), word(USDC)],
+           uint(10**6) + uint(0))]),
         create(a),
         add(ETHER, b, a),
         buy(b, 3 * ETHER, pool=c),

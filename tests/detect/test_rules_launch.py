@@ -132,6 +132,16 @@ def test_a_wallet_that_the_deployer_funded_pulls_for_it() -> None:
         assert len(find(launched(), *bought(), (1_000, [pull]), (9_000, []))) == count
 
 
+def test_unknown_funders_make_nobody_kin() -> None:
+    """Where neither the deployer's hash nor the stranger's funder is known, they are strangers."""
+    for puller, count in ((CHILD, 0), (DEPLOYER, 1)):
+        pull = remove(15 * ETHER, by=puller)
+        blocks = [launched(), *bought(), (1_000, [pull]), (9_000, [])]
+        for tx in blocks[0][1]:
+            tx.facts = {}
+        assert len(find(*blocks)) == count
+
+
 def test_a_migration_is_no_pull() -> None:
     """Liquidity re-added within the hour, to a V3 pool or by the migrator at once: nothing."""
     new = wallet(450)
@@ -175,7 +185,7 @@ def test_a_pool_that_lies_about_payments_frames_nobody() -> None:
         tx = buy(BUYERS[n], 100 * ETHER)
         tx.tokens = []
         blocks.append((60 + n, [tx]))
-    assert find(*blocks, (1_000, [remove(5 * ETHER)]), (9_000, [])) == []
+    assert find(*blocks, (1_000, [remove(1_005 * ETHER)]), (9_000, [])) == []
 
 
 # --- (b) hidden supply

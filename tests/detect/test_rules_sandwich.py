@@ -188,6 +188,8 @@ def test_one_builder_may_order_two_blocks() -> None:
     assert "one builder" in found.sentence
     assert [f.subject for f in run(sandwich(), *split(scored))] == [CONTRACT]
     assert run(sandwich(), with_miner(Build().batch(*blocks), same, others, same)) == []
+    whole = with_miner(Build().batch(Block([front, victim, back]), Block([])), same, same)
+    assert len(run(sandwich(), *split(whole))) == 1
     apart = [Block([front, victim]), Block([]), Block([back])]
     assert run(sandwich(), with_miner(Build().batch(*apart), same, same, same)) == []
     alone = SandwichConfig(block_trades=0)

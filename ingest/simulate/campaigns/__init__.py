@@ -11,6 +11,7 @@ from ingest.simulate.campaigns import (
     drainer_split,
     dusting,
     exchange_drain,
+    flash_loan,
     free_buy,
     gas_spam,
     honeypot,
@@ -21,6 +22,7 @@ from ingest.simulate.campaigns import (
     mixer,
     native_claim,
     phishing_wallet,
+    ponzi,
     rug_pull,
     safe_takeover,
     sanctions,
@@ -86,6 +88,10 @@ SCRIPTED: Final[dict[str, Kind]] = {
         45,
         "the makers of a token take out what others paid, in three ways",
     ),
+    "flash_loan": Kind(
+        flash_loan.script, 5, "a fresh contract drains a protocol with borrowed money"
+    ),
+    "ponzi": Kind(ponzi.script, 95, "a contract pays early investors with what later ones pay in"),
     "honeypot": Kind(honeypot.script, 45, "a token that only its makers can sell"),
     "sanctions": Kind(sanctions.script, 18, "transfers to and from a sanctioned wallet"),
     "sandwich": Kind(
