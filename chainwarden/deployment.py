@@ -20,7 +20,7 @@ from chainwarden.settings import Settings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
-from detect.labels import LabelBook, builtin_labels
+from detect.labels import LabelBook, Verdict, builtin_labels
 from detect.risk import Outcomes, RiskConfig
 from detect.rules import RulesConfig, default_rules
 from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 # Forks this deep are undone; the follower and the detector agree on it.
 UNDO_BLOCKS: Final = 64
+DAY_SECONDS: Final = 86_400
 
 
 def configured_chain(settings: Settings) -> Chain:
@@ -90,9 +91,11 @@ def make_detector(
     outcomes: Outcomes | None = None,
     node: NodeCalls = WITHOUT_NODE,
 ) -> Detection:
-    """The detector with all rules; with a risk model where there is somebody to ask for labels.
+    """The detector with all rules, and with the risk model if the settings want it or ``risk`` is
+    given.
 
-    ``node`` is whom the rules ask for what is not in view.
+    The model asks ``outcomes``, else the labels, once a label is due. ``node`` is whom the rules
+    ask for what is not in view.
     """
     policy = AlertPolicy(
         chain,
@@ -103,6 +106,8 @@ def make_detector(
         ),
         labels,
     )
+    if risk is None and settings.detect.risk:
+        risk = RiskConfig(delay_seconds=int(settings.detect.label_delay_days * DAY_SECONDS))
     config = DetectorConfig(
         wallets=settings.detect.wallets,
         learn_depth=settings.detect.learn_depth,
@@ -112,8 +117,14 @@ def make_detector(
         risk=risk,
     )
     rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
-    detector = Detector(chain, config, rules, policy, outcomes)
+    detector = Detector(chain, config, rules, policy, outcomes or bad_in(labels, chain))
     return Detection(detector, policy, confirmations(rules))
+
+
+def bad_in(labels: LabelBook, chain: Chain) -> Outcomes:
+    """Whom the labels call bad when asked: what the risk model learns from."""
+    verdicts = labels.outcomes(chain.name)
+    return lambda address, timestamp: verdicts(address, timestamp) is Verdict.BAD
 
 
 def suppression(text: str) -> Suppression:

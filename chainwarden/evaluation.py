@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from chainwarden.deployment import (
     UNDO_BLOCKS,
     compile_kernels,
@@ -20,9 +18,8 @@ from chainwarden.errors import BadBlock, LabelError
 from chainwarden.schema import BlockReverted, BlocksAdded
 from chainwarden.settings import Settings
 from detect.evaluate import Figures, Recorder, Window, figures
-from detect.features import WALLET_FEATURES
 from detect.labels import BAD_LABELS, LabelBook, builtin_labels
-from detect.risk import RiskConfig, RiskModel, WalletRows
+from detect.risk import RiskConfig
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
@@ -100,7 +97,6 @@ def evaluate(
     source = open_source(path, chain)
     risk = RiskConfig(delay_seconds=label_delay_days * DAY)
     compile_kernels(settings)
-    _compile(risk)
 
     def is_phishing(address: bytes, now: int) -> bool:
         held = truth.book.labels_at(address, now, chain.name)
@@ -131,20 +127,4 @@ def evaluate(
         unknown_labels=len(truth.labelled) - len(record.number_of(truth.labelled)),
         contradictory_labels=truth.contradictory,
         rejected_labels=truth.rejected,
-    )
-
-
-def _compile(risk: RiskConfig) -> None:
-    """Have the risk model's kernels compiled before time counts."""
-    model = RiskModel(risk, WALLET_FEATURES, 0, lambda _address, _now: False)
-    none = np.empty(0, np.int64)
-    model.advance(
-        WalletRows(
-            features=np.empty((0, len(WALLET_FEATURES)), np.float32),
-            keys=np.empty((0, 5), np.uint32),
-            at=none,
-            ages=none,
-            starts=np.zeros(2, np.int64),
-            times=np.zeros(1, np.int64),
-        )
     )

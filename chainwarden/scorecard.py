@@ -60,6 +60,7 @@ RULES: Final = {
     "selector_spike": "gas_spam",
     "sybil": "sybil",
     "wallet_anomaly": ANY,
+    "wallet_risk": ANY,
     "wash_trading": "wash_trading",
     "wrong_fee": "wrong_fee",
 }

@@ -117,6 +117,10 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """
     labels: list[str] = []
     """Label lists to load: files in our CSV or one of the known public formats."""
+    risk: bool = True
+    """Whether wallets get a risk, learnt from the labels."""
+    label_delay_days: float = 30.0
+    """How long after a wallet was scored its label is asked for and learnt from."""
     node_calls: bool = False
     """Whether rules may ask the nodes of ``source.rpc`` for balances, code and calls.
 
@@ -363,6 +367,8 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError("detect.hash_key must be 32 hex digits", hint="openssl rand -hex 16")
     if settings.detect.learn_depth < 0:
         raise SettingsError("detect.learn_depth must not be negative")
+    if not 0.0 <= settings.detect.label_delay_days <= 3650.0:
+        raise SettingsError("detect.label_delay_days must be 0 to 3650")
     if not 0 <= settings.server.port < 65536:
         raise SettingsError(
             f"server.port is {settings.server.port}", hint="0 to 65535; 0 picks one"

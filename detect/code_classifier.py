@@ -24,7 +24,7 @@ from detect.kernels.code_model import (
     raw_logit,
     shares,
 )
-from detect.kernels.risk import probability
+from detect.kernels.scaling import probability
 
 
 class CodeClassifier(base.Classifier):

@@ -85,7 +85,22 @@ def recall_at_precision(curve: Curve, precision: float) -> float:
     return float(np.max(curve.recall[curve.precision >= precision], initial=0.0))
 
 
-def threshold_for_precision(curve: Curve, precision: float) -> float | None:
-    """The lowest threshold at which precision is at least that; None where it never is."""
-    enough = np.flatnonzero(curve.precision >= precision)
+def surely(share: Array, count: Array, errors: float) -> Array:
+    """How high shares of so many are at least, so many standard errors down (Wilson, 1927)."""
+    squared = errors * errors
+    spread = errors * np.sqrt(share * (1.0 - share) / count + squared / (4.0 * count * count))
+    return np.asarray((share + squared / (2.0 * count) - spread) / (1.0 + squared / count))
+
+
+def threshold_for_precision(
+    curve: Curve, precision: float, positives: int = 1, errors: float = 0.0
+) -> float | None:
+    """The lowest threshold at which precision is at least that; None where it never is.
+
+    With ``errors`` it is so with that many standard errors to spare: ``positives`` says how many
+    the curve is of.
+    """
+    found = curve.precision > 0.0
+    taken = np.where(found, curve.recall * positives / np.where(found, curve.precision, 1.0), 1.0)
+    enough = np.flatnonzero(surely(curve.precision, taken, errors) >= precision)
     return float(curve.thresholds[enough[-1]]) if len(enough) else None

@@ -23,16 +23,18 @@ from chainwarden.schema import (
     Detections,
     Position,
     Retraction,
-    column,
 )
 from detect.anomaly import AnomalyGates, flow_findings, wallet_findings
 from detect.compiled import Array
 from detect.events import events_of
-from detect.features import FLOW_FEATURES, WALLET_FEATURES
+from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
 from detect.kernels.arrays import Events, Seen
+from detect.kernels.risk import Rows
 from detect.kernels.scores import settle_facts
 from detect.learning import DepthLearner, LearnerConfig
-from detect.risk import Outcomes, RiskConfig, RiskModel, WalletRows
+from detect.milestones import wallet_rows
+from detect.risk import Outcomes, RiskConfig, RiskModel
+from detect.risk_findings import risk_findings
 from detect.rules.rule import Finding, Gauges, HearsFinality, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
@@ -153,7 +155,9 @@ class Detector:
         if config.risk is not None:
             if outcomes is None:
                 raise DetectError("a risk model needs somebody to ask for labels")
-            self._risk = RiskModel(config.risk, WALLET_FEATURES, config.undo_depth, outcomes)
+            self._risk = RiskModel(
+                config.risk, RISK_FEATURES, len(WALLET_FEATURES), config.undo_depth, outcomes
+            )
         self._serial = -1  # of the last block
         self._forgotten = -1  # blocks up to this one cannot be reverted
         self._positions: list[Position] = []  # of the last blocks, the head last
@@ -191,11 +195,14 @@ class Detector:
         self._wallets.settle(seen, scores)
         _settle_facts(seen, scores)
         seen.flow_facts["score"] = flows.scores
-        features = _features(batch, seen, self._risks(batch, events, seen))
+        rated = self._rate(batch, events, seen, flows.scores, scores.astype(np.float64))
+        features = _features(batch, seen, _risks(seen, rated))
         scored = ScoredBatch(batch, first, seen.flow_facts, seen.approval_facts, features)
         findings = self._find(scored)
         findings += flow_findings(scored, flows, self._flow_model, self.config.gates)
         findings += wallet_findings(scored, seen, wallets, self._wallet_model, self.config.gates)
+        if rated is not None:
+            findings += risk_findings(scored, rated, self.config.gates.established)
         findings.sort(key=_chain_order)
         alerts = self._policy.decide(findings, scored)
         self._serial += len(batch)
@@ -322,14 +329,14 @@ class Detector:
             "risk_rows_learnt_bad": float(bad),
         }
 
-    def _risks(self, batch: BlockBatch, events: Events, seen: Seen) -> Array:
-        """The risk of each flow's sender and receiver, (2, flows); NaN where none was scored."""
-        risks = np.full((2, len(seen.flow_facts)), np.nan)
-        if self._risk is not None:
-            side = np.where(seen.wallet_is_sender, 0, 1)
-            scores = self._risk.advance(_wallet_rows(batch, events, seen))
-            risks[side, seen.wallet_flow] = scores
-        return risks
+    def _rate(
+        self, batch: BlockBatch, events: Events, seen: Seen, flow_scores: Array, scores: Array
+    ) -> Rows | None:
+        """What the risk model says of the wallets; None where there is none."""
+        if self._risk is None:
+            return None
+        life = self._risk.config.life_seconds
+        return self._risk.advance(wallet_rows(batch, events, seen, flow_scores, scores, life))
 
     def _find(self, scored: ScoredBatch) -> list[Finding]:
         findings: list[Finding] = []
@@ -387,20 +394,12 @@ def _settle_facts(seen: Seen, scores: Array) -> None:
         settle_facts(facts[f"{side}_score"], rows, scores)
 
 
-def _wallet_rows(batch: BlockBatch, events: Events, seen: Seen) -> WalletRows:
-    """The pass's wallets at their milestones, as the risk model takes them."""
-    sends, flow = seen.wallet_is_sender, seen.wallet_flow
-    at = events.flow_time[flow]
-    facts = seen.flow_facts[flow]
-    first_seen = np.where(sends, facts["from_first_seen"], facts["to_first_seen"])
-    return WalletRows(
-        features=seen.wallet_features,
-        keys=np.where(sends[:, None], events.flow_from[flow], events.flow_to[flow]),
-        at=at,
-        ages=np.maximum(0, at - first_seen),
-        starts=seen.wallet_starts,
-        times=column(batch.blocks, "block_timestamp").astype(np.int64),
-    )
+def _risks(seen: Seen, rated: Rows | None) -> Array:
+    """The risk of each flow's sender and receiver, (2, flows); NaN where none was scored."""
+    risks = np.full((2, len(seen.flow_facts)), np.nan)
+    if rated is not None:
+        risks[np.where(seen.wallet_is_sender, 0, 1), seen.wallet_flow] = rated.risks
+    return risks
 
 
 def _features(batch: BlockBatch, seen: Seen, risks: Array) -> pa.Table:

@@ -36,6 +36,9 @@ LIFE_SECONDS: Final = 30 * 86_400
 """How long from its first event a wallet is judged, and how long before a window alerts are set."""
 
 ALERT_PRECISION: Final = 0.7
+ALERT_ERRORS: Final = 1.0
+"""How many standard errors above it the precision must be where the threshold is set: there are
+about a hundred alerts then, and the lowest threshold that happened to do would be a lucky one."""
 NEVER: Final = np.iinfo(np.int64).max
 
 
@@ -278,9 +281,9 @@ def figures(record: Record, phishing: Collection[bytes], window: Window) -> Figu
     """Everything about a window.
 
     ``precision`` and ``recall`` are those of the best F1. Alerts are given at the lowest threshold
-    that reached a precision of ``ALERT_PRECISION`` on the wallets of the 30 days before; without
-    one there are none, and their precision is None. Raises DetectError for a window without wallets
-    of both kinds.
+    whose precision on the wallets of the 30 days before was ``ALERT_PRECISION`` with
+    ``ALERT_ERRORS`` to spare; without one there are none, and their precision is None. Raises
+    DetectError for a window without wallets of both kinds.
     """
     judged = judge(record, phishing, window)
     _check(record, phishing, judged)
@@ -339,7 +342,8 @@ def _alert_threshold(record: Record, phishing: Collection[bytes], window: Window
     before = judge(record, phishing, Window(window.start - LIFE_SECONDS, window.start))
     if not before.positive.any():
         return None
-    threshold = threshold_for_precision(curve_of(before.verdicts, before.positive), ALERT_PRECISION)
+    curve, positives = curve_of(before.verdicts, before.positive), int(before.positive.sum())
+    threshold = threshold_for_precision(curve, ALERT_PRECISION, positives, ALERT_ERRORS)
     # What was never scored cannot raise an alert, however rare the good wallets are.
     return None if threshold is None or np.isinf(threshold) else threshold
 

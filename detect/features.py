@@ -1,8 +1,9 @@
 """The declared features: what each is, in order, and what it is where its input is missing.
 
 Features of a flow are read before the flow is learnt: they depend on the state through the flow
-before it. Features of a wallet are read at its 1st, 2nd, 4th, 8th … and then every 64th event, with
-that event in. All are finite, log-scaled where they count something, clipped, and in [0, 1].
+before it. Features of a wallet are read at its first 8 events, the 12th, 16th, 24th … 64th, and
+then every 64th, with that event in. All are finite, log-scaled where they count something, clipped,
+and in [0, 1].
 
 What a feature may not use: dates, absolute block numbers, absolute gas prices, an address's own
 bytes. Amounts are compared within the chain's coin or within one token, never across tokens.
@@ -118,13 +119,60 @@ WALLETS: Final = (
     Feature("gas_price", "gas price it pays against what is usual at the time", 0.5),
 )
 
+RELATIONS: Final = (
+    Feature("sends", "it sends this flow"),
+    Feature("digits", "significant digits of the amount that moves"),
+    Feature("largest_in", "the largest amount it received"),
+    Feature("smallest_in", "the smallest amount it received"),
+    Feature("largest_in_share", "share of its income that came at once"),
+    Feature("incomes_before_spending", "payments received before it first spent"),
+    Feature("sweep_share", "share of its spendings that took nine tenths of what it held"),
+    Feature("spend_delay", "time from its first income to its first spending", 1.0),
+    Feature("income_gap", "usual time between payments it received"),
+    Feature("since_income", "time since it last received", 1.0),
+    Feature("since_spending", "time since it last spent", 1.0),
+    Feature("payers_share", "share of what its payers hold that they paid it"),
+    Feature("payers_unfunded", "share of its payments from wallets nobody was seen to pay"),
+    Feature("payers_income", "what its payers had received"),
+    Feature("payers_idle", "how long its payers had done nothing"),
+    Feature("payees_income", "what those it pays had received"),
+    Feature("payees_events", "flows of those it pays"),
+    Feature("other_risk", "risk of the other party of this flow"),
+    Feature("funder_risk", "risk of its first funder when it was funded"),
+    Feature("payers_risk", "risk of its payers"),
+    Feature("payers_top_risk", "the highest risk of a payer"),
+    Feature("payees_risk", "risk of those it pays"),
+    Feature("payees_top_risk", "the highest risk of one it paid"),
+    Feature("lure_risk", "risk of those that its payers pay"),
+    Feature("sink_risk", "risk of those that pay the ones it pays"),
+    Feature("payers_bad", "share of its payments from wallets known to be bad"),
+    Feature("payees_bad", "share of its payments to wallets known to be bad"),
+    Feature("lure_bad", "share of its payers' payees known to be bad"),
+    Feature("sink_bad", "share of the payers of those it pays known to be bad"),
+    Feature("wallet_anomaly", "its anomaly score", 0.5),
+    Feature("flow_anomaly", "the anomaly score of this flow", 0.5),
+)
+"""What the risk model sees beside the features of a wallet and of the flow that it is scored at."""
+
 FLOW_FEATURES: Final[tuple[str, ...]] = tuple(feature.name for feature in FLOWS)
 """The names of a flow's features, in column order."""
 
 WALLET_FEATURES: Final[tuple[str, ...]] = tuple(feature.name for feature in WALLETS)
 """The names of a wallet's features, in column order."""
 
-MEANINGS: Final = {feature.name: feature.meaning for feature in (*WALLETS, *FLOWS)}
+RELATION_FEATURES: Final[tuple[str, ...]] = tuple(feature.name for feature in RELATIONS)
+"""The names of the relations, in column order."""
+
+RISK_FEATURES: Final = (
+    *WALLET_FEATURES,
+    *RELATION_FEATURES,
+    *(f"flow_{name}" for name in FLOW_FEATURES),
+)
+"""Everything the risk model sees, in column order: the flow's own features are the last."""
+
+MEANINGS: Final = {feature.name: feature.meaning for feature in (*WALLETS, *FLOWS, *RELATIONS)} | {
+    f"flow_{feature.name}": f"in this flow: {feature.meaning}" for feature in FLOWS
+}
 
 # --- what is kept of a wallet, a token and a pair ----------------------------------------------
 
@@ -212,6 +260,59 @@ PAIR: Final = np.dtype(
         ("last_seen", np.int64),
         ("up", np.int32),  # flows from the party with the lower hash to the one with the higher
         ("down", np.int32),
+    ],
+    align=True,
+)
+
+RELATION: Final = np.dtype(
+    [
+        ("key", np.uint64),  # the wallet's keyed hash; 0: empty
+        ("in_value", np.float64),
+        ("out_value", np.float64),
+        ("held", np.float64),
+        ("early_value", np.float64),  # received within the life that is judged
+        ("first_in", np.uint32),  # block times; 0 none
+        ("last_in", np.uint32),
+        ("first_out", np.uint32),
+        ("last_out", np.uint32),
+        ("last_seen", np.uint32),
+        ("events", np.int32),
+        ("incomes", np.int32),
+        ("spendings", np.int32),
+        ("before_spending", np.int32),
+        ("sweeps", np.int32),
+        ("received", np.int32),  # coin flows with somebody else
+        ("sent", np.int32),
+        ("payers", np.int32),  # of them with somebody new
+        ("payees", np.int32),
+        ("bad_payers", np.int32),
+        ("bad_payees", np.int32),
+        ("is_bad", np.int32),  # known to be
+        ("largest_in", np.float32),
+        ("smallest_in", np.float32),
+        ("income_gap", np.float32),  # running means from here on
+        ("payers_share", np.float32),
+        ("payers_unfunded", np.float32),
+        ("payers_income", np.float32),
+        ("payers_idle", np.float32),
+        ("payees_income", np.float32),
+        ("payees_events", np.float32),
+        ("payers_risk", np.float32),
+        ("payees_risk", np.float32),
+        ("lure_risk", np.float32),
+        ("sink_risk", np.float32),
+        ("payers_bad", np.float32),
+        ("payees_bad", np.float32),
+        ("lure_bad", np.float32),
+        ("sink_bad", np.float32),
+        ("risk", np.float32),  # its last risk, 0 before the first
+        ("top_risk", np.float32),
+        ("payers_top_risk", np.float32),
+        ("payees_top_risk", np.float32),
+        ("funder_risk", np.float32),
+        ("met_payers_risk", np.float32),  # sums over those that were new
+        ("met_payees_risk", np.float32),
+        ("unused", np.uint32),  # no padding anywhere: rows are compared byte for byte
     ],
     align=True,
 )

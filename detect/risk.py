@@ -1,14 +1,22 @@
 """The wallet risk model: the probability that a wallet is bad, learnt online from late labels.
 
-A wallet's features are scored at its milestones and held, as scored, until its label can be known:
-``delay_seconds`` of block time later. Then the model learns them, in the order in which they were
-scored, so nothing is learnt before its time. Inputs are the declared wallet features alone: no
-date, no block number, no address. The address is kept beside them only to ask for the label.
+A wallet is scored at its milestones; what was seen of it then is held, as scored, until its label
+can be known: ``delay_seconds`` of block time later. Then the model learns it, in the order in which
+rows were scored, so nothing is learnt before its time. Inputs are the declared features alone: the
+wallet's own, its relations (who pays it, whom it pays, how risky those are), and those of the flow
+at hand. No date, no block number, no address: the address is kept beside them only to ask for the
+label.
 
-The model is logistic regression on equal bins of each feature and of each pair of features, fitted
-by AdaGrad one row at a time (a generalised additive model with pairwise interactions, GA2M, made
-online), so its explanation is exact. Two more weights, learnt from the logits as they were scored,
-calibrate it (Platt scaling).
+Three learners are added in log odds, and two more weights, learnt from the sums as they were
+scored, calibrate the result (Platt scaling):
+
+1. bins of each wallet feature and of each pair of them, by AdaGrad (a generalised additive model
+   with pairwise interactions, GA2M, made online);
+2. boosted trees on all features that grow as rows come;
+3. the log of the stake: the share of its early income that is still to come, foretold by boosted
+   trees from what became of earlier wallets, good or bad. An alarm is worth what it can save.
+
+All three explain themselves exactly.
 
 References
 ----------
@@ -19,31 +27,37 @@ Duchi, Hazan and Singer, 2011. Adaptive subgradient methods for online learning.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from chainwarden.errors import DeepReorg, DetectError
+from detect.boosting import BoostedTrees, BoostingConfig
 from detect.compiled import Array
+from detect.features import RELATION
+from detect.held import ADDRESS_WORDS, HeldRows
+from detect.kernels.boosting import BINS
 from detect.kernels.risk import (
     BIAS_SQUARES,
+    COARSE,
     PENDING,
     POSITIVES,
     SKIPPED,
     SLOPE,
     STATE,
+    Flows,
+    Held,
+    Learners,
+    Mix,
+    Rows,
     Weights,
-    contributions,
-    fill_bins,
     learn_held,
+    log_odds,
+    risk_pass,
     schedule,
-    score_and_learn,
 )
+from detect.relations import Relations
 from detect.snapshot import digest_of, pack, unpack
-
-ADDRESS_WORDS: Final = 5
-MAX_BINS: Final = 256
 
 Outcomes = Callable[[bytes, int], bool]
 """Whether a wallet (20 bytes) is known to be bad at a block time, asked once its label is due."""
@@ -51,67 +65,99 @@ Outcomes = Callable[[bytes, int], bool]
 
 @dataclass(frozen=True, slots=True)
 class RiskConfig:
-    """When labels come, how many rows wait for theirs at most, and how the model learns.
+    """When labels come, how much waits for them at most, and how the model learns.
 
-    A wallet's features are learnt from while it is no older than ``life_seconds``. There are no
-    scores before ``warm_up`` bad rows are learnt. ``prior`` is what AdaGrad's sums start from.
+    A wallet is learnt from while it is no older than ``life_seconds``. There are no scores before
+    ``warm_up`` bad rows are learnt. ``pairs`` is the weight of the bins and pairs beside the trees,
+    ``stake_weight`` that of the log of the stake. ``prior`` is what AdaGrad's sums start from. A
+    wallet whose risk first reaches ``alert`` is told of, and again at ``grave``.
     """
 
     delay_seconds: int = 30 * 86_400
     life_seconds: int = 30 * 86_400
     capacity: int = 262_144
-    bins: int = 16
+    wallets: int = 1 << 20
     rate: float = 0.01
     prior: float = 1.0
     warm_up: int = 20
+    pairs: float = 0.5
+    stake_weight: float = 1.0
+    alert: float = 0.5
+    grave: float = 0.9
+    trees: BoostingConfig = field(default_factory=BoostingConfig)
+    stake: BoostingConfig = field(
+        default_factory=lambda: BoostingConfig(
+            members=1, trees=200, every=512, common=16_384, rare=4_096
+        )
+    )
 
     def __post_init__(self) -> None:
         if min(self.delay_seconds, self.life_seconds) < 0:
             raise DetectError("the label delay and the life of a wallet are not negative")
         if min(self.capacity, self.warm_up) < 1:
             raise DetectError("the capacity and the warm-up are positive")
-        if not 2 <= self.bins <= MAX_BINS or self.rate <= 0.0 or self.prior <= 0.0:
-            raise DetectError(f"2 to {MAX_BINS} bins; the learning rate and prior are positive")
+        if self.rate <= 0.0 or self.prior <= 0.0 or not 0.0 <= self.pairs <= 1.0:
+            raise DetectError("rate and prior are positive, the weight of pairs is in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
 class WalletRows:
-    """Wallets at their milestones, in whole blocks cut by ``starts`` (blocks + 1,).
+    """Whole blocks: their flows, and the wallets at their milestones at one of these.
 
-    ``features`` (rows, features) are in [0, 1]; ``keys`` (rows, 5) uint32 are the addresses, ``at``
-    the block times of the rows, ``ages`` the wallets' ages in seconds; ``times`` (blocks,) are the
-    block times.
+    ``flows`` and ``rows`` are as the pass takes them, ``rows.held``, ``features``, ``bins`` and
+    ``risks`` still to be filled in. ``keys`` (rows, 5) uint32 are the wallets' addresses,
+    ``hashed`` their keyed hashes, ``at`` the rows' block times, ``ages`` the wallets' ages in
+    seconds, ``times`` (blocks,) the block times.
     """
 
-    features: Array
+    flows: Flows
+    rows: Rows
     keys: Array
+    hashed: Array
     at: Array
     ages: Array
-    starts: Array
     times: Array
 
 
 class RiskModel:
-    """The probability of badness over a stream of blocks of wallet rows, undone exactly.
+    """The risk of wallets over a stream of blocks, undone exactly.
 
-    As with ``DepthLearner``, a settled copy of the weights stays ``undo_depth`` blocks behind; what
-    the blocks since then have learnt is learnt again when one of them is taken back. If more than
-    ``capacity`` rows wait for labels, those that waited longest give way unlearnt.
+    Trees and relations keep an undo journal. Of the bins and pairs, which change all over at once,
+    a settled copy stays ``undo_depth`` blocks behind, and what the blocks since then have learnt is
+    learnt again when one of them is taken back. If more than ``capacity`` rows wait for labels,
+    those that waited longest give way unlearnt.
     """
 
     def __init__(
-        self, config: RiskConfig, features: tuple[str, ...], undo_depth: int, outcomes: Outcomes
+        self,
+        config: RiskConfig,
+        features: tuple[str, ...],
+        own: int,
+        undo_depth: int,
+        outcomes: Outcomes,
     ) -> None:
         self.config = config
         self.features = features
         self.undo_depth = undo_depth
+        self._own = own  # how many of the features are the wallet's own, the first ones
         self._outcomes = outcomes
-        self._head = _weights(config, len(features))
-        self._settled = _weights(config, len(features))
+        self._head = _weights(config, own)
+        self._settled = _weights(config, own)
         self._settled_serial = -1
-        # Held rows from the first that the settled model has not passed. _until and _tails say of
-        # the settled block and each since: the first row that waits then, and where rows end.
-        self._held = _Held.empty(len(features))
+        self._trees = BoostedTrees(config.trees, len(features))
+        self._stakes = BoostedTrees(config.stake, len(features))
+        self._relations = Relations(config.wallets)
+        self._mix = Mix(
+            config.rate,
+            config.warm_up,
+            config.pairs,
+            config.stake_weight,
+            config.alert,
+            config.grave,
+        )
+        # Held rows from the first that the settled weights have not passed. _until and _tails say
+        # of the settled block and each since: the first row that waits then, and where rows end.
+        self._held = HeldRows.empty(len(features))
         self._until = np.zeros(1, np.int64)
         self._tails = np.zeros(1, np.int64)
 
@@ -135,53 +181,34 @@ class RiskModel:
         """Whether there are no scores yet."""
         return int(self._head.counts[POSITIVES]) < self.config.warm_up
 
-    def advance(self, rows: WalletRows) -> Array:
-        """The rows' probabilities (float64, NaN in warm-up), after learning what is due by then.
+    def advance(self, batch: WalletRows) -> Rows:
+        """Learn what is due, block by block, and score the blocks' wallets; the rows, filled in.
 
         The blocks have the next serials.
         """
-        bins = np.empty(rows.features.shape, np.uint8)
-        fill_bins(np.ascontiguousarray(rows.features), self.config.bins, bins)
-        keep = rows.ages <= self.config.life_seconds
-        due = rows.at[keep] + self.config.delay_seconds
+        keep = batch.ages <= self.config.life_seconds
+        due = batch.at[keep] + self.config.delay_seconds
         begin, tail = int(self._until[-1]), int(self._tails[-1])
-        self._held = held = self._held.extended(bins[keep], rows.keys[keep], due)
+        self._held = held = self._held.extended(batch.keys[keep], batch.hashed[keep], due)
         counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
-        tails = tail + counts[rows.starts]
-        places = np.where(keep, tail + counts[:-1], -1)
-        until = np.empty(len(rows.times), np.int64)
+        tails = tail + counts[batch.rows.starts]
+        blocks, times = len(batch.times), np.ascontiguousarray(batch.times, np.int64)
+        until = np.empty(blocks, np.int64)
         asked = np.full(len(held.due), -1, np.int64)
-        times = np.ascontiguousarray(rows.times, np.int64)
         schedule(held.due, tails, times, begin, self.config.capacity, until, asked)
-        self._ask(begin, int(until[-1]) if len(until) else begin, asked)
-        scores = np.empty(len(bins))
-        score_and_learn(
-            self._head,
-            self.config.rate,
-            self.config.warm_up,
-            (held.bins, held.logits, held.outcomes),
-            begin,
-            until,
-            bins,
-            np.ascontiguousarray(rows.starts, np.int64),
-            places,
-            scores,
-        )
+        end = int(until[-1]) if blocks else begin
+        self._ask(begin, end, asked)
+        rows = batch.rows._replace(held=np.where(keep, tail + counts[:-1], -1))
+        self._pass(batch.flows, rows, begin, until)
         self._until = np.concatenate([self._until, until])
         self._tails = np.concatenate([self._tails, tails[1:]])
         self._settle(self.head_serial - self.undo_depth)
-        return scores
+        return rows
 
-    def explain(self, features: Array) -> dict[str | None, float]:
-        """Each feature's share of the log odds of one row as of now; under None the bias.
-
-        The shares sum to the logit of the probability; a pair's is halved between its two.
-        """
-        bins = np.empty((1, len(self.features)), np.uint8)
-        fill_bins(np.ascontiguousarray(features).reshape(1, -1), self.config.bins, bins)
-        shares = np.empty(len(self.features) + 1)
-        contributions(self._head, bins[0], shares)
-        return dict(zip((*self.features, None), shares.tolist(), strict=True))
+    def log_odds(self, features: Array) -> float:
+        """The log odds of one row of features as of now; nothing is learnt."""
+        row = np.clip(features * BINS, 0, BINS - 1).astype(np.uint8)
+        return log_odds(self._head, self._mix, self._trees.model, self._stakes.model, row)
 
     def revert(self, serial: int) -> None:
         """Undo the last block, which must have that serial. Raises DeepReorg if it is settled."""
@@ -192,36 +219,95 @@ class RiskModel:
         self._until, self._tails = self._until[:-1], self._tails[:-1]
         self._held = self._held.part(0, int(self._tails[-1]))
         self._held.outcomes[self._until[-1] :] = PENDING
+        for part in (self._trees, self._stakes, self._relations):
+            part.revert(serial)
         self._rebuild()
 
     def forget(self, serial: int) -> None:
         """Blocks up to and including that serial will never be reverted."""
         self._settle(min(serial, self.head_serial))
 
+    @property
+    def undo_bytes(self) -> int:
+        """The size of the relations' undo, most of all there is."""
+        return self._relations.undo_bytes
+
     def digest(self) -> str:
-        """A digest of the weights and the rows that wait, undo excluded."""
+        """A digest of all that scores depend on, undo excluded."""
         waiting = self._held.part(int(self._until[-1]), int(self._tails[-1]))
-        return digest_of(*self._head, *waiting.arrays().values())
+        parts = [part.digest() for part in (self._trees, self._stakes, self._relations)]
+        return digest_of("".join(parts).encode(), *self._head, *waiting.arrays().values())
 
     def snapshot(self) -> bytes:
-        """The state, undo included, as plain arrays: the settled weights and the rows since."""
+        """The state, undo included, as plain arrays."""
+        meta: dict[str, object] = {"settled": self._settled_serial}
         arrays = {f"weights_{name}": a for name, a in self._settled._asdict().items()}
         arrays |= {f"held_{name}": a for name, a in self._held.arrays().items()}
         arrays |= {"until": self._until, "tails": self._tails}
-        return pack("risk", self._schema(), {"settled": self._settled_serial}, arrays)
+        for name, part in self._parts():
+            meta[name], content = part.dump()
+            arrays |= {f"{name}.{key}": a for key, a in content.items()}
+        return pack("risk", self._schema(), meta, arrays)
 
     def restore(self, data: bytes) -> None:
         """Take over a snapshot. Raises SnapshotRefused for one of another model."""
-        meta, arrays = unpack(data, "risk", self._schema(), {})
+        meta, arrays = unpack(data, "risk", self._schema(), {"relation_rows": RELATION})
         for name, own in self._settled._asdict().items():
             own[...] = arrays[f"weights_{name}"]
-        self._held = _Held(**{n: arrays[f"held_{n}"] for n in _Held.__slots__})
+        self._held = HeldRows(**{n: arrays[f"held_{n}"] for n in HeldRows.__slots__})
         self._until, self._tails = arrays["until"], arrays["tails"]
         self._settled_serial = int(meta["settled"])
+        for name, part in self._parts():
+            prefix = f"{name}."
+            mine = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+            part.load(meta[name], mine)
         self._rebuild()
 
+    def _parts(self) -> tuple[tuple[str, BoostedTrees | Relations], ...]:
+        return ("trees", self._trees), ("stakes", self._stakes), ("relations", self._relations)
+
     def _schema(self) -> str:
-        return digest_of(repr((self.config, self.features, self.undo_depth)).encode())
+        schema = (self.config, self.features, self._own, self.undo_depth, str(RELATION))
+        return digest_of(repr(schema).encode())
+
+    def _pass(self, flows: Flows, rows: Rows, begin: int, until: Array) -> None:
+        """Run the kernel; the blocks that can be reverted are journalled."""
+        blocks = len(until)
+        first = max(0, blocks - self.undo_depth)
+        serial = self.head_serial + 1 + first
+        changes = learnt = 0
+        if first < blocks:
+            learnt = int(until[-1] - (until[first - 1] if first else begin))
+            changes = 2 * int(flows.starts[-1] - flows.starts[first]) + learnt
+        journalled = blocks - first
+        relations = self._relations.room(changes, journalled)
+        trees = self._trees.room(learnt, journalled)
+        stakes = self._stakes.room(learnt, journalled)
+        held = self._held
+        risk_pass(
+            self._head,
+            self._mix,
+            Learners(
+                self._trees.model,
+                self._trees.growth,
+                trees,
+                self._stakes.model,
+                self._stakes.growth,
+                stakes,
+            ),
+            self._relations.rows,
+            self._relations.blank,
+            relations,
+            first,
+            Held(held.bins, held.hashed, held.logits, held.received, held.outcomes),
+            begin,
+            until,
+            flows,
+            rows,
+        )
+        self._relations.journal(serial, relations)
+        self._trees.journal(serial, trees)
+        self._stakes.journal(serial, stakes)
 
     def _ask(self, begin: int, end: int, asked: Array) -> None:
         """Ask for the labels of the rows that leave the queue."""
@@ -234,7 +320,7 @@ class RiskModel:
                 held.outcomes[begin + n] = bool(outcomes(address, now))
 
     def _settle(self, serial: int) -> None:
-        """Let the settled weights follow up to a block, and drop the rows that nobody needs."""
+        """Let the settled weights follow up to a block, and drop what nobody needs."""
         blocks = serial - self._settled_serial
         if blocks <= 0:
             return
@@ -243,6 +329,8 @@ class RiskModel:
         self._held = self._held.part(passed, int(self._tails[-1]))
         self._until, self._tails = self._until[blocks:] - passed, self._tails[blocks:] - passed
         self._settled_serial = serial
+        for part in (self._trees, self._stakes, self._relations):
+            part.forget(serial)
 
     def _rebuild(self) -> None:
         """The head's weights as they are after the blocks that are left."""
@@ -254,54 +342,17 @@ class RiskModel:
         """Learn again what the first ``blocks`` blocks after the settled one learnt."""
         held = self._held
         begin, end = int(self._until[0]), int(self._until[blocks])
-        rate = self.config.rate
-        learn_held(model, rate, held.bins, held.logits, held.outcomes, begin, end)
-
-
-@dataclass(slots=True)
-class _Held:
-    # Rows as they were scored, with the time their label is due, and what it was.
-
-    bins: Array
-    keys: Array
-    due: Array
-    logits: Array
-    outcomes: Array
-
-    @classmethod
-    def empty(cls, features: int) -> _Held:
-        return cls(
-            np.empty((0, features), np.uint8),
-            np.empty((0, ADDRESS_WORDS), np.uint32),
-            np.empty(0, np.int64),
-            np.empty(0),
-            np.empty(0, np.int8),
-        )
-
-    def extended(self, bins: Array, keys: Array, due: Array) -> _Held:
-        return _Held(
-            np.concatenate([self.bins, bins]),
-            np.concatenate([self.keys, keys]),
-            np.concatenate([self.due, due]),
-            np.concatenate([self.logits, np.zeros(len(bins))]),
-            np.concatenate([self.outcomes, np.full(len(bins), PENDING, np.int8)]),
-        )
-
-    def part(self, begin: int, end: int) -> _Held:
-        return _Held(**{name: a[begin:end].copy() for name, a in self.arrays().items()})
-
-    def arrays(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        learn_held(model, self.config.rate, held.bins, held.logits, held.outcomes, begin, end)
 
 
 def _weights(config: RiskConfig, features: int) -> Weights:
-    pairs, cells = features * (features - 1) // 2, config.bins * config.bins
+    pairs, cells = features * (features - 1) // 2, COARSE * COARSE
     state = np.zeros(STATE)
     state[SLOPE] = 1.0
     state[BIAS_SQUARES:] = config.prior
     return Weights(
-        np.zeros((features, config.bins)),
-        np.full((features, config.bins), config.prior),
+        np.zeros((features, COARSE)),
+        np.full((features, COARSE), config.prior),
         np.zeros((pairs, cells)),
         np.full((pairs, cells), config.prior),
         state,

@@ -17,7 +17,7 @@ from river import forest, linear_model, optim, preprocessing, tree
 from benchmarks.detection.stream import DELAY, Rows
 from detect.compiled import Array
 from detect.evaluate import LIFE_SECONDS, Window
-from detect.features import WALLET_FEATURES
+from detect.features import RISK_FEATURES
 
 RETRAINED_EVERY: Final = 30 * 86_400
 TREES: Final = 400
@@ -71,7 +71,7 @@ def _online(make: Callable[[], Any]) -> Reference:
         young, bad = rows.ages <= LIFE_SECONDS, rows.bad
 
         def features(row: int) -> dict[str, float]:
-            return dict(zip(WALLET_FEATURES, rows.features[row].tolist(), strict=True))
+            return dict(zip(RISK_FEATURES, rows.features[row].tolist(), strict=True))
 
         for row in np.flatnonzero(judged).tolist():
             while due[learnt] <= rows.at[row]:

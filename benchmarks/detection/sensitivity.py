@@ -28,7 +28,7 @@ from benchmarks.detection.stream import (
 from chainwarden.schema import column
 from detect.compiled import Array
 from detect.evaluate import LIFE_SECONDS, figures
-from detect.features import WALLET_FEATURES
+from detect.features import RISK_FEATURES
 
 SPLIT: Final = 1_527_811_200  # 2018-06-01
 SHOWN: Final = 8
@@ -65,18 +65,18 @@ def section(quick: bool) -> Section:
     began = time.perf_counter()
     probe = make_probe()
     usual = probe.recall(())
-    single = {n: probe.recall((n,)) for n in range(len(WALLET_FEATURES))}
+    single = {n: probe.recall((n,)) for n in range(len(RISK_FEATURES))}
     ranked = sorted(single, key=lambda n: (single[n], n))
     lines: list[tuple[Cell, ...]] = [("none", usual, 0.0)]
-    lines += [_line(WALLET_FEATURES[n], single[n], usual) for n in ranked[:SHOWN]]
+    lines += [_line(RISK_FEATURES[n], single[n], usual) for n in ranked[:SHOWN]]
     several = ranked[:TOGETHER]
-    names = " + ".join(WALLET_FEATURES[n] for n in several)
+    names = " + ".join(RISK_FEATURES[n] for n in several)
     lines.append(_line(names, probe.recall(several), usual))
     untouched = sum(recall >= usual - 0.01 for recall in single.values())
     notes = (
         f"{len(np.unique(probe.wallets))} phishing wallets first seen from 2018-06-01 on, the model"
         " as it was then",
-        f"{untouched} of {len(WALLET_FEATURES)} features cost at most a point of recall",
+        f"{untouched} of {len(RISK_FEATURES)} features cost at most a point of recall",
     )
     return Section("sensitivity", TITLE, COLUMNS, lines, notes, time.perf_counter() - began)
 

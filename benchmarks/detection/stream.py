@@ -17,8 +17,9 @@ from detect.alerts import AlertPolicy
 from detect.compiled import Array
 from detect.detector import Detector, DetectorConfig
 from detect.evaluate import Record, Recorder, Window
-from detect.features import WALLET_FEATURES
+from detect.features import RISK_FEATURES
 from detect.kernels.arrays import Events, Seen
+from detect.kernels.risk import Rows as RatedRows
 from detect.labels import LabelBook, builtin_labels
 from detect.risk import RiskConfig
 from detect.rules import default_rules
@@ -94,15 +95,21 @@ class WatchedDetector(Detector):
     def log_odds(self, features: Array) -> float:
         """The log odds that the model gives a wallet's features as of now; nothing is learnt."""
         assert self._risk is not None
-        return sum(self._risk.explain(features).values())
+        return self._risk.log_odds(features)
 
-    def _risks(self, batch: BlockBatch, events: Events, seen: Seen) -> Array:
+    def _rate(
+        self, batch: BlockBatch, events: Events, seen: Seen, flow_scores: Array, scores: Array
+    ) -> RatedRows | None:
+        began = time.perf_counter()
+        rated = super()._rate(batch, events, seen, flow_scores, scores)
+        self.risk_seconds += time.perf_counter() - began
+        assert rated is not None
         flow, sends = seen.wallet_flow, seen.wallet_is_sender
         facts, at = seen.flow_facts[flow], events.flow_time[flow]
         born = np.where(sends, facts["from_first_seen"], facts["to_first_seen"])
         self.parts.append(
             (
-                seen.wallet_features.copy(),
+                rated.features,
                 flow + self._flows,
                 np.where(sends, 0, 1),
                 at.copy(),
@@ -110,10 +117,7 @@ class WatchedDetector(Detector):
             )
         )
         self._flows += len(events.flow_time)
-        began = time.perf_counter()
-        risks = super()._risks(batch, events, seen)
-        self.risk_seconds += time.perf_counter() - began
-        return risks
+        return rated
 
 
 def read_stream(path: Path = STREAM) -> list[BlockBatch]:
@@ -150,5 +154,5 @@ def _rows(parts: Sequence[Array], record: Record, phishing: Collection[bytes]) -
     features, flow, side, at, ages = parts
     bad = np.zeros(len(record.addresses), np.bool_)
     bad[list(record.number_of(phishing).values())] = True
-    assert features.shape[1] == len(WALLET_FEATURES)
+    assert features.shape[1] == len(RISK_FEATURES)
     return Rows(features, flow, side, at, ages, bad[record.events[flow, side]])

@@ -6,7 +6,7 @@ import math
 from typing import Final, NamedTuple
 
 from detect.compiled import Array, compiled
-from detect.kernels.risk import probability
+from detect.kernels.scaling import probability
 
 INTERCEPT: Final = 0  # CodeWeights.state
 SLOPE: Final = 1  # of the calibration, and its offset; then their sums of squared gradients

@@ -1,11 +1,43 @@
-"""The risk model's arithmetic: a logistic model over bins of features and of pairs of features."""
+"""The risk model's pass: relations, learning of what is due, and scores, block by block.
+
+Three learners speak. Bins and pairs of bins of a wallet's own features (logistic, AdaGrad); boosted
+trees on everything; and boosted trees for the stake, the share of what the wallet will receive that
+is still to come. Their weighted sum, calibrated, is the risk.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Final, NamedTuple
 
-from detect.compiled import Array, compiled
+import numpy as np
+
+from detect.compiled import Array, compiled, inlined
+from detect.kernels.boosting import (
+    BINS,
+    COMMON,
+    RARE,
+    Boosted,
+    Growth,
+    Regrowth,
+    boosted_logit,
+    copy,
+    learn_boosted,
+    tell_boosted,
+)
+from detect.kernels.relations import (
+    NOBODY,
+    RelationUndo,
+    find_place,
+    occupy,
+    place_of,
+    receive,
+    relate,
+    relation_features,
+    remember,
+    spend,
+)
+from detect.kernels.scaling import probability
 
 PENDING: Final = -1  # outcomes of a held row: it waits for its label,
 SKIPPED: Final = 2  # or it gave way unlearnt; 0 and 1 are labels, and learnt
@@ -21,9 +53,14 @@ STATE: Final = 6
 NEGATIVES: Final = 0
 POSITIVES: Final = 1
 
+COARSE: Final = 16  # bins of the pairs, where the trees have 64
+FINE_PER_COARSE: Final = BINS // COARSE
+LEAST_STAKE: Final = 0.005
+STAKE_UNKNOWN: Final = -1.0
+
 
 class Weights(NamedTuple):
-    """A model: a weight for each bin of a feature, and of a pair (j, k), k < j, row by row of j."""
+    """A weight for each bin of a feature, and of a pair (j, k), k < j, row by row of j."""
 
     single: Array  # float64 (features, bins)
     single_squares: Array
@@ -33,33 +70,85 @@ class Weights(NamedTuple):
     counts: Array  # int64 (2,): rows learnt by label
 
 
-@compiled
-def fill_bins(X: Array, bins: int, out: Array) -> None:
-    """Which of equal bins over [0, 1] each value is in; uint8."""
-    for i in range(X.shape[0]):
-        for j in range(X.shape[1]):
-            out[i, j] = min(bins - 1, max(0, int(X[i, j] * bins)))
+class Mix(NamedTuple):
+    """How the learners' log odds are added, and how the first of them learns."""
+
+    rate: float
+    warm: int  # bad rows learnt before there are scores
+    pairs: float  # weight of the bins and pairs; the trees have the rest
+    stake: float  # weight of the log of the stake
+    alert: float  # a wallet whose risk first comes this high is told of, with what moved it,
+    grave: float  # and once more here
 
 
-@compiled
-def probability(logit: float) -> float:
-    """The logistic function."""
-    if logit >= 0.0:
-        return 1.0 / (1.0 + math.exp(-logit))
-    odds = math.exp(logit)
-    return odds / (1.0 + odds)
+class Learners(NamedTuple):
+    """The boosted trees: what they are, how they grow, what they overwrite."""
+
+    risk: Boosted
+    risk_growth: Growth
+    risk_undo: Regrowth
+    stake: Boosted
+    stake_growth: Growth
+    stake_undo: Regrowth
+
+
+class Flows(NamedTuple):
+    """The flows of whole blocks, cut by ``starts`` (blocks + 1,)."""
+
+    starts: Array
+    at: Array  # int64
+    sender: Array  # uint64: keyed hashes
+    receiver: Array
+    no_sender: Array  # bool: the zero address
+    no_receiver: Array
+    value: Array  # float64, cleaned
+    is_coin: Array  # bool: of the chain's coin
+    moved: Array  # bool: did not fail
+    met: Array  # bool: the two had met before
+    early: Array  # bool: within the receiver's first life
+    features: Array  # float32 (flows, flow features)
+    scores: Array  # float64: anomaly, NaN in warm-up
+
+
+class Rows(NamedTuple):
+    """Wallets at their milestones, cut by ``starts``; what is said of them is filled in."""
+
+    starts: Array
+    flow: Array  # int32
+    sends: Array  # bool
+    own: Array  # float32 (rows, wallet features)
+    anomaly: Array  # float64, NaN in warm-up
+    held: Array  # int64: where a row is held, -1 nowhere
+    features: Array  # float32 (rows, risk features), out
+    bins: Array  # uint8 (rows, risk features), out
+    risks: Array  # float64, out: NaN in warm-up
+    told: Array  # float64 (rows, risk features + 2), out: shares of the log odds, then the stake's
+    # and what no feature is to blame for; filled from the first on
+    told_row: Array  # int64 (rows,), out: the row that each of them is about
+    told_used: Array  # int64 (1,), out
+
+
+class Held(NamedTuple):
+    """Rows that wait for their labels, as they were scored."""
+
+    bins: Array
+    hashed: Array  # uint64
+    logits: Array  # float64, before calibration
+    received: Array  # float64: early income when it was scored
+    outcomes: Array  # int8
 
 
 @compiled
 def raw_logit(model: Weights, row: Array) -> float:
-    """The sum of the weights of a row's bins, before calibration."""
-    bins, total, pair = model.single.shape[1], 0.0, 0
+    """The sum of the weights of a row's coarse bins."""
+    features, bins, total, pair = len(model.single), model.single.shape[1], 0.0, 0
     total += model.state[BIAS]
-    for j in range(len(row)):
-        total += model.single[j, row[j]]
-        at = row[j] * bins
+    for j in range(features):
+        bin_j = row[j] // FINE_PER_COARSE
+        total += model.single[j, bin_j]
+        at = bin_j * bins
         for k in range(j):
-            total += model.paired[pair, at + row[k]]
+            total += model.paired[pair, at + row[k] // FINE_PER_COARSE]
             pair += 1
     return float(total)
 
@@ -67,7 +156,7 @@ def raw_logit(model: Weights, row: Array) -> float:
 @compiled
 def learn_row(model: Weights, rate: float, row: Array, scored: float, label: float) -> None:
     """One AdaGrad step on a row; the calibration learns from the logit that was scored then."""
-    bins, pair, state = model.single.shape[1], 0, model.state
+    features, bins, pair, state = len(model.single), model.single.shape[1], 0, model.state
     off = probability(state[SLOPE] * scored + state[OFFSET]) - label
     state[SLOPE_SQUARES] += (off * scored) ** 2
     state[OFFSET_SQUARES] += off * off
@@ -77,12 +166,13 @@ def learn_row(model: Weights, rate: float, row: Array, scored: float, label: flo
     squared = off * off
     state[BIAS_SQUARES] += squared
     state[BIAS] -= rate * off / math.sqrt(state[BIAS_SQUARES])
-    for j in range(len(row)):
-        model.single_squares[j, row[j]] += squared
-        model.single[j, row[j]] -= rate * off / math.sqrt(model.single_squares[j, row[j]])
-        at = row[j] * bins
+    for j in range(features):
+        bin_j = row[j] // FINE_PER_COARSE
+        model.single_squares[j, bin_j] += squared
+        model.single[j, bin_j] -= rate * off / math.sqrt(model.single_squares[j, bin_j])
+        at = bin_j * bins
         for k in range(j):
-            place = at + row[k]
+            place = at + row[k] // FINE_PER_COARSE
             model.paired_squares[pair, place] += squared
             model.paired[pair, place] -= rate * off / math.sqrt(model.paired_squares[pair, place])
             pair += 1
@@ -90,12 +180,18 @@ def learn_row(model: Weights, rate: float, row: Array, scored: float, label: flo
 
 
 @compiled
+def is_learnt(model: Weights, outcome: int) -> bool:
+    """Whether a row that is due is learnt: not if it gave way, nor before anything bad is known."""
+    return bool(outcome == 1 or (outcome == 0 and model.counts[POSITIVES] > 0))
+
+
+@compiled
 def learn_held(
     model: Weights, rate: float, rows: Array, logits: Array, outcomes: Array, begin: int, end: int
 ) -> None:
-    """Learn the held rows from ``begin`` to ``end``, but for those that gave way."""
+    """Learn the bins and pairs of the held rows from ``begin`` to ``end``."""
     for r in range(begin, end):
-        if outcomes[r] != SKIPPED:
+        if is_learnt(model, outcomes[r]):
             learn_row(model, rate, rows[r], logits[r], float(outcomes[r]))
 
 
@@ -120,48 +216,196 @@ def schedule(
         until[b] = head
 
 
+@inlined
+def learn_due(
+    model: Weights, mix: Mix, learners: Learners, relations: Array, undo: RelationUndo,
+    journalled: bool, held: Held, r: int,
+) -> None:  # fmt: skip
+    """Learn one held row whose outcome is known, and remember who is bad."""
+    bad = held.outcomes[r] == 1
+    place = find_place(relations, held.hashed[r])
+    stake = STAKE_UNKNOWN
+    if place >= 0 and relations[place].early_value > 0.0:
+        total = relations[place].early_value
+        stake = min(1.0, max(0.0, (total - held.received[r]) / total))
+    kind = RARE if bad else COMMON
+    learn_row(model, mix.rate, held.bins[r], held.logits[r], float(held.outcomes[r]))
+    learn_boosted(
+        learners.risk, learners.risk_growth, learners.risk_undo, journalled, held.bins[r],
+        float(held.outcomes[r]), kind,
+    )  # fmt: skip
+    if stake >= 0.0:
+        learn_boosted(
+            learners.stake, learners.stake_growth, learners.stake_undo, journalled, held.bins[r],
+            stake, kind,
+        )  # fmt: skip
+    if bad and place >= 0 and relations[place].is_bad == 0:
+        remember(relations, undo, journalled, place)
+        relations[place].is_bad = 1
+
+
+@inlined
+def meet_parties(
+    relations: Array, blank: Array, undo: RelationUndo, journalled: bool, flows: Flows, i: int
+) -> tuple[int, int]:
+    """Update the relations of a flow's parties; their places."""
+    sender = receiver = NOBODY
+    now, value = flows.at[i], flows.value[i]
+    if not flows.no_sender[i]:
+        sender = place_of(relations, flows.sender[i], NOBODY)
+        remember(relations, undo, journalled, sender)
+        occupy(relations, blank, sender, flows.sender[i])
+    if flows.receiver[i] == flows.sender[i]:
+        receiver = sender
+    elif not flows.no_receiver[i]:
+        receiver = place_of(relations, flows.receiver[i], sender)
+        remember(relations, undo, journalled, receiver)
+        occupy(relations, blank, receiver, flows.receiver[i])
+    if flows.is_coin[i] and sender != receiver:
+        if sender >= 0 and receiver >= 0:
+            relate(relations, sender, receiver, now, value, flows.met[i])
+        if flows.moved[i] and value > 0.0:
+            if receiver >= 0:
+                receive(relations, receiver, now, value, flows.early[i])
+            if sender >= 0:
+                spend(relations, sender, now, value)
+    if sender >= 0:
+        relations[sender].events += 1
+        relations[sender].last_seen = now
+    if receiver >= 0 and receiver != sender:
+        relations[receiver].events += 1
+        relations[receiver].last_seen = now
+    return sender, receiver
+
+
+@inlined
+def read_row(relations: Array, flows: Flows, rows: Rows, r: int, mine: int, other: int) -> None:
+    """Fill in a row's features and bins."""
+    i, own = rows.flow[r], rows.own.shape[1]
+    f = rows.features[r]
+    for j in range(own):
+        f[j] = rows.own[r, j]
+    total = len(f)
+    first = total - flows.features.shape[1]
+    value = flows.value[i]
+    relation_features(relations, mine, other, rows.sends[r], value, flows.at[i], f[own:first])
+    if not math.isnan(rows.anomaly[r]):
+        f[first - 2] = rows.anomaly[r]
+    if not math.isnan(flows.scores[i]):
+        f[first - 1] = flows.scores[i]
+    for j in range(first, total):
+        f[j] = flows.features[i, j - first]
+    for j in range(total):
+        rows.bins[r, j] = min(BINS - 1, max(0, int(f[j] * BINS)))
+
+
+@inlined
+def score_row(model: Weights, mix: Mix, trees: Boosted, stakes: Boosted, row: Array) -> float:
+    """What all learners say of a row, before calibration."""
+    stake = probability(boosted_logit(stakes, row))
+    return (
+        mix.pairs * raw_logit(model, row)
+        + (1.0 - mix.pairs) * boosted_logit(trees, row)
+        + mix.stake * math.log(max(LEAST_STAKE, stake))
+    )
+
+
 @compiled
-def score_and_learn(
-    model: Weights,
-    rate: float,
-    warm: int,
-    held: tuple[Array, Array, Array],
-    begin: int,
-    until: Array,
-    rows: Array,
-    starts: Array,
-    places: Array,
-    scores: Array,
-) -> None:
-    """Block by block: learn what is due, then score the block's rows; NaN in warm-up.
-
-    ``held`` are the bins, logits and outcomes of held rows, ``places`` where a new row is held (-1
-    nowhere).
-    """
-    held_rows, logits, outcomes = held
-    for b in range(len(until)):
-        learn_held(model, rate, held_rows, logits, outcomes, begin, until[b])
-        begin = until[b]
-        for i in range(starts[b], starts[b + 1]):
-            logit = raw_logit(model, rows[i])
-            if places[i] >= 0:
-                logits[places[i]] = logit
-            scores[i] = math.nan
-            if model.counts[POSITIVES] >= warm:
-                scores[i] = probability(model.state[SLOPE] * logit + model.state[OFFSET])
+def log_odds(model: Weights, mix: Mix, trees: Boosted, stakes: Boosted, row: Array) -> float:
+    """The log odds of the risk of a row of bins."""
+    logit = score_row(model, mix, trees, stakes, row)
+    return float(model.state[SLOPE] * logit + model.state[OFFSET])
 
 
 @compiled
-def contributions(model: Weights, row: Array, shares: Array) -> None:
-    """Each feature's share of the calibrated logit, a pair's halved; the last is the bias."""
-    bins, slope, pair = model.single.shape[1], model.state[SLOPE], 0
-    shares[:] = 0.0
-    shares[len(row)] = slope * model.state[BIAS] + model.state[OFFSET]
-    for j in range(len(row)):
-        shares[j] += slope * model.single[j, row[j]]
-        at = row[j] * bins
+def tell_pairs(model: Weights, row: Array, weight: float, shares: Array) -> None:
+    """Add each feature's share of ``weight`` times the bins and pairs, a pair's halved; the last
+    is the bias."""
+    features, bins, pair = len(model.single), model.single.shape[1], 0
+    shares[len(shares) - 1] += weight * model.state[BIAS]
+    for j in range(features):
+        bin_j = row[j] // FINE_PER_COARSE
+        shares[j] += weight * model.single[j, bin_j]
+        at = bin_j * bins
         for k in range(j):
-            half = 0.5 * slope * model.paired[pair, at + row[k]]
+            half = 0.5 * weight * model.paired[pair, at + row[k] // FINE_PER_COARSE]
             shares[j] += half
             shares[k] += half
             pair += 1
+
+
+@inlined
+def tell(model: Weights, mix: Mix, learners: Learners, rows: Rows, r: int) -> None:
+    """Write down what moved a row's risk; the shares sum to its log odds, calibrated."""
+    n, row, slope = rows.told_used[0], rows.bins[r], model.state[SLOPE]
+    shares = rows.told[n]
+    for j in range(len(shares)):
+        shares[j] = 0.0
+    tell_pairs(model, row, mix.pairs * slope, shares)
+    tell_boosted(learners.risk, row, (1.0 - mix.pairs) * slope, shares)
+    stake = probability(boosted_logit(learners.stake, row))
+    shares[len(shares) - 2] = slope * mix.stake * math.log(max(LEAST_STAKE, stake))
+    shares[len(shares) - 1] += model.state[OFFSET]
+    rows.told_row[n] = r
+    rows.told_used[0] = n + 1
+
+
+@inlined
+def rate_row(
+    model: Weights, mix: Mix, learners: Learners, relations: Array, held: Held, rows: Rows,
+    r: int, mine: int,
+) -> None:  # fmt: skip
+    """Score a row that was read, and remember the wallet's risk."""
+    place = rows.held[r]
+    if place >= 0:
+        copy(held.bins[place], rows.bins[r])
+        held.received[place] = relations[mine].early_value
+    rows.risks[r] = math.nan
+    if model.counts[POSITIVES] == 0:
+        return
+    logit = score_row(model, mix, learners.risk, learners.stake, rows.bins[r])
+    if place >= 0:
+        held.logits[place] = logit
+    if model.counts[POSITIVES] < mix.warm:
+        return
+    risk = probability(model.state[SLOPE] * logit + model.state[OFFSET])
+    rows.risks[r] = risk
+    before = relations[mine].top_risk
+    if (risk >= mix.alert > before) or (risk >= mix.grave > before):
+        tell(model, mix, learners, rows, r)
+    relations[mine].risk = np.float32(risk)
+    relations[mine].top_risk = max(before, np.float32(risk))
+
+
+@compiled
+def risk_pass(
+    model: Weights, mix: Mix, learners: Learners, relations: Array, blank: Array,
+    undo: RelationUndo, journal_from: int, held: Held, begin: int, until: Array, flows: Flows,
+    rows: Rows,
+) -> None:  # fmt: skip
+    """Block by block: learn what is due, then relate, read and score the block's wallets.
+
+    Held rows from ``begin`` to ``until[b]`` are due by block ``b``. Blocks from ``journal_from`` on
+    are journalled.
+    """
+    for b in range(len(until)):
+        journalled = b >= journal_from
+        if journalled:
+            mark = b - journal_from
+            undo.marks[mark] = undo.used[0]
+            copy(learners.risk_undo.marks[mark], learners.risk_undo.used)
+            copy(learners.stake_undo.marks[mark], learners.stake_undo.used)
+        for r in range(begin, until[b]):
+            if is_learnt(model, held.outcomes[r]):
+                learn_due(model, mix, learners, relations, undo, journalled, held, r)
+        begin = until[b]
+        r = rows.starts[b]
+        for i in range(flows.starts[b], flows.starts[b + 1]):
+            sender, receiver = meet_parties(relations, blank, undo, journalled, flows, i)
+            while r < rows.starts[b + 1] and rows.flow[r] == i:
+                mine, other = receiver, sender
+                if rows.sends[r]:
+                    mine, other = sender, receiver
+                read_row(relations, flows, rows, r, mine, other)
+                rate_row(model, mix, learners, relations, held, rows, r, mine)
+                r += 1

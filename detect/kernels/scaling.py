@@ -75,3 +75,12 @@ def is_round(value: float) -> bool:
 def flag(holds: bool) -> float:
     """1.0 or 0.0."""
     return 1.0 if holds else 0.0
+
+
+@compiled
+def probability(logit: float) -> float:
+    """The logistic function."""
+    if logit >= 0.0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1.0 + odds)

@@ -143,7 +143,13 @@ def wallet_features(rows: Array, row: int, now: int, f: Array) -> None:
 
 @compiled
 def is_milestone(events: int) -> bool:
-    """Whether the wallet model looks at a wallet's n-th event: 1, 2, 4, 8 … 64, then every 64th."""
-    if events < 64:
-        return events & (events - 1) == 0
-    return events % 64 == 0
+    """Whether a wallet is looked at at its n-th event: the first 8, 12, 16, 24 … 64, every 64th.
+
+    Every one of the first eight, because what a thief takes comes early and comes fast.
+    """
+    if events <= 8:
+        return True
+    if events >= 64:
+        return events % 64 == 0
+    half = events // 3 if events % 3 == 0 else events
+    return half & (half - 1) == 0

@@ -16,6 +16,7 @@ from detect.risk import RiskConfig
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
 from tests.detect.chains import START, Block, Shape, batch_of, random_block
+from tests.detect.risk_story import STAKES, TREES
 
 SMALL = DetectorConfig(
     wallets=64,
@@ -36,7 +37,14 @@ SMALL = DetectorConfig(
 RISKY = dataclasses.replace(
     SMALL,
     risk=RiskConfig(
-        delay_seconds=5 * 86_400, life_seconds=9 * 86_400, capacity=40, bins=4, rate=0.1, warm_up=2
+        delay_seconds=5 * 86_400,
+        life_seconds=9 * 86_400,
+        capacity=40,
+        wallets=64,
+        rate=0.1,
+        warm_up=2,
+        trees=TREES,
+        stake=STAKES,
     ),
 )
 

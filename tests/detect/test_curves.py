@@ -17,6 +17,7 @@ from detect.curves import (
     best_f1,
     curve_of,
     recall_at_precision,
+    surely,
     threshold_for_precision,
 )
 
@@ -74,6 +75,8 @@ def test_precision_that_was_asked_for_is_kept(
         if metrics.precision_score(positive, scores >= t) >= wanted - 1e-12
     ]
     assert threshold_for_precision(curve, wanted) == (min(reach) if reach else None)
+    cautious = threshold_for_precision(curve, wanted, int(positive.sum()), errors=1.0)
+    assert cautious is None or cautious >= min(reach)
     recalls = [positive[scores >= t].sum() / positive.sum() for t in reach]
     assert recall_at_precision(curve, wanted) == pytest.approx(max(recalls, default=0.0))
 
@@ -96,3 +99,10 @@ def test_what_cannot_be_ranked_is_refused(scores: list[float], positive: list[bo
         curve_of(np.array(scores, float), np.array(positive, bool))
     with pytest.raises(DetectError):
         auroc(curve_of(np.array([1.0, 2.0]), np.array([True, True])))
+
+
+def test_shares_are_surely_less_than_they_were() -> None:
+    """Wilson's lower bound, as published for 7 of 10 and 70 of 100; without errors the share."""
+    share, count = np.array([0.7, 0.7]), np.array([10.0, 100.0])
+    assert surely(share, count, 1.96) == pytest.approx([0.3968, 0.6042], abs=1e-4)
+    assert surely(share, count, 0.0) == pytest.approx(share)

@@ -176,7 +176,7 @@ def test_calendar_and_addresses_are_no_features() -> None:
     assert np.array_equal(before, after)
 
 
-def test_milestones_are_powers_of_two_then_every_64th() -> None:
-    """The wallet model looks at events 1, 2, 4 … 64, 128, 192, 256 …"""
+def test_milestones_are_dense_at_first_and_then_rare() -> None:
+    """Wallets are looked at at their first eight events, half-octaves up to 64, every 64th."""
     found = [n for n in range(1, 400) if is_milestone(n)]
-    assert found == [1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 320, 384]
+    assert found == [*range(1, 9), 12, 16, 24, 32, 48, 64, 128, 192, 256, 320, 384]

@@ -19,19 +19,16 @@ from chainwarden.schema import ETHEREUM
 from detect.compiled import Array
 from detect.detector import Detector
 from detect.features import FLOW_FEATURES
-from detect.risk import RiskConfig, RiskModel, WalletRows
+from detect.kernels.risk import COARSE
+from detect.risk import RiskConfig, RiskModel
+from detect.risk_findings import contributions
 from tests.detect.chains import batch_of
+from tests.detect.risk_story import FEATURES, OWN, Story, risks, small, story
 from tests.detect.runs import RISKY, EveryFinding, Run, blocks, detector
 
 # scikit-learn has no types.
 metrics = importlib.import_module("sklearn.metrics")
-FEATURES = ("a", "b", "c")
-SMALL = RiskConfig(delay_seconds=100, life_seconds=60, capacity=1000, bins=4, rate=0.1, warm_up=1)
-
-
-def address(n: int) -> bytes:
-    """The n-th wallet."""
-    return n.to_bytes(20, "little")
+SMALL = small()
 
 
 def is_odd(wallet: bytes, _now: int) -> bool:
@@ -43,34 +40,7 @@ def model(
     config: RiskConfig = SMALL, outcomes: Callable[[bytes, int], bool] = is_odd, undo: int = 8
 ) -> RiskModel:
     """A model that has seen nothing."""
-    return RiskModel(config, FEATURES, undo, outcomes)
-
-
-def row_blocks(seed: int, count: int, step: int = 15) -> WalletRows:
-    """Blocks of up to four rows; the first feature leans towards odd wallets."""
-    rng = np.random.default_rng(seed)
-    starts = np.append(0, np.cumsum(rng.integers(0, 5, count)))
-    wallets = rng.integers(0, 256, starts[-1])
-    X = rng.random((starts[-1], 3)).astype(np.float32)
-    X[:, 0] = np.clip(0.6 * X[:, 0] + 0.4 * (wallets % 2), 0, 1)
-    times = 1000 + step * np.arange(count)
-    keys = np.zeros((starts[-1], 5), np.uint32)
-    keys[:, 0] = wallets
-    at = np.repeat(times, np.diff(starts))
-    return WalletRows(X, keys, at, rng.integers(0, 80, starts[-1]), starts, times)
-
-
-def part(rows: WalletRows, first: int, stop: int) -> WalletRows:
-    """Some of the blocks."""
-    a, b = rows.starts[first], rows.starts[stop]
-    return WalletRows(
-        rows.features[a:b],
-        rows.keys[a:b],
-        rows.at[a:b],
-        rows.ages[a:b],
-        rows.starts[first : stop + 1] - a,
-        rows.times[first:stop],
-    )
+    return RiskModel(config, FEATURES, len(OWN), undo, outcomes)
 
 
 # --- what it computes --------------------------------------------------------------------------
@@ -87,7 +57,7 @@ class Plain:
 
     def cells(self, x: Array) -> list[object]:
         """The bias, the bins, the pairs of bins."""
-        bins = list(enumerate(min(self.config.bins - 1, int(v * self.config.bins)) for v in x))
+        bins = list(enumerate(min(COARSE - 1, int(v * COARSE)) for v in x))
         return [None, *bins, *itertools.combinations(bins, 2)]
 
     def logit(self, x: Array) -> float:
@@ -115,22 +85,24 @@ class Plain:
             self.weights[cell] = self.weights.get(cell, 0.0) - move
 
 
-def test_it_is_the_model_it_says_it_is() -> None:
-    """Scores are those of a plain AdaGrad logistic regression fed each row when it is due."""
-    rows, plain = row_blocks(3, 200), Plain(SMALL)
+def test_its_bins_and_pairs_are_a_plain_logistic_regression() -> None:
+    """Alone, they score as plain AdaGrad does that is fed each row when it is due."""
+    config = small(pairs=1.0, stake_weight=0.0)
+    told, plain = story(3, 200), Plain(config)
     waiting: list[tuple[int, Array, float, int]] = []
     expected = []
-    for b, now in enumerate(rows.times.tolist()):
+    for b, now in enumerate(told.times.tolist()):
         while waiting and waiting[0][0] <= now:
             _, x, scored, wallet = waiting.pop(0)
-            plain.learn(x, scored, wallet % 2 == 1)
-        for i in range(rows.starts[b], rows.starts[b + 1]):
-            scored = plain.logit(rows.features[i])
+            if wallet % 2 == 1 or plain.bad:
+                plain.learn(x, scored, wallet % 2 == 1)
+        for i in range(told.starts[b], told.starts[b + 1]):
+            scored = plain.logit(told.own[i]) if plain.bad else 0.0
             expected.append(plain.calibrated(scored) if plain.bad >= 1 else float("nan"))
-            if rows.ages[i] <= 60:
-                waiting.append((now + 100, rows.features[i], scored, int(rows.keys[i, 0])))
-    warden = model()
-    assert warden.advance(rows) == pytest.approx(np.array(expected), abs=1e-9, nan_ok=True)
+            if told.ages[i] <= 60:
+                waiting.append((now + 100, told.own[i], scored, int(told.wallets[i])))
+    warden = model(config)
+    assert risks(warden, told) == pytest.approx(np.array(expected), abs=1e-9, nan_ok=True)
     assert warden.waiting == len(waiting) > 0
     assert np.isnan(expected[:5]).all()
     assert np.isfinite(expected[-300:]).all()
@@ -139,14 +111,13 @@ def test_it_is_the_model_it_says_it_is() -> None:
 def test_it_learns_what_there_is_to_learn_and_is_calibrated() -> None:
     """It ranks nearly as well as the truth can, and wallets are as often bad as it says."""
     rng, count = np.random.default_rng(4), 20_000
-    X = rng.random((count, 3)).astype(np.float32)
-    truth = 1 / (1 + np.exp(-8 * (X[:, 0] - 0.5) - 6 * (X[:, 1] - 0.5) * (X[:, 2] - 0.5)))
-    keys = np.zeros((count, 5), np.uint32)
-    keys[:, 0] = rng.random(count) < truth
+    own = rng.random((count, 3)).astype(np.float32)
+    truth = 1 / (1 + np.exp(-8 * (own[:, 0] - 0.5) - 6 * (own[:, 1] - 0.5) * (own[:, 2] - 0.5)))
+    wallets = 2 * rng.integers(0, 100, count) + (rng.random(count) < truth)
     times, starts = 1000 + np.arange(count), np.arange(count + 1)
-    rows = WalletRows(X, keys, times, np.zeros(count), starts, times)
-    config = RiskConfig(delay_seconds=100, life_seconds=60, bins=8, rate=0.03)
-    scores, labels = model(config).advance(rows)[-8000:], keys[-8000:, 0]
+    told = Story(own, wallets, times, np.zeros(count), starts, times)
+    config = RiskConfig(delay_seconds=100, life_seconds=60, rate=0.03, stake_weight=0.0)
+    scores, labels = risks(model(config), told)[-8000:], wallets[-8000:] % 2
     best = metrics.roc_auc_score(labels, truth[-8000:])
     assert metrics.roc_auc_score(labels, scores) > best - 0.01
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
@@ -154,25 +125,22 @@ def test_it_learns_what_there_is_to_learn_and_is_calibrated() -> None:
         assert scores[there].mean() == pytest.approx(labels[there].mean(), abs=0.07)
 
 
-def test_an_explanation_sums_to_the_log_odds() -> None:
-    """The shares of features and bias add up; what decides the label weighs most."""
-    warden, rows = model(), row_blocks(5, 400)
-    warden.advance(rows)
-    last = WalletRows(
-        rows.features[:1],
-        rows.keys[:1],
-        rows.at[-1:],
-        np.zeros(1),
-        np.array([0, 1]),
-        rows.times[-1:],
-    )
-    x = last.features[0]
-    shares = warden.explain(x)
-    score = float(warden.advance(last)[0])
-    assert sum(shares.values()) == pytest.approx(math.log(score / (1 - score)), abs=1e-9)
-    assert list(shares) == [*FEATURES, None]
-    low, high = (warden.explain(np.array([v, 0.5, 0.5], np.float32))["a"] for v in (0.05, 0.95))
-    assert high - low > 2
+def test_who_rises_to_a_level_is_told_of_with_what_moved_it() -> None:
+    """The shares written down sum to the row's log odds, and as contributions to its risk."""
+    warden, told = model(small(alert=0.6, grave=0.8)), story(5, 400)
+    found = 0
+    for first in range(0, 400, 50):
+        rows = warden.advance(told.batch(first, first + 50))
+        for n in range(int(rows.told_used[0])):
+            row = int(rows.told_row[n])
+            risk = float(rows.risks[row])
+            assert risk >= 0.6
+            logit = math.log(risk / (1 - risk))
+            assert float(rows.told[n].sum()) == pytest.approx(logit, abs=1e-9)
+            usual, parts = contributions(rows.told[n])
+            assert usual + float(parts.sum()) == pytest.approx(risk, abs=1e-9)
+            found += 1
+    assert 10 < found < 200
 
 
 # --- no look-ahead -----------------------------------------------------------------------------
@@ -180,51 +148,46 @@ def test_an_explanation_sums_to_the_log_odds() -> None:
 
 def test_labels_are_asked_for_when_they_are_due_and_not_before() -> None:
     """Each row of a young wallet is asked about once, at the first block after its delay."""
-    rows, asked = row_blocks(6, 100), []
+    told, asked = story(6, 100), []
 
     def outcomes(wallet: bytes, now: int) -> bool:
         asked.append((int.from_bytes(wallet, "little"), now))
         return False
 
-    model(outcomes=outcomes).advance(rows)
+    risks(model(outcomes=outcomes), told)
     expected = []
-    for i in np.flatnonzero(rows.ages <= 60):
-        blocks_after = rows.times[rows.times >= rows.at[i] + 100]
+    for i in np.flatnonzero(told.ages <= 60):
+        blocks_after = told.times[told.times >= told.at[i] + 100]
         if len(blocks_after):
-            expected.append((int(rows.keys[i, 0]), int(blocks_after[0])))
+            expected.append((int(told.wallets[i]), int(blocks_after[0])))
     assert asked == expected
 
 
 def test_a_score_depends_on_no_label_that_was_not_due() -> None:
     """Turning every label from some time on changes no score until then."""
-    rows, turn = row_blocks(7, 200), 2000
-    straight = model().advance(rows)
-    turned = model(outcomes=lambda w, now: is_odd(w, now) != (now >= turn)).advance(rows)
-    before = rows.at < turn
+    told, turn = story(7, 200), 2000
+    straight = risks(model(), told)
+    turned = risks(model(outcomes=lambda w, now: is_odd(w, now) != (now >= turn)), told)
+    before = told.at < turn
     assert np.array_equal(straight[before], turned[before], equal_nan=True)
     assert not np.array_equal(straight[~before], turned[~before])
 
 
 def test_it_knows_no_date_and_no_address() -> None:
     """Other times and other addresses, same order and labels: the same bits."""
-    rows = row_blocks(8, 150)
-    moved = WalletRows(
-        rows.features,
-        rows.keys + np.uint32(512),
-        rows.at + 94_694_400,
-        rows.ages,
-        rows.starts,
-        rows.times + 94_694_400,
-    )
-    assert np.array_equal(model().advance(rows), model().advance(moved), equal_nan=True)
+    told = story(8, 150)
+    later = dataclasses.replace(told, at=told.at + 94_694_400, times=told.times + 94_694_400)
+    batch = later.batch()
+    batch = dataclasses.replace(batch, keys=batch.keys + np.uint32(512))
+    assert np.array_equal(risks(model(), told), model().advance(batch).risks, equal_nan=True)
 
 
 def test_without_bad_wallets_there_are_no_scores() -> None:
-    """Warm-up ends with bad rows learnt, however many good ones there are."""
+    """Warm-up ends with bad rows learnt; before the first there is nothing to tell good from."""
     warden = model(outcomes=lambda _wallet, _now: False)
-    assert np.isnan(warden.advance(row_blocks(9, 200))).all()
+    assert np.isnan(risks(warden, story(9, 200))).all()
     assert warden.warming_up
-    assert warden.learnt[0] > 100
+    assert warden.learnt == (0, 0)
 
 
 # --- bounds ------------------------------------------------------------------------------------
@@ -232,38 +195,35 @@ def test_without_bad_wallets_there_are_no_scores() -> None:
 
 def test_rows_beyond_the_capacity_give_way_unlearnt() -> None:
     """No more wait than there is room for; the oldest go, and are never asked about."""
-    rows, asked = row_blocks(10, 100), []
+    told, asked = story(10, 100), []
 
     def outcomes(wallet: bytes, now: int) -> bool:
         asked.append(wallet)
         return is_odd(wallet, now)
 
-    warden = model(RiskConfig(delay_seconds=100, life_seconds=60, capacity=5, warm_up=1), outcomes)
+    warden = model(small(capacity=5), outcomes)
     for b in range(100):
-        warden.advance(part(rows, b, b + 1))
+        warden.advance(told.batch(b, b + 1))
         assert warden.waiting <= 5
-    assert 0 < len(asked) < int((rows.ages <= 60).sum()) - 50
+    assert 0 < len(asked) < int((told.ages <= 60).sum()) - 50
 
 
 def test_one_block_with_more_rows_than_there_is_room_for() -> None:
     """What does not fit even within a block is scored and not learnt."""
-    rows = row_blocks(11, 100)
-    whole = WalletRows(
-        rows.features,
-        rows.keys,
-        np.full(len(rows.at), 1000),
-        rows.ages,
-        np.array([0, len(rows.at)]),
-        np.array([1000]),
+    told = story(11, 100)
+    whole = dataclasses.replace(
+        told,
+        at=np.full(len(told.at), 1000),
+        starts=np.array([0, len(told.at)]),
+        times=np.array([1000]),
     )
-    warden = model(RiskConfig(delay_seconds=10, capacity=5))
-    warden.advance(whole)
+    warden = model(small(capacity=5), outcomes=lambda _wallet, _now: True)
+    warden.advance(whole.batch())
     assert warden.waiting == 5
-    warden.advance(
-        dataclasses.replace(part(rows, 0, 0), starts=np.zeros(2, np.int64), times=np.array([1010]))
-    )
+    none = dataclasses.replace(told, starts=np.zeros(2, np.int64), times=np.array([1200]))
+    warden.advance(none.batch())
     assert warden.waiting == 0
-    assert sum(warden.learnt) == 5
+    assert warden.learnt == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -272,8 +232,7 @@ def test_one_block_with_more_rows_than_there_is_room_for() -> None:
         {"delay_seconds": -1},
         {"life_seconds": -1},
         {"capacity": 0},
-        {"bins": 1},
-        {"bins": 257},
+        {"pairs": 1.5},
         {"rate": 0.0},
         {"prior": 0.0},
         {"warm_up": 0},
@@ -300,17 +259,14 @@ def test_batches_reverts_and_snapshots_leave_no_trace(
     seed: int, cuts: list[int], capacity: int, reverts: int, restored: bool
 ) -> None:
     """Scores and digest are those of one run over the blocks that stayed."""
-    config = RiskConfig(delay_seconds=100, life_seconds=60, capacity=capacity, bins=4, warm_up=1)
-    rows, other = row_blocks(seed, 80), row_blocks(seed + 1, 20)
-    warden, scores = model(config), []
-    for first, stop in itertools.pairwise(sorted({0, *cuts, 80})):
-        scores.append(warden.advance(part(rows, first, stop)))
-    fresh = model(config)
-    assert np.array_equal(np.concatenate(scores), fresh.advance(rows), equal_nan=True)
+    config = small(capacity=capacity)
+    told, other = story(seed, 80), story(seed + 1, 20)
+    warden, fresh = model(config), model(config)
+    assert np.array_equal(risks(warden, told, *cuts), risks(fresh, told), equal_nan=True)
     assert warden.digest() == fresh.digest()
     # A fork that is taken back, then the chain again.
     for n in range(reverts):
-        warden.advance(part(other, n, n + 1))
+        warden.advance(other.batch(n, n + 1))
     if restored:
         data, warden = warden.snapshot(), model(config)
         warden.restore(data)
@@ -318,15 +274,14 @@ def test_batches_reverts_and_snapshots_leave_no_trace(
     for n in range(reverts):
         warden.revert(79 + reverts - n)
     assert warden.digest() == fresh.digest()
-    again, expected = warden.advance(other), fresh.advance(other)
-    assert np.array_equal(again, expected, equal_nan=True)
+    assert np.array_equal(risks(warden, other), risks(fresh, other), equal_nan=True)
     assert warden.digest() == fresh.digest()
 
 
 def test_only_the_last_blocks_can_be_reverted() -> None:
     """The head alone, and no deeper than the undo depth or what is final."""
     warden = model()
-    warden.advance(row_blocks(12, 30))
+    risks(warden, story(12, 30))
     with pytest.raises(DetectError):
         warden.revert(28)
     warden.forget(27)
@@ -339,12 +294,12 @@ def test_only_the_last_blocks_can_be_reverted() -> None:
 def test_a_snapshot_of_another_model_is_refused() -> None:
     """Other settings or features, or damage: SnapshotRefused, nothing unpickled."""
     warden = model()
-    warden.advance(row_blocks(13, 30))
+    risks(warden, story(13, 30))
     data = warden.snapshot()
     strangers = [
         model(RiskConfig()),
         model(undo=9),
-        RiskModel(SMALL, ("a", "b", "d"), 8, is_odd),
+        RiskModel(SMALL, (*FEATURES[:-1], "other"), len(OWN), 8, is_odd),
     ]
     for stranger in strangers:
         with pytest.raises(SnapshotRefused):
