@@ -30,4 +30,13 @@ ABOUT: Final[dict[str, About]] = {
         ("one noisy rule: suppress it, or raise alerts.budget_per_hour",),
         "See which rule it was; critical alerts are never held back.",
     ),
+    "wallet_risk": About(
+        "A wallet that behaves like those that turned out bad, as the model has learnt so far.",
+        (
+            "a busy new payee: a shop, a token sale, a donation address",
+            "somebody who was paid by a bad wallet, or paid one",
+        ),
+        "Look at what moved the risk and where the money goes; the model learns your label.",
+        "phishing",
+    ),
 }

@@ -75,4 +75,9 @@ ABOUT: Final[dict[str, About]] = {
         ),
         "Ask another node for the same block before you believe it.",
     ),
+    "disruption": About(
+        "Several signs of trouble together make a disruption of the chain likely soon.",
+        ("a popular mint or an airdrop that fills blocks for minutes",),
+        "Look at the signs it names, and at the forecast's stated skill, before acting on it.",
+    ),
 }

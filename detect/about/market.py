@@ -78,4 +78,22 @@ ABOUT: Final[dict[str, About]] = {
         ("a popular mint, launch or airdrop", "a builder that catches up after missed slots"),
         "See what fills the blocks; expect payments to wait.",
     ),
+    "flash_loan": About(
+        "Somebody borrowed for one transaction and left with more than he came with.",
+        (
+            "arbitrage between pools, or a liquidation",
+            "a searcher's known contract that is on no list yet",
+        ),
+        "See whose balance paid for the gain, and how old the contract is that took the loan.",
+        "exploit",
+    ),
+    "ponzi": About(
+        "A contract pays earlier investors with what later ones bring, and with nothing else.",
+        (
+            "staking or a savings contract whose income is not in view",
+            "a lottery or a game that says what it is",
+        ),
+        "See whether anything but deposits flows in, and what share the first investors took.",
+        "ponzi",
+    ),
 }

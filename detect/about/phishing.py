@@ -62,4 +62,19 @@ ABOUT: Final[dict[str, About]] = {
         "Tell the victim and the issuer of the token at once: a freeze may still come in time.",
         "poisoning",
     ),
+    "phishing_wallet": About(
+        "Many strangers paid a wallet within days, and it cashed out within a day.",
+        (
+            "a payee: a shop, a presale, a DAO or a donation address",
+            "an OTC desk, or a deposit address of an exchange",
+        ),
+        "Ask whether the payers know each other, and where the cash-out went.",
+        "phishing",
+    ),
+    "dusting": About(
+        "Worthless pieces were sent to a hundred wallets or more within a day.",
+        ("an airdrop that somebody asked for", "gas drips of a faucet or an app"),
+        "Look for what follows: a lookalike that waits, a token whose name is a link.",
+        "spam",
+    ),
 }

@@ -34,4 +34,22 @@ ABOUT: Final[dict[str, About]] = {
         "Look whether one receiver gets it all, and whether the accounts' owners pay the gas.",
         "drainer",
     ),
+    "key_compromise": About(
+        "Several unrelated wallets were emptied into one fresh wallet within hours.",
+        (
+            "an exchange that sweeps its deposit addresses",
+            "one owner who moves his own wallets together, or to a Safe",
+        ),
+        "Look for one first funder of all; without one, warn others who use that wallet app.",
+        "exploit",
+    ),
+    "sybil": About(
+        "One funder's many wallets do the same things for one reward.",
+        (
+            "an exchange's hot wallet or a faucet that funds strangers",
+            "payroll, a paymaster or a bridge",
+        ),
+        "Compare what the children do and where their money ends.",
+        "sybil",
+    ),
 }

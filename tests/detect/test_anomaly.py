@@ -85,7 +85,7 @@ LOOSE = DetectorConfig(
     pairs=4096,
     window_size=100,
     flow_level=0.98,
-    wallet_level=0.98,
+    wallet_level=0.95,
     learn_depth=4,
     gates=AnomalyGates(flow_value=1e18, wallet_value=1e18, wallet_events=4),
 )
