@@ -75,6 +75,6 @@ ABOUT: Final[dict[str, About]] = {
         "Worthless pieces were sent to a hundred wallets or more within a day.",
         ("an airdrop that somebody asked for", "gas drips of a faucet or an app"),
         "Look for what follows: a lookalike that waits, a token whose name is a link.",
-        "spam",
+        "scam",
     ),
 }
