@@ -59,11 +59,12 @@ def test_every_attack_with_a_rule_is_found(simulated: Written, tmp_path: Path) -
     """On a simulated chain rules find their campaigns, and exact ones hit nothing else."""
     from chainwarden.replay import every_alert
     from chainwarden.scorecard import RULES, read_truth, score_rules
+    from detect.alerts import DIGEST_RULE
 
     replay(simulated.blocks_file, tmp_path / "out", labelled(simulated), batch_blocks=64)
     with Ledger.open(tmp_path / "out/ledger.duckdb", ETHEREUM, "replay") as ledger:
         alerts = every_alert(ledger)
-    assert {alert.rule for alert in alerts} <= set(RULES)
+    assert {alert.rule for alert in alerts} <= {*RULES, DIGEST_RULE}
     scores = {score.rule: score for score in score_rules(alerts, read_truth(simulated.truth_file))}
     for rule in (
         "double_spend",
