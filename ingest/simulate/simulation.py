@@ -183,7 +183,6 @@ class _Run:
         """Who will spend twice begins like any newcomer."""
         wallet = self._world.fresh()
         record.involve("attacker", wallet.address)
-        record.ended = True
         yield self._world.withdrawal(wallet, 30 * ETHER)
         self._double_spenders[record.id] = wallet
 
@@ -314,6 +313,7 @@ class _Run:
             return signed
         own = self._world.fresh()
         payment.record.involve("own_address", own.address)
+        payment.record.ended = True  # a payment that did not fit the losing block is none
         nonce = payment.sender.nonce - 1
         draft = pay(payment.sender, own.address, payment.value, tip=5 * GWEI, nonce=nonce)
         draft.record = payment.record
