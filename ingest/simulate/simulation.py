@@ -149,8 +149,15 @@ class _Run:
 
     def truth(self) -> Truth:
         """What happened, in order of the ids."""
-        ended = [record.finished() for record in (*self._records, *self._fate.records)]
+        # A payment that did not fit the losing block was never replaced: no double spend.
+        spent_once = [r for r in self._double_spenders if not self._replaced_in(r)]
+        records = (r for r in (*self._records, *self._fate.records) if r.id not in spent_once)
+        ended = [record.finished() for record in records]
         return Truth(tuple(sorted(filter(None, ended), key=lambda c: (c.typology, c.id))))
+
+    def _replaced_in(self, identity: str) -> bool:
+        found = next(r for r in self._fate.records if r.id == identity)
+        return "own_address" in found.roles
 
     # --- campaigns ------------------------------------------------------------------------------
 
@@ -313,7 +320,7 @@ class _Run:
             return signed
         own = self._world.fresh()
         payment.record.involve("own_address", own.address)
-        payment.record.ended = True  # a payment that did not fit the losing block is none
+        payment.record.ended = True
         nonce = payment.sender.nonce - 1
         draft = pay(payment.sender, own.address, payment.value, tip=5 * GWEI, nonce=nonce)
         draft.record = payment.record
