@@ -24,6 +24,7 @@ TRUSTED_SECONDS: Final = 5
 COLLECTOR: Final = np.dtype(
     [
         ("income", np.float64, (2,)),  # ether and dollars, since the last quiet spell
+        ("strange", np.float64, (2,)),  # … of which strangers paid
         ("times", np.uint32, (STRANGERS,)),  # of the last strangers' first payments
         ("at", np.uint32),
         ("since", np.uint32),  # the first income of this spell
@@ -66,15 +67,15 @@ def _is_unknown(f: Record, now: int, nonce: int, limits: Array) -> bool:
 
 @compiled
 def scan_fan_in(
-    flows: Flows, money: Array, least: Array, withdrawn: Array, share: float, first_serial: int,
-    limits: Array, table: Table, undo: TableUndo, hits: Array, incomes: Array,
+    flows: Flows, money: Array, least: Array, withdrawn: Array, share: float, most: float,
+    first_serial: int, limits: Array, table: Table, undo: TableUndo, hits: Array, incomes: Array,
 ) -> int:  # fmt: skip
     """One pass over the flows; how many hits there are.
 
     ``money``: by coin, 0 ether, 1 dollars, -1 neither; ``least``: by money, what is no dust.
     ``withdrawn``: the sender is an exchange. A hit is (flow, strangers of the window): somebody
-    whom enough strangers have paid pays out at least ``share`` of the income; ``incomes`` has what
-    had come in of that money.
+    whom enough strangers have paid, and nobody else much, pays out between ``share`` and ``most``
+    of the income; ``incomes`` has what had come in of that money.
     """
     found, opened = 0, 0
     for i in range(len(flows.times)):
@@ -91,9 +92,11 @@ def scan_fan_in(
             if row >= 0:
                 c = table.rows[row]
                 count = recent(c, since)
-                if count >= limits[0] and value >= share * c.income[kind]:
+                income = c.income[kind]
+                enough = count >= limits[0] and 2.0 * c.strange[kind] >= income
+                if enough and share * income <= value <= most * income:
                     hits[found, 0], hits[found, 1] = i, count
-                    incomes[found] = c.income[kind]
+                    incomes[found] = income
                     found += 1
         if f.to_is_contract or f.to_events >= limits[2]:
             continue
@@ -117,9 +120,12 @@ def _take(c: Record, value: float, kind: int, now: int, since: int, stranger: bo
         c.since = now
         c.income[0] = 0.0
         c.income[1] = 0.0
+        c.strange[0] = 0.0
+        c.strange[1] = 0.0
         c.strangers = 0
     c.income[kind] += value
     c.at = now
     if stranger:
+        c.strange[kind] += value
         c.times[c.strangers % 16] = now
         c.strangers += 1

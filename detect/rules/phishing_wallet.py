@@ -62,7 +62,7 @@ class PhishingWalletConfig:
 
     ``strangers`` first payments within ``window_seconds`` make a collector. ``share`` of its income
     must reach an exchange, a bridge or a mixer within ``exit_seconds`` of the first exit, in parts
-    of at least ``least_share``.
+    of at least ``least_share``; more than ``most`` of it is money of its own.
     ``receiver_flows``, ``sender_flows``: who has more behind it has a reputation, and so has who
     has ``trusted_nonce`` and ``trusted_seconds``. ``collectors``, ``exits``, ``deposits``: how many
     of each are remembered.
@@ -72,6 +72,7 @@ class PhishingWalletConfig:
     window_seconds: int = 5 * 86_400
     share: float = 0.8
     least_share: float = 0.02
+    most: float = 1.2
     exit_seconds: int = 86_400
     receiver_flows: int = 2_000
     sender_flows: int = 9_999
@@ -100,7 +101,8 @@ class PhishingWallet(Journaled):
     A cash-out is a payment to a mixer or a bridge, or to a wallet that passes it on to an exchange
     within a day, as deposit addresses do. Out through a mixer is medium, otherwise low. Left alone:
     services, contracts, wallets with a reputation; who pays an exchange's hot wallet itself, since
-    only deposit addresses do; who keeps what it gets, as those who take donations do.
+    only deposit addresses do; who keeps what it gets, as those who take donations do; whom mostly
+    acquaintances pay, and who pays out more than came in, since that is money of its own.
     """
 
     id = "phishing_wallet"
@@ -146,6 +148,7 @@ class PhishingWallet(Journaled):
             _DUST,
             self._exchanges(columns, "from_address"),
             self._config.least_share,
+            self._config.most,
             scored.first_serial,
             self._limits,
             self._collectors.table,
@@ -272,10 +275,12 @@ class PhishingWallet(Journaled):
         ether += leaving.units if leaving.money == _ETHER else 0.0
         dollars += leaving.units if leaving.money == _DOLLARS else 0.0
         passed = ether if leaving.money == _ETHER else dollars
-        share = min(1.0, passed / leaving.income) if leaving.income > 0 else 0.0
-        tell = share >= config.share and (not told or time - told > config.window_seconds)
+        share = passed / leaving.income if leaving.income > 0 else 0.0
+        tell = config.share <= share <= config.most and (
+            not told or time - told > config.window_seconds
+        )
         self._exits.put(serial, leaving.collector, (first, ether, dollars, time if tell else told))
-        return self._finding(columns, row, leaving, path, kind, share) if tell else None
+        return self._finding(columns, row, leaving, path, kind, min(1.0, share)) if tell else None
 
     def _kind(self, receiver: bytes, time: int, chain: str) -> str | None:
         """Where money is cashed out at once: ``mixer`` or ``bridge``; None anywhere else."""

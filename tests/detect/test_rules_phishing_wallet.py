@@ -155,6 +155,22 @@ def test_a_presale_keeps_what_it_gets() -> None:
     assert findings(victims(), Block([out(OTHER, 6.5)])) == []
 
 
+def test_money_of_its_own_is_no_loot() -> None:
+    """Who sends an exchange more than came in, at once or in parts, sends savings."""
+    assert findings(victims(), Block([out(BRIDGE, 8.5)])) == []
+    parts = [out(DEPOSIT, 5, salt=1), out(DEPOSIT, 4, salt=2)]
+    assert findings(victims(), Block(parts), Block([swept(value=8.9)])) == []
+
+
+def test_most_of_the_income_comes_from_strangers() -> None:
+    """Seven strangers among customers who pay more than they do are no fan-in."""
+    customers = [
+        Tx(wallet(500 + n), PHISHER, 4 * ETHER, facts={"pair_events": 3}, salt=n) for n in range(2)
+    ]
+    assert findings(victims(), Block(customers), Block([out(BRIDGE, 14)])) == []
+    assert len(findings(victims(), Block(customers[:1]), Block([out(BRIDGE, 10)]))) == 1
+
+
 def test_a_deposit_address_pays_its_exchange_itself() -> None:
     """Many payers and one sink, an exchange's own hot wallet: that is a shop's deposit address."""
     assert findings(victims(), Block([out(EXCHANGE, 6.9)])) == []
