@@ -17,10 +17,11 @@ import pytest
 from chainwarden.schema import ETHEREUM, Cursor, Severity
 from store.ledger import Commit, Ledger
 from tests.anvil import Anvil
-from tests.command import run, run_json, running
+from tests.command import run, run_json, running, wait_for
 from tests.store.made import WALLET, alert, position
 
 ADDRESS = "0x" + WALLET.hex()
+RECIPIENT = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"  # the second account of a dev node
 TOKEN = {"CHAINWARDEN_SERVER_TOKEN": "correct-horse-battery-staple"}
 
 
@@ -154,9 +155,9 @@ def test_a_port_in_use_is_a_clear_error(out: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.anvil
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_beside_a_running_deployment(anvil: Anvil, tmp_path: Path) -> None:
-    """The process that follows a node answers for its ledger and takes labels meanwhile."""
+    """The process that follows a node answers for its ledger; a label takes force meanwhile."""
     anvil.mine(3)
     words = ("run", "--rpc", anvil.url, "--start", 0, "--port", 0, "--out", "out")
     with running(words, tmp_path) as process:
@@ -164,6 +165,20 @@ def test_beside_a_running_deployment(anvil: Anvil, tmp_path: Path) -> None:
         listed = run_json("alerts", "--out", "out", cwd=tmp_path)
         assert listed == {"total": 0, "alerts": []}
         run_json("label", ADDRESS, "exchange", "--out", "out", cwd=tmp_path)
+        run_json("label", RECIPIENT, "sanctioned", "--out", "out", cwd=tmp_path)
+
+        def touched() -> list[Any]:
+            anvil.pay(10**18)
+            anvil.mine()
+            words = ("alerts", "--rule", "sanctions_touch", "--out", "out")
+            found: list[Any] = run_json(*words, cwd=tmp_path)["alerts"]
+            return found
+
+        alert = wait_for("an alert about the label", touched, seconds=200)[0]
+        told = run_json("explain", alert["id"][:8], "--out", "out", cwd=tmp_path)
+        assert told["alert"]["evidence"]["addresses"] == [RECIPIENT]
+        trail = run_json("labels", RECIPIENT, "--out", "out", cwd=tmp_path)["changes"]
+        assert trail[0]["in_force_from"] <= alert["block_number"]
         process.terminate()
         process.wait(timeout=120)
         log = (tmp_path / "stderr.log").read_text(encoding="utf-8")
