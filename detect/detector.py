@@ -35,7 +35,7 @@ from detect.learning import DepthLearner, LearnerConfig
 from detect.milestones import wallet_rows
 from detect.risk import Outcomes, RiskConfig, RiskModel
 from detect.risk_findings import risk_findings
-from detect.rules.rule import Finding, Gauges, HearsFinality, Rule
+from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
 from detect.wallets import SCHEMA, WalletBounds, WalletTable
@@ -185,6 +185,9 @@ class Detector:
         if not len(batch):
             return Detections((), features_schema().empty_table())
         first = self._serial + 1
+        for rule in self._rules:
+            if isinstance(rule, HearsBlocks):
+                rule.advance(batch, first)  # the risk model asks for labels before the rules run
         events = events_of(batch)
         seen = self._wallets.observe(events, first)
         numbers, flow_starts = batch.numbers(), seen.flow_starts

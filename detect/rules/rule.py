@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from chainwarden.schema import ZERO_ADDRESS, Evidence, Position, Reason, Role, Severity
+from chainwarden.schema import ZERO_ADDRESS, BlockBatch, Evidence, Position, Reason, Role, Severity
 from detect.scored import ScoredBatch
 
 
@@ -62,6 +62,15 @@ class Rule(Protocol):
 
     def digest(self) -> str:
         """A digest of the state, undo excluded: equal digests, equal future findings."""
+        ...
+
+
+@runtime_checkable
+class HearsBlocks(Protocol):
+    """A rule that models rely on: it takes in each batch before anything of it is scored."""
+
+    def advance(self, batch: BlockBatch, first_serial: int) -> None:
+        """Take in blocks with the next serials; ``evaluate`` of them follows."""
         ...
 
 

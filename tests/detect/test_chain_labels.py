@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 
 from chainwarden.errors import DetectError
 from chainwarden.schema import ETHEREUM, Label
+from detect.alerts import AlertPolicy
+from detect.detector import Detector
 from detect.known.freezes import USDC_FROZEN, USDC_UNFROZEN, USDT_FROZEN, USDT_UNFROZEN
 from detect.known.sanctions import SANCTIONS_ADDED, SANCTIONS_ORACLE, SANCTIONS_REMOVED
 from detect.known.tokens import USDC, USDT
@@ -19,10 +23,12 @@ from detect.rules.chain_labels import MOST_PERIODS, ChainLabels, ChainLabelsConf
 from detect.rules.columns import ColumnCache
 from detect.rules.sanctions_touch import SanctionsTouch
 from tests.detect.build import ETHER, START, Block, Build, Tx, run, told, uint, wallet, word
+from tests.detect.runs import RISKY
 from tests.detect.test_rules_contract import listing
 
 ALICE, BOB, MALLORY = wallet(1), wallet(2), wallet(3)
 NAME = ETHEREUM.name
+BAD = Verdict.BAD
 
 
 def rule_of(book: LabelBook, capacity: int = 64) -> ChainLabels:
@@ -167,6 +173,36 @@ def test_a_book_serves_one_detector_and_its_twin_another() -> None:
     book.add(Label(ALICE, "scam", "x"))
     assert (len(book.labels_of(MALLORY)), len(twin.labels_of(MALLORY))) == (1, 0)
     assert twin.labels_of(ALICE) == book.labels_of(ALICE) != ()
+
+
+def test_models_hear_the_chain_the_same_however_blocks_are_batched() -> None:
+    """A label that comes due within the batch that froze its wallet is bad, as block by block."""
+    build, pays = Build(), [Tx(wallet(n), wallet(n + 1), ETHER, salt=n) for n in range(4)]
+    freeze = Tx(ALICE, USDT, logs=[(USDT, [USDT_FROZEN], word(wallet(2)))])
+    blocks = [Block([*pays, freeze] if n == 2 else pays) for n in range(8)]
+    for n, block in enumerate(blocks):
+        block.txs = [replace(tx, salt=100 * n + tx.salt) for tx in block.txs]
+    batch = build.batch(*blocks).batch
+    assert RISKY.risk is not None
+    config = replace(RISKY, risk=replace(RISKY.risk, delay_seconds=36))
+    told = []
+    for parts in ([batch], list(batch.split())):
+        book = LabelBook()
+        asked: list[tuple[bytes, int, Verdict]] = []
+
+        def outcome(
+            address: bytes, now: int, book: LabelBook = book, asked: list[Any] = asked
+        ) -> bool:
+            asked.append((address, now, book.verdict_at(address, now, NAME)))
+            return bool(asked[-1][-1] == BAD)
+
+        detector = Detector(ETHEREUM, config, [rule_of(book)], AlertPolicy(ETHEREUM), outcome)
+        for part in parts:
+            detector.process(part)
+        told.append((asked, detector.digest()))
+    assert told[0] == told[1]
+    verdicts = {verdict for address, _, verdict in told[0][0] if address == wallet(2)}
+    assert BAD in verdicts
 
 
 @settings(deadline=None, max_examples=60)
