@@ -109,6 +109,9 @@ class Metrics:
             "stage_duration_seconds", "Time a batch takes in a stage", SECONDS_BUCKETS, "stage"
         )
         self.rule_seconds = counter("rule_seconds", "Time spent in each rule", "rule")
+        self.rule_over_budget = counter(
+            "rule_over_budget", "Batches in which a rule took over a second a block", "rule"
+        )
         # what was wrong
         self.verification_failures = counter(
             "verification_failures", "Blocks rejected, by what did not match", "reason"

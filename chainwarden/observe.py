@@ -25,6 +25,8 @@ def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy)
     for name, value in stats.items():
         if name.startswith("rule_seconds."):
             metrics.raise_counter(metrics.rule_seconds, value, name.partition(".")[2])
+        if name.startswith("rule_over_budget."):
+            metrics.raise_counter(metrics.rule_over_budget, value, name.partition(".")[2])
     observe_chain(metrics, stats)
     for reason, count in policy.suppressed.items():
         metrics.raise_counter(metrics.suppressed, count, reason)

@@ -41,6 +41,9 @@ from detect.snapshot import digest_of, pack, unpack
 from detect.wallets import SCHEMA, WalletBounds, WalletTable
 
 KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
+# What a rule may take for a block. Beyond it is counted, never cut short: results must not hang on
+# how fast a machine is.
+RULE_BUDGET_SECONDS: Final = 1.0
 SCORES: Final = ("flow_score", "from_score", "to_score", "from_risk", "to_risk")
 
 
@@ -162,6 +165,7 @@ class Detector:
         self._forgotten = -1  # blocks up to this one cannot be reverted
         self._positions: list[Position] = []  # of the last blocks, the head last
         self._seconds = dict.fromkeys((rule.id for rule in self._rules), 0.0)
+        self._over_budget = dict.fromkeys((rule.id for rule in self._rules), 0)
 
     @property
     def head(self) -> Position | None:
@@ -313,6 +317,7 @@ class Detector:
             "wallet_score_last_drift_block": float(wallets.drift.last_block),
             **self._risk_stats(),
             **{f"rule_seconds.{name}": spent for name, spent in self._seconds.items()},
+            **{f"rule_over_budget.{name}": float(n) for name, n in self._over_budget.items()},
             **self._chain_stats(),
         }
 
@@ -346,7 +351,9 @@ class Detector:
         for rule in self._rules:
             began = time.perf_counter()
             findings += rule.evaluate(scored)
-            self._seconds[rule.id] += time.perf_counter() - began
+            spent = time.perf_counter() - began
+            self._seconds[rule.id] += spent
+            self._over_budget[rule.id] += spent > RULE_BUDGET_SECONDS * len(scored.batch)
         return findings
 
     def _forget(self, serial: int) -> None:
