@@ -38,8 +38,6 @@ def section(quick: bool) -> Section:
         f" each, {sum(r.transactions for r in (*attacked, *benign)):,} transactions in all",
         "blocks: median from a campaign's first to the alert; false: per 1,000 benign blocks,"
         " grave: those of them that are high or critical",
-        "blocks: median from a campaign's first to the alert; false: alerts per 1,000 benign"
-        " blocks, grave: those of them that are high or critical",
         "alerts are what the policy lets through (cool-down, budget); an anomaly may find any"
         " campaign",
     )
