@@ -44,6 +44,7 @@ RULES: Final = {
     "layering": "layering",
     "marketplace_phishing": "free_buy",
     "missed_slots": "consensus",
+    "mixer_link": "mixer",
     "mixer_touch": "mixer",
     "native_claim": "native_claim",
     "phishing_wallet": "phishing_wallet",

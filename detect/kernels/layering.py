@@ -166,9 +166,11 @@ def found(
     table: Table,
     hops: int,
 ) -> None:
-    """Note a finding about the root of a wallet's money."""
+    """Note a finding about the root of a wallet's money; depth outweighs a split by one flow."""
     r = table.rows[row]
     n = out.counts[FOUND]
+    if n > 0 and out.flow[n - 1] == i:
+        n -= 1
     out.flow[n] = i
     out.why[n] = why
     out.amount[n] = amount

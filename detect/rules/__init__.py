@@ -27,6 +27,7 @@ from detect.rules.key_compromise import KeyCompromise, KeyCompromiseConfig
 from detect.rules.layering import Layering, LayeringConfig
 from detect.rules.marketplace_phishing import MarketplaceConfig, MarketplacePhishing
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
+from detect.rules.mixer_link import MixerLink, MixerLinkConfig
 from detect.rules.mixer_touch import MixerConfig, MixerTouch
 from detect.rules.native_claim import NativeClaim, NativeClaimConfig
 from detect.rules.node import WITHOUT_NODE, NodeCalls
@@ -76,6 +77,7 @@ class RulesConfig:
     gas_use: GasUseConfig = field(default_factory=GasUseConfig)
     disruption: DisruptionConfig = field(default_factory=DisruptionConfig)
     sandwich: SandwichConfig = field(default_factory=SandwichConfig)
+    mixer_link: MixerLinkConfig = field(default_factory=MixerLinkConfig)
     taint: TaintConfig = field(default_factory=TaintConfig)
     layering: LayeringConfig = field(default_factory=LayeringConfig)
     hash_key: bytes = bytes(16)
@@ -125,6 +127,7 @@ def default_rules(
         GasUse(labels, cache, config.gas_use),
         Disruption(chain, cache, config.disruption),
         Sandwich(labels, pools, config.sandwich),
+        MixerLink(labels, cache, standings, config.mixer_link),
         Taint(labels, cache, standings, config.taint, config.hash_key),
         TokenLaunch(pools, config.token_launch),
         Layering(labels, cache, standings, config.layering, config.hash_key),

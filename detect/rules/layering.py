@@ -161,14 +161,17 @@ class Layering(Journaled):
         config, all_flows = self._config, self._standings.flows(columns)
         facts = columns.scored.flow_facts
         least = (config.least_ether * PER_ETHER_WORTH)[all_flows.coin]
-        material = all_flows.at(np.flatnonzero(all_flows.units >= least))
-        rows, time = material.rows, material.time
+        large = np.flatnonzero(all_flows.units >= least)
+        rows, time = all_flows.rows[large], all_flows.time[large]
         young = time - facts["from_first_seen"][rows] <= config.window_seconds
         fresh = time - facts["to_first_seen"][rows] <= config.fresh_seconds
         fresh &= facts["to_events"][rows] < config.fresh_events
         chosen = np.flatnonzero(fresh | young)
-        material, young, fresh = material.at(chosen), young[chosen], fresh[chosen]
+        material, young, fresh = all_flows.at(large[chosen]), young[chosen], fresh[chosen]
         rows = material.rows
+        # Who has sent more than was seen is older than the view.
+        young &= _nonces(columns, rows) <= facts["from_sent"][rows] + config.fresh_events
+        fresh &= facts["to_nonce"][rows] <= facts["to_sent"][rows] + config.fresh_events
         stops = (material.receiver_bits & (SERVICE | MIXER)) != 0
         stops |= facts["to_counterparties"][rows] >= config.hub
         stops |= facts["to_is_contract"][rows]
@@ -255,6 +258,16 @@ def _severity(kind: int, deep: bool) -> Severity:
     if kind == BAD_ORIGIN:
         return Severity.HIGH if deep else Severity.MEDIUM
     return Severity.MEDIUM if deep and kind != SERVICE_ORIGIN else Severity.LOW
+
+
+def _nonces(columns: Columns, rows: Array) -> Array:
+    """The highest nonces known of the senders of flows, their transactions' own; -1: none is."""
+    known: Array = columns.scored.flow_facts["from_nonce"][rows]
+    if not len(columns.tx_block):
+        return known
+    tx = columns.flow_tx[rows]
+    own = (tx >= 0) & (columns.tx_from[tx] == columns.flow_from[rows]).all(axis=1)
+    return np.where(own, np.maximum(known, columns.tx_nonce[tx]), known)
 
 
 def _hop(columns: Columns, row: int) -> Hop:

@@ -1,52 +1,93 @@
-"""What Tornado Cash pays out, as its events tell: the coins themselves move inside the contract."""
+"""What goes into Tornado Cash and what it pays out, as its events tell: coins move inside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detect.known.mixers import TORNADO_POOLS, TORNADO_WITHDRAWAL
+from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_POOLS, TORNADO_WITHDRAWAL
 from detect.rules.columns import Columns
+
+Place = tuple[int, int, int]
+"""The row of the block, the transaction's index in it, the ordinal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """Somebody paid into a pool. ``amount`` is its denomination, None for a pool of tokens."""
+
+    place: Place
+    pool: bytes
+    depositor: bytes
+    amount: int | None
+    transaction: bytes | None
+    gas_price: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """Wei paid out of a pool. ``place`` orders it: (row of the block, transaction index)."""
+    """A pool paid somebody. ``amount`` is after the fee, None for a pool of tokens.
 
-    place: tuple[int, int]
-    ordinal: int
+    ``by_itself``: the recipient signed the withdrawal, no relayer did.
+    """
+
+    place: Place
     pool: bytes
     recipient: bytes
-    amount: int
+    amount: int | None
     transaction: bytes | None
-    relayer: bytes
+    gas_price: int | None
+    by_itself: bool
 
 
 def payouts_of(columns: Columns) -> list[Payout]:
-    """The withdrawals from pools of the chain's own coin in a batch, in chain order.
+    """The withdrawals from pools in a batch, in chain order.
 
-    Withdrawal(recipient, nullifier, indexed relayer, fee): the pool's denomination less the fee.
+    Withdrawal(recipient, nullifier, indexed relayer, fee): the denomination less the fee is paid.
     """
     logs, found = columns.batch.logs, []
     for row in columns.logs_with((TORNADO_WITHDRAWAL,)).tolist():
         pool, data = logs["address"][row].as_py(), logs["data"][row].as_py()
-        denomination = TORNADO_POOLS.get(pool)
-        if denomination is None or len(data) < 96:
+        if pool not in TORNADO_POOLS or len(data) < 96:
             continue
+        denomination, recipient = TORNADO_POOLS[pool], data[12:32]
         fee = int.from_bytes(data[64:96], "big")
-        number = logs["block_number"][row].as_py()
-        topic = logs["topic1"][row].as_py()
+        place, signer, price = _where(columns, row)
         found.append(
             Payout(
-                place=(
-                    columns.row_of_block(number),
-                    logs["transaction_index"][row].as_py(),
-                ),
-                ordinal=logs["ordinal"][row].as_py(),
+                place=place,
                 pool=pool,
-                recipient=data[12:32],
-                amount=max(0, denomination - fee),
+                recipient=recipient,
+                amount=None if denomination is None else max(0, denomination - fee),
                 transaction=logs["transaction_hash"][row].as_py(),
-                relayer=topic[12:] if topic else bytes(20),
+                gas_price=price,
+                by_itself=signer == recipient,
             )
         )
     return found
+
+
+def deposits_of(columns: Columns) -> list[Deposit]:
+    """The deposits into pools in a batch, in chain order; who signed one is its depositor."""
+    logs, found = columns.batch.logs, []
+    for row in columns.logs_with((TORNADO_DEPOSIT,)).tolist():
+        pool = logs["address"][row].as_py()
+        if pool not in TORNADO_POOLS:
+            continue
+        place, signer, price = _where(columns, row)
+        if signer is not None:
+            hash_ = logs["transaction_hash"][row].as_py()
+            found.append(Deposit(place, pool, signer, TORNADO_POOLS[pool], hash_, price))
+    return found
+
+
+def _where(columns: Columns, row: int) -> tuple[Place, bytes | None, int | None]:
+    # Of a log: its place, and the signer and the gas price of its transaction.
+    logs, transactions = columns.batch.logs, columns.batch.transactions
+    number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
+    place = (columns.row_of_block(number), index, logs["ordinal"][row].as_py())
+    tx = columns.tx_row(number, index)
+    if tx < 0:
+        return place, None, None
+    paid = transactions["effective_gas_price"][tx].as_py()
+    price = transactions["gas_price"][tx].as_py() if paid is None else paid
+    return place, transactions["from_address"][tx].as_py(), price

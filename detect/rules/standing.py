@@ -70,6 +70,9 @@ class Standings:
         self._state: tuple[int, int] | None = None
         self._keys = np.empty((0, 5), np.uint32)
         self._slots = np.zeros(1, np.int32)
+        # Per key: bits of standing, and from when until before when they are those.
+        self._since = self._until = np.empty(0, np.int64)
+        self._held = np.empty(0, np.uint8)
         self._last: tuple[Columns, MaterialFlows] | None = None
 
     def flows(self, columns: Columns) -> MaterialFlows:
@@ -127,29 +130,30 @@ class Standings:
         found = np.empty(len(parties), np.int32)
         look_up(self._keys, self._slots, self._secret, parties, found)
         out = np.zeros(len(parties), np.uint8)
-        hits = np.flatnonzero(found >= 0)
-        if not len(hits):
-            return out
-        order = hits[np.argsort(found[hits], kind="stable")]
-        starts = np.flatnonzero(np.diff(found[order], prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
-            rows = order[start:stop]
-            self._fill(out, rows, self._keys[found[rows[0]]].tobytes(), times[rows], chain)
+        left = np.flatnonzero(found >= 0)
+        while len(left):
+            rows, at = found[left], times[left]
+            known = (self._since[rows] <= at) & (at < self._until[rows])
+            out[left[known]] = self._held[rows[known]]
+            left = left[~known]
+            for row, time in dict(
+                zip(found[left].tolist(), times[left].tolist(), strict=True)
+            ).items():
+                self._ask(row, time, chain)
         return out
 
-    def _fill(self, out: Array, rows: Array, address: bytes, times: Array, chain: str) -> None:
-        # Nearly always nothing changes within a batch: then the book is asked once.
-        first, last = int(times.min()), int(times.max())
-        changes = any(
-            first < moment <= last
+    def _ask(self, row: int, time: int, chain: str) -> None:
+        # What the book says of an address, and between which moments that stays true.
+        address = self._keys[row].tobytes()
+        moments = [
+            moment
             for label in self._labels.labels_of(address)
-            for moment in (label.valid_from, FOREVER if label.valid_to is None else label.valid_to)
-        )
-        if not changes:
-            out[rows] = self.at(address, first, chain)
-            return
-        for row, time in zip(rows.tolist(), times.tolist(), strict=True):
-            out[row] = self.at(address, time, chain)
+            for moment in (label.valid_from, label.valid_to)
+            if moment is not None
+        ]
+        self._since[row] = max((m for m in moments if m <= time), default=-FOREVER)
+        self._until[row] = min((m for m in moments if m > time), default=FOREVER)
+        self._held[row] = self.at(address, time, chain)
 
     def _refresh(self) -> None:
         if not self._changed:
@@ -161,3 +165,5 @@ class Standings:
         slots = np.zeros(1 << (2 * len(keys)).bit_length(), np.int32)
         enter_all(keys, slots, self._secret)
         self._keys, self._slots, self._state = keys, slots, self._labels.state
+        self._since, self._until = np.ones(len(keys), np.int64), np.zeros(len(keys), np.int64)
+        self._held = np.zeros(len(keys), np.uint8)

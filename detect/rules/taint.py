@@ -70,9 +70,11 @@ class Taint(Journaled):
         columns = self._cache.of(scored)
         if not columns.flow_count:
             return ()
-        moved = _Moved(columns, self._standings, self._config)
-        if not len(self.ledger) and not moved.has_source:
+        payouts = [p for p in payouts_of(columns) if any(p.recipient) and p.amount]
+        material = self._standings.flows(columns)
+        if not len(self.ledger) and not payouts and not _paid(material.sender_bits).any():
             return ()
+        moved = _Moved(columns, self._standings, self._config, payouts)
         payments = self.ledger.advance(
             moved.flows, columns.first_serial, len(columns.batch), moved.hops
         )
@@ -91,7 +93,8 @@ class Taint(Journaled):
         source = "a mixer" if mixed else "a labelled wallet"
         said = self._standings.words_at(payment.source, time, chain) or source
         sink = self._standings.words_at(last.receiver, time, chain) or "a known service"
-        way = f"{len(payment.path)} hops from" if payment.path else "directly from"
+        hops = len(payment.path)
+        way = f"{hops} hop{'s' * (hops > 1)} from" if hops else "directly from"
         by_fifo = "" if fifo is None else f", {fifo:.0%} by FIFO"
         return Finding(
             rule=self.id,
@@ -148,7 +151,13 @@ class Taint(Journaled):
 class _Moved:
     """The material flows of a batch as taint sees them, a mixer's payouts among them."""
 
-    def __init__(self, columns: Columns, standings: Standings, config: TaintConfig) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        standings: Standings,
+        config: TaintConfig,
+        payouts: list[Payout],
+    ) -> None:
         self._columns = columns
         self._payouts: dict[int, Payout] = {}
         material = standings.flows(columns)
@@ -180,14 +189,8 @@ class _Moved:
             sender_is=_paid(material.sender_bits[keep]),
             receiver_is=receives,
         )
-        payouts = [p for p in payouts_of(columns) if any(p.recipient) and p.amount]
         if payouts:
             self._insert(payouts, standings)
-
-    @property
-    def has_source(self) -> bool:
-        """Whether any taint enters."""
-        return bool(self.flows.sender_is.any())
 
     def hops(self, places: Array, before: Array) -> Array:
         """Flows of the pass, and the hops they follow, as records of a trail."""
@@ -198,7 +201,7 @@ class _Moved:
         for at in np.flatnonzero(~real).tolist():
             payout = self._payouts[int(places[at])]
             hops[at] = hop_record(
-                Hop(payout.transaction, payout.pool, payout.recipient, payout.amount),
+                Hop(payout.transaction, payout.pool, payout.recipient, payout.amount or 0),
                 int(before[at]),
             )
         return hops
@@ -229,7 +232,7 @@ class _Moved:
         ]
         told = TaintFlows(
             coin=np.zeros(len(at), np.int64),
-            units=np.array([p.amount / ETHER for p in payouts]),
+            units=np.array([(p.amount or 0) / ETHER for p in payouts]),
             time=np.array(times, np.int64),
             block=np.array([p.place[0] for p in payouts], np.int64),
             sender=_words([p.pool for p in payouts]),

@@ -57,6 +57,7 @@ class Tx:
     status: int | None = 1
     nonce: int | None = None
     gas_used: int | None = 100_000
+    gas_price: int | None = None
     receipt: bool = True
     tokens: list[tuple[bytes, bytes, bytes, int]] = field(default_factory=list)
     approvals: list[dict[str, Any]] = field(default_factory=list)
@@ -196,6 +197,7 @@ class Build:
                 "value_f64": float(tx.value),
                 "input": tx.data,
                 "gas_used": tx.gas_used,
+                "gas_price": tx.gas_price,
                 "status": tx.status,
                 "log_count": count if tx.receipt else None,
             }

@@ -51,6 +51,7 @@ from detect.rules.issuer_freeze import IssuerFreezeConfig
 from detect.rules.key_compromise import KeyCompromiseConfig
 from detect.rules.layering import LayeringConfig
 from detect.rules.marketplace_phishing import MarketplaceConfig
+from detect.rules.mixer_link import MixerLinkConfig
 from detect.rules.mixer_touch import MixerConfig
 from detect.rules.native_claim import NativeClaimConfig
 from detect.rules.phishing_wallet import PhishingWalletConfig
@@ -97,6 +98,7 @@ SMALL = RulesConfig(
     double_spend=DoubleSpendConfig(capacity=4),
     sandwich=SandwichConfig(block_trades=2),
     layering=LayeringConfig(wallets=3, trail=2, hops=1, service_hops=1, alert_ether=0.5, equals=2),
+    mixer_link=MixerLinkConfig(told=0.1, ring=2, wallets=2, deposits=4),
     taint=TaintConfig(alert_ether=0.1, high_ether=0.5, contract_hub=3, wallets=3, queues=2, hops=2),
     flash_loan=FlashLoanConfig(creators=2, funded=2, info_dollars=0.5),
     ponzi=PonziConfig(investors=1, excess=0.0, top_share=0.0, winners=0.0, schemes=2, members=2),

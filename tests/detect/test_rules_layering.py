@@ -118,6 +118,17 @@ def test_an_old_wallet_in_between_begins_anew() -> None:
     assert found(*txs) == []
 
 
+def test_a_wallet_older_than_the_view_is_not_fresh() -> None:
+    """On the first day everybody is first seen today; a nonce tells how much came before."""
+    txs = chain(VICTIM, HOPS[:5], 40, **OLD)
+    assert len(found(*txs)) == 1
+    txs[2].nonce = 17_000
+    assert found(*txs) == []
+    txs = chain(VICTIM, HOPS[:5], 40, **OLD)
+    txs[1].facts["to_nonce"] = 17_000
+    assert found(*txs) == []
+
+
 def test_who_waits_for_longer_than_a_day_is_not_passing_through() -> None:
     """Two days between the hops, and the wallets are savings."""
     txs = chain(VICTIM, HOPS[:6], 40, **OLD)
@@ -164,6 +175,18 @@ def test_an_unequal_fan_counts_when_nearly_all_of_it_went_to_fresh_wallets() -> 
     on = [pay(HOPS[2], HOPS[3], 33.99), pay(HOPS[3], HOPS[4], 33.98)]
     assert [f.subject for f in found(*halves, *on)] == [HOPS[0]]
     assert found(halves[0], halves[2], *on) == []
+
+
+def test_one_payment_is_one_finding() -> None:
+    """The fifth equal payment of a wallet that is deep itself is told for its depth alone."""
+    txs = [pay(VICTIM, HOPS[0], 150, **OLD)]
+    txs += [pay(HOPS[0], HOPS[n], 29.9) for n in range(1, 6)]
+    txs += [pay(HOPS[1], HOPS[10 + n], 5.9) for n in range(5)]
+    findings = found(*txs, config=LayeringConfig(hops=1, alert_ether=1.0))
+    hashes = [f.transaction_hash for f in findings]
+    assert len(set(hashes)) == len(hashes)
+    assert hashes[-1] == txs[-1].hash()
+    assert "passed through" in findings[-1].sentence
 
 
 def test_payroll_splits_from_an_old_wallet_are_none() -> None:

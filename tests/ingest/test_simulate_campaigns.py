@@ -391,21 +391,25 @@ def test_wash_traders_go_in_circles(chain: Run) -> None:
 
 
 def test_mixed_ether_funds_wallets_that_act(chain: Run) -> None:
-    """Deposits and withdrawals of one real pool; recipients, named in the data only, then act."""
-    pool = text(At.TORNADO_10)
+    """Deposits and withdrawals of real pools; recipients, named in the data only, then act."""
+    values = {text(At.TORNADO_10): 10 * ETHER, text(At.TORNADO_1): ETHER}
     for campaign in several(chain, "mixer"):
         steps = chain.of(campaign)
         deposits = [m for m in steps if logs_of(m, Event.TORNADO_DEPOSIT)]
         assert len(deposits) >= 4
-        assert all(
-            m.value == 10 * ETHER and m.sender == role(campaign, "depositor") for m in deposits
-        )
+        for mined in deposits:
+            (log,) = logs_of(mined, Event.TORNADO_DEPOSIT)
+            assert mined.value == values[log.address]
+            assert mined.sender == role(campaign, "depositor")
         paid: dict[str, int] = {}
+        taken = Counter[str]()
         for mined in steps:
             for log in logs_of(mined, Event.TORNADO_WITHDRAWAL):
-                assert log.address == pool
+                taken[log.address] += 1
                 assert account(log.topics[1]) == mined.sender
                 paid.setdefault(account(log.data[2:66]), mined.number)
+        put = Counter(logs_of(m, Event.TORNADO_DEPOSIT)[0].address for m in deposits)
+        assert taken == put
         assert paid.keys() == set(campaign.addresses["funded"])
         for wallet, number in paid.items():
             acts = [m for m in chain.mined.values() if m.sender == wallet]
