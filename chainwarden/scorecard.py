@@ -43,6 +43,7 @@ RULES: Final = {
     "key_compromise": "key_compromise",
     "layering": "layering",
     "marketplace_phishing": "free_buy",
+    "malicious_deployment": "malicious_deployment",
     "missed_slots": "consensus",
     "mixer_link": "mixer",
     "mixer_touch": "mixer",
@@ -75,7 +76,8 @@ ALSO: Final[Mapping[str, frozenset[str]]] = {
         {"taint", "safe_takeover", "sanctions", "phishing_wallet", "key_compromise", "rug_pull"}
     ),
     "marketplace_phishing": frozenset({"ice_phishing"}),
-    "taint": frozenset({"sanctions", "mixer"}),
+    "mixer_touch": frozenset({"malicious_deployment"}),
+    "taint": frozenset({"sanctions", "mixer", "malicious_deployment"}),
 }
 """Kinds that a rule's alerts may rightly be about as well: hits, but nothing to be found."""
 

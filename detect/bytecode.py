@@ -80,8 +80,10 @@ class Code:
 
     ``runtime`` is what runs, without the compiler's metadata; ``digest`` (16 bytes) is that of its
     opcodes and short constants: the same for clones that differ in embedded addresses only.
-    ``features`` (uint16) are those that it has, in order. ``target`` is what a minimal proxy
-    (EIP-1167) delegates to; then nothing else of the code says anything.
+    ``features`` (uint16) are those that it has, in order. ``selectors`` are those it knows, be it
+    to be called by or to call; ``flash_callbacks`` those of lenders that it can be called by.
+    ``target`` is what a minimal proxy (EIP-1167) delegates to; then nothing else of the code says
+    anything.
     """
 
     runtime: bytes
@@ -90,13 +92,9 @@ class Code:
     flags: frozenset[str]
     opcodes: int
     selectors: tuple[int, ...]
+    flash_callbacks: tuple[str, ...]
     addresses: tuple[bytes, ...]
     target: bytes | None
-
-    @property
-    def flash_callbacks(self) -> tuple[str, ...]:
-        """The flash-loan callbacks that it has."""
-        return tuple(FLASH_CALLBACKS[s] for s in self.selectors if s in FLASH_CALLBACKS)
 
 
 class CodeReader:
@@ -105,7 +103,7 @@ class CodeReader:
     def __init__(self) -> None:
         self._seen = np.zeros(FEATURES, np.uint8)
         self._found = np.zeros(FOUND, np.int64)
-        self._selectors = np.zeros(MOST_SELECTORS, np.uint32)
+        self._selectors = np.zeros((MOST_SELECTORS, 2), np.uint32)
         self._addresses = np.zeros((MOST_ADDRESSES, 20), np.uint8)
         self._features = np.zeros(FEATURES + 1, np.uint16)
         self._stack = np.zeros(STACK, np.int64)
@@ -135,10 +133,12 @@ class CodeReader:
         runtime = without_metadata(code)
         code_array = np.frombuffer(runtime, np.uint8)
         named = sweep(code_array, self._seen, self._found, self._selectors, self._addresses)
-        selectors = tuple(self._selectors[:named].tolist())
-        held = [name for name, place in _COUNTED.items() if self._found[place]]
+        pairs = self._selectors[:named].tolist()
+        callbacks = tuple(FLASH_CALLBACKS[s] for s, own in pairs if own and s in FLASH_CALLBACKS)
+        counted = self._found.tolist()
+        held = [name for name, place in _COUNTED.items() if counted[place]]
         held += flags
-        if any(selector in FLASH_CALLBACKS for selector in selectors):
+        if callbacks:
             held.append("flash-loan callback")
         if len(runtime) == len(code):
             held.append("no metadata")
@@ -147,15 +147,16 @@ class CodeReader:
         for name in held:
             self._seen[_FLAG[name]] = 1
         used = features_of(self._seen, self._features)
-        known = int(self._found[ADDRESSES])
-        addresses = tuple(self._addresses[n].tobytes() for n in range(known))
+        known = self._addresses[: counted[ADDRESSES]].tobytes()
+        addresses = tuple(known[n : n + 20] for n in range(0, len(known), 20))
         return Code(
             runtime=runtime,
             digest=_digest(runtime, addresses),
             features=self._features[:used].copy(),
             flags=frozenset(held),
-            opcodes=int(self._found[OPCODES]),
-            selectors=selectors,
+            opcodes=counted[OPCODES],
+            selectors=tuple(selector for selector, _ in pairs),
+            flash_callbacks=callbacks,
             addresses=addresses,
             target=proxy_target(runtime),
         )

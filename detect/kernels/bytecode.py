@@ -72,8 +72,10 @@ def selector_bucket(selector: int) -> int:
 def sweep(code: Array, seen: Array, found: Array, selectors: Array, addresses: Array) -> int:
     """Note what is in a code; the number of selectors found, at most as many as fit.
 
-    ``seen`` uint8 (GRAMS + SELECTORS,), ``found`` int64 (FOUND,), ``selectors`` uint32,
-    ``addresses`` (MOST_ADDRESSES, 20) uint8: constants of 20 bytes but for masks and small numbers.
+    ``seen`` uint8 (GRAMS + SELECTORS,), ``found`` int64 (FOUND,), ``selectors`` uint32 (n, 2): the
+    selector, and whether calldata is compared with it (a function of this contract's own, not one
+    that it calls). ``addresses`` (MOST_ADDRESSES, 20) uint8: constants of 20 bytes but for masks
+    and small numbers.
     """
     seen[:] = 0
     found[:] = 0
@@ -118,12 +120,17 @@ def _note_selector(code: Array, at: int, seen: Array, selectors: Array, named: i
     if selector == 0xFFFFFFFF:  # a mask
         return named
     seen[selector_bucket(selector)] = 1
+    after = int(code[at + 4]) if at + 4 < len(code) else 0
+    if after == 0x81 and at + 5 < len(code):  # DUP2: Vyper compares a copy
+        after = int(code[at + 5])
+    own = after == 0x14 or after == 0x18 or after == 0x03  # EQ, XOR, SUB
     for k in range(named):
-        if selectors[k] == selector:
+        if selectors[k, 0] == selector:
+            selectors[k, 1] |= own
             return named
     if named == len(selectors):
         return named
-    selectors[named] = selector
+    selectors[named, 0], selectors[named, 1] = selector, own
     return named + 1
 
 

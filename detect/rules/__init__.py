@@ -25,6 +25,7 @@ from detect.rules.ice_phishing import IcePhishing, IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreeze, IssuerFreezeConfig
 from detect.rules.key_compromise import KeyCompromise, KeyCompromiseConfig
 from detect.rules.layering import Layering, LayeringConfig
+from detect.rules.malicious_deployment import MaliciousDeployment, MaliciousDeploymentConfig
 from detect.rules.marketplace_phishing import MarketplaceConfig, MarketplacePhishing
 from detect.rules.missed_slots import MissedSlots, MissedSlotsConfig
 from detect.rules.mixer_link import MixerLink, MixerLinkConfig
@@ -88,6 +89,9 @@ class RulesConfig:
     dusting: DustingConfig = field(default_factory=DustingConfig)
     flash_loan: FlashLoanConfig = field(default_factory=FlashLoanConfig)
     ponzi: PonziConfig = field(default_factory=PonziConfig)
+    malicious_deployment: MaliciousDeploymentConfig = field(
+        default_factory=MaliciousDeploymentConfig
+    )
 
 
 def default_rules(
@@ -137,4 +141,5 @@ def default_rules(
         Dusting(labels, cache, config.dusting, node),
         FlashLoanExploit(labels, cache, config.flash_loan, node),
         Ponzi(labels, cache, config.ponzi),
+        MaliciousDeployment(labels, chain, cache, config.malicious_deployment, node),
     ]

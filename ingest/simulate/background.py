@@ -1,4 +1,4 @@
-"""The rest of a block: rollups, oracles, bots, deployments, failures, dust and spam."""
+"""The rest of a block: rollups, oracles, bots, failures, dust and spam."""
 
 from __future__ import annotations
 
@@ -36,13 +36,6 @@ def probe(world: World) -> Iterable[Draft]:
     index = world.rank(len(world.bots))
     data = world.rng.randbytes(36)
     return [Draft(world.bots[index], world.bot_contracts[index], 0, data, type=1)]
-
-
-def deploy(world: World) -> Iterable[Draft]:
-    """Somebody creates a contract."""
-    code = bytes.fromhex("6080604052348015600e575f80fd5b50")
-    code += world.rng.randbytes(world.rng.randrange(120, 900))
-    return [Draft(world.user(), None, data=code)]
 
 
 def fail(world: World) -> Iterable[Draft]:
@@ -84,7 +77,6 @@ ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.8, oracle),
     (0.5, rollup),
     (1.0, probe),
-    (0.6, deploy),
     (2.2, fail),
     (0.4, dust),
     (0.25, spam),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chainwarden.schema import Chain
+from ingest.codec import contract_address
 from ingest.simulate.contracts import At
 from ingest.simulate.world import World
 
@@ -20,6 +21,7 @@ COLUMNS: Final = (
 )
 YEAR: Final = 31_536_000
 MONTH: Final = YEAR // 12
+NAMED_AFTER: Final = 300  # seconds until an attack's first contract is in lists
 
 _CONTRACTS: Final = (
     ("router", "Uniswap V2 router", At.V2_ROUTER),
@@ -47,7 +49,8 @@ def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
     """The rows, in the order of ``COLUMNS``; an empty ``valid_to`` means it still holds.
 
     ``start`` is the run's first second. No attacker is among them but the sanctioned and thieves of
-    an earlier theft; one of each was delisted, or cleared, a month before the run.
+    an earlier theft; one of each was delisted, or cleared, a month before the run. Three contracts
+    that are deployed as it begins are called exploits a little later.
     """
     rows = [(address, label, note, 0, "") for label, note, address in _CONTRACTS]
     for exchange in world.exchanges:
@@ -80,6 +83,9 @@ def labels_of(world: World, chain: Chain, start: int) -> list[tuple[str, ...]]:
     rows.append((world.delisted.address, "sanctioned", "simulated list, delisted", *delisted))
     for wallet in world.thieves:
         rows.append((wallet.address, "exploit", "simulated theft of last month", start - MONTH, ""))
+    for exploiter in world.exploiters:
+        contract = contract_address(exploiter.address, 0)
+        rows.append((contract, "exploit", "simulated attack contract", start + NAMED_AFTER, ""))
     cleared = (start - YEAR, str(start - MONTH))
     rows.append((world.cleared.address, "exploit", "simulated, cleared", *cleared))
     return [

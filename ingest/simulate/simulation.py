@@ -13,6 +13,7 @@ from chainwarden.schema import ETHEREUM, Chain
 from ingest.codec import keccak
 from ingest.raw import RawBlock
 from ingest.simulate import campaigns
+from ingest.simulate.campaigns.malicious_deployment import precedents
 from ingest.simulate.chain import GENESIS_SECONDS, SLOT_SECONDS, Sealer, Tip
 from ingest.simulate.contracts import ETHER, GWEI
 from ingest.simulate.draft import Draft, Room, Script, Wallet
@@ -182,6 +183,8 @@ class _Run:
                 if name in campaigns.RARE:
                     start = (start + latest) // 2  # when it is known what the chain is like
                 self._world.start(_marked(kind.script(stage), record), start)
+        if "malicious_deployment" in config.campaigns:
+            self._world.start(precedents(self._world), 1)
         for index, fork in self._fate.forks.items():
             if fork.double_spend is not None:
                 self._world.start(self._fund_double_spend(fork.double_spend), index - 30)

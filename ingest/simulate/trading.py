@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ingest.codec import contract_address
+from ingest.simulate import bytecode
 from ingest.simulate.contracts import UNLIMITED, At, Call, Event, addresses, pad, uint
 from ingest.simulate.draft import Draft, Log, Pause, Script, Wallet
 from ingest.simulate.payments import Action, stable, top_up
@@ -132,7 +133,7 @@ def deploy_token(world: World, deployer: Wallet, dollars: float) -> tuple[Token,
     return token, Draft(
         deployer,
         None,
-        data=bytes.fromhex("608060405234801561001057600080fd5b50") + world.rng.randbytes(900),
+        data=bytecode.token(world.rng.randbytes(900)),
         logs=[
             Log(token.address, owned, b""),
             transfer_log(token.address, ZERO, deployer.address, supply),

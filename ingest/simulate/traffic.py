@@ -14,6 +14,7 @@ from ingest.simulate import (
     collectibles,
     custody,
     delegations,
+    deployments,
     gifts,
     launches,
     lending,
@@ -51,6 +52,7 @@ class Traffic:
             *collectibles.ACTIONS,
             *background.ACTIONS,
             *movements.ACTIONS,
+            *deployments.ACTIONS,
         )
         self._actions = [action for _, action in table]
         self._bounds = list(itertools.accumulate(weight for weight, _ in table))

@@ -117,6 +117,9 @@ class World:
         # Thieves whom lists name; the last one was cleared before the run.
         self.thieves = tuple(self.established() for _ in range(3))
         self.cleared = self.established()
+        # Those who deploy the first contracts of attack; nothing else draws on their keys.
+        attackers = Keyring(seed + 2**32)
+        self.exploiters = tuple(attackers.wallet(20 * ETHER) for _ in range(3))
 
     # --- who ------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from benchmarks.detection.contracts import (
     read,
 )
 from detect.bytecode import CodeReader
-from tests.detect.test_bytecode import program
+from tests.detect.codes import program
 
 READER = CodeReader()
 

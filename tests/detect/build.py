@@ -281,7 +281,7 @@ class Build:
                     "ordinal": 0,
                     "creator": tx.sender,
                     "contract_address": tx.creates,
-                    "init_code": tx.init_code,
+                    "init_code": tx.init_code or (tx.data if tx.to is None else None),
                 }
             )
 

@@ -33,33 +33,9 @@ from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
 from ingest.simulate.evm import assemble, erc20_init_code
 from tests.detect.build import at, wallet
+from tests.detect.codes import deploying, program
 
 READER = CodeReader()
-STEPS = (
-    b"\x60\x01",
-    b"\x54",
-    b"\x01",
-    b"\x55",
-    b"\x80",
-    b"\x90",
-    b"\x50",
-    b"\x5b",
-    b"\x33",
-    b"\x14",
-)
-
-
-def program(seed: int, steps: int = 600) -> bytes:
-    """Some code without any constants of 4 or 20 bytes."""
-    return b"".join(random.Random(seed).choices(STEPS, k=steps))
-
-
-def deploying(runtime: bytes, arguments: bytes = b"") -> bytes:
-    """Init code as compilers write it: refuse ether, copy the runtime, return it."""
-    head = bytes.fromhex("6080604052348015600e575f80fd5b50")
-    size, start = len(runtime).to_bytes(2, "big"), (len(head) + 13).to_bytes(2, "big")
-    tail = b"\x61" + size + b"\x80\x61" + start + bytes.fromhex("5f395ff3fe")
-    return head + tail.ljust(13, b"\0") + runtime + arguments
 
 
 def test_init_code_tells_what_it_deploys() -> None:
@@ -146,10 +122,17 @@ def test_masks_and_small_numbers_are_no_addresses() -> None:
 
 @pytest.mark.parametrize("selector", sorted(FLASH_CALLBACKS))
 def test_flash_callbacks_are_seen(selector: int) -> None:
-    """A dispatcher that knows a lender's callback has the flag, and its name is told."""
-    code = READER.of_runtime(b"\x63" + selector.to_bytes(4, "big") + program(4))
-    assert "flash-loan callback" in code.flags
-    assert code.flash_callbacks == (FLASH_CALLBACKS[selector],)
+    """Who answers to a lender's callback has the flag, and its name is told; who calls it, as a
+    lender does, has not."""
+    push = b"\x63" + selector.to_bytes(4, "big")
+    for compare in (b"\x14", b"\x81\x14", b"\x81\x18"):
+        code = READER.of_runtime(b"\x80" + push + compare + b"\x61\x01\x00\x57" + program(4))
+        assert "flash-loan callback" in code.flags
+        assert code.flash_callbacks == (FLASH_CALLBACKS[selector],)
+    lender = READER.of_runtime(push + b"\x60\xe0\x1b\x52" + program(4))
+    assert lender.selectors == (selector,)
+    assert "flash-loan callback" not in lender.flags
+    assert lender.flash_callbacks == ()
 
 
 def test_flags_say_what_is_there() -> None:

@@ -27,6 +27,8 @@ from chainwarden.schema import (
     alert_id,
 )
 from detect.alerts import AlertPolicy
+from detect.code_learner import CodeLearnerConfig
+from detect.code_memory import CodeMemoryConfig
 from detect.known.flash_loans import SHARED_LOAN
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
 from detect.known.marketplaces import ORDER_FULFILLED, SEAPORTS, TRANSFER_HELPER
@@ -45,11 +47,13 @@ from detect.rules.drainer_split import DrainerSplitConfig
 from detect.rules.dusting import DustingConfig
 from detect.rules.exchange_drain import ExchangeDrainConfig
 from detect.rules.flash_loan import FlashLoanConfig
+from detect.rules.funding import FundingConfig
 from detect.rules.honeypot import HoneypotConfig
 from detect.rules.ice_phishing import IcePhishingConfig
 from detect.rules.issuer_freeze import IssuerFreezeConfig
 from detect.rules.key_compromise import KeyCompromiseConfig
 from detect.rules.layering import LayeringConfig
+from detect.rules.malicious_deployment import MaliciousDeploymentConfig
 from detect.rules.marketplace_phishing import MarketplaceConfig
 from detect.rules.mixer_link import MixerLinkConfig
 from detect.rules.mixer_touch import MixerConfig
@@ -68,6 +72,7 @@ from detect.scored import APPROVAL_FACTS, FLOW_FACTS, ScoredBatch
 from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
 from tests.detect.build import ETHER, Block, Build, Tx, at, run, split, uint, wallet, word
+from tests.detect.codes import borrower, deploying, program
 from tests.detect.launch_txs import SUPPLY, TOKEN, add, buy, create, pay, remove, sell
 from tests.detect.pool_logs import v2_swap
 from tests.detect.test_rules_exact import exec_transaction
@@ -116,6 +121,17 @@ SMALL = RulesConfig(
         watched=4, funders=3, sinks=2,
     ),
     dusting=DustingConfig(wallets=(1, 2, 3), senders=2, tokens=2),
+    malicious_deployment=MaliciousDeploymentConfig(
+        memory=CodeMemoryConfig(
+            delay_seconds=30,
+            waiting=3,
+            codes=3,
+            bad_codes=2,
+            common=3,
+            learner=CodeLearnerConfig(warm_up=1, kept=2, rehearsals=2),
+        ),
+        funding=FundingConfig(floor_wei=ETHER, hop_wei=1, wallets=3),
+    ),
 )  # fmt: skip
 MEMORIES = {"reorg_depth", "double_spend", "finality_delay"}  # outlive a revert by design
 # These remember every block.
@@ -195,6 +211,9 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(WALLETS[4], a, 3 * amount),
         Tx(a, wallet(96), ETHER + 1, data=bytes.fromhex("e63d38ed") + paid),
         Tx(c, USDC, tokens=[(wallet(95), c, a, 5), (wallet(95), c, b, 5)]),
+        Tx(a, None, data=deploying(program(amount % 5, 150 + draw(st.integers(0, 2)))), creates=b),
+        Tx(b, None, data=deploying(program(amount % 5, 150)), creates=WALLETS[4]),
+        Tx(c, None, data=deploying(borrower(program(1, 150))), creates=a),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
     tx = shapes[shape]
@@ -336,7 +355,9 @@ def test_state_is_bounded_and_ids_are_unique(blocks: list[Block]) -> None:
             ]
             assert len(set(ids)) == len(ids)
             rule.forget(build.serial)
-    assert all(len(rule.snapshot()) < 64_000 for rule in every)
+    # The contract model has two weights for each of 5,147 features.
+    models = {"malicious_deployment": 96_000}
+    assert all(len(rule.snapshot()) < 64_000 + models.get(rule.id, 0) for rule in every)
 
 
 def test_no_rule_takes_another_rules_snapshot() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ingest.senders import recover_authority
 from ingest.simulate import Campaign, Simulation, SimulationConfig
+from ingest.simulate.bytecode import FLASH_CALLBACKS
 from ingest.simulate.campaigns import SCRIPTED
 from ingest.simulate.contracts import ETHER, At, Call, Event
 from tests.ingest.simulated import Mined, Run, account, logs_of, run, text, transfers
@@ -416,6 +417,58 @@ def test_mixed_ether_funds_wallets_that_act(chain: Run) -> None:
             assert min(m.number for m in acts) >= number
             assert any(m.to is None for m in acts)
             assert first_nonce(chain, wallet) == 0
+
+
+def test_contracts_are_deployed_for_attacks_in_three_ways(chain: Run) -> None:
+    """Copies of contracts that lists name by then, or new ones out of the mixer, take flash loans;
+    what innocents deploy is none of these copies, though some of it takes flash loans too."""
+    named = {row[0] for row in Simulation(chain.config).labels() if "attack contract" in row[7]}
+    first = {}
+    for mined in chain.benign():
+        if mined.receipt.contract_address in named:
+            first[mined.receipt.contract_address] = opcodes(mined)
+    assert first.keys() == named
+    ways = Counter[str]()
+    for campaign in several(chain, "malicious_deployment"):
+        maker = role(campaign, "maker")
+        (creation,) = [m for m in chain.of(campaign) if m.to is None]
+        assert creation.sender == maker
+        assert creation.receipt.contract_address == role(campaign, "contract")
+        assert any(c.hex() in creation.transaction.input for c in FLASH_CALLBACKS)
+        mixed = any(logs_of(m, Event.TORNADO_WITHDRAWAL) for m in chain.of(campaign))
+        same = max(alike(opcodes(creation), other) for other in first.values())
+        assert mixed or same == 1.0
+        assert same > 0.97 or same < 0.85
+        ways[f"{'mixed' if mixed else ''} {'copy' if same > 0.97 else ''}"] += 1
+        hops = campaign.addresses.get("hop", [])
+        assert len(hops) <= 3
+        steps = [m for m in chain.of(campaign) if m.to in {*hops[1:], maker}]
+        assert [m.sender for m in steps] == hops
+    assert len(ways) == 3
+    benign = [m for m in chain.benign() if m.to is None]
+    others = [m for m in benign if m.receipt.contract_address not in named]
+    assert len(others) > 200
+    assert any(any(c.hex() in m.transaction.input for c in FLASH_CALLBACKS) for m in others)
+    assert sum("363d3d373d3d3d363d73" in m.transaction.input for m in others) > 20
+    shapes = Counter(frozenset(opcodes(m)) for m in others if len(m.transaction.input) > 200)
+    assert max(shapes.values()) > 3
+    assert max(alike(opcodes(m), f) for m in others[::9] for f in first.values()) < 0.85
+
+
+def opcodes(mined: Mined) -> set[bytes]:
+    """The runs of four opcodes before the metadata, pushes without their operands."""
+    code, _, _ = bytes.fromhex(mined.transaction.input[2:]).partition(b"\xa2dipfsX")
+    at, found = 0, bytearray()
+    while at < len(code):
+        push = 0x5F <= code[at] <= 0x7F
+        found.append(0x60 if push else code[at])
+        at += 1 + (code[at] - 0x5F if push else 0)
+    return {bytes(found[n : n + 4]) for n in range(len(found) - 3)}
+
+
+def alike(one: set[bytes], other: set[bytes]) -> float:
+    """Their Jaccard similarity."""
+    return len(one & other) / max(1, len(one | other))
 
 
 def test_stolen_keys_empty_several_wallets_to_one(chain: Run) -> None:

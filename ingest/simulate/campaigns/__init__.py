@@ -19,6 +19,7 @@ from ingest.simulate.campaigns import (
     issuer_freeze,
     key_compromise,
     layering,
+    malicious_deployment,
     mixer,
     native_claim,
     phishing_wallet,
@@ -80,6 +81,9 @@ SCRIPTED: Final[dict[str, Kind]] = {
         wash_trading.script, 37, "the same few wallets trade one thing in a circle"
     ),
     "mixer": Kind(mixer.script, 20, "Tornado Cash in and out; the funded wallets act"),
+    "malicious_deployment": Kind(
+        malicious_deployment.script, 8, "a contract for an attack: a copy, or out of the mixer"
+    ),
     "key_compromise": Kind(
         key_compromise.script, 22, "several people's wallets emptied to one fresh receiver"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingest.simulate.bytecode import ordinary
 from ingest.simulate.contracts import ETHER, At
 from ingest.simulate.draft import Draft, Script
 from ingest.simulate.stage import Stage
@@ -33,7 +34,7 @@ def script(stage: Stage) -> Script:
         yield stage.attack(unmix(world, stage.rng, recipient, pool, value))
     yield stage.pause(0.05)
     for recipient in recipients:
-        yield stage.attack(Draft(recipient, None, data=stage.rng.randbytes(700)))
+        yield stage.attack(Draft(recipient, None, data=ordinary(stage.rng.randbytes(700))))
         for _ in range(2):
             yield stage.soon()
             target = stage.attacker("paid")

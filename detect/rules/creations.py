@@ -1,0 +1,58 @@
+"""The contracts of a batch as they were created, and who made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from detect.rules.columns import Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A contract that was created. ``place`` orders it: (row of the block, transaction index).
+
+    ``maker`` is who signed, not the contract that was called. ``nonce`` is that of the transaction,
+    None where the source lacks it; ``age`` how long the maker has been in view, in seconds.
+    ``init_code`` is None where the source has none.
+    """
+
+    place: tuple[int, int]
+    ordinal: int
+    contract: bytes
+    maker: bytes
+    init_code: bytes | None
+    transaction: bytes | None
+    nonce: int | None
+    age: int
+
+
+def creations_of(columns: Columns) -> list[Creation]:
+    """The creations of a batch in chain order, without those in failed transactions."""
+    transactions, found = columns.batch.transactions, []
+    signers, nonces = transactions["from_address"], transactions["nonce"]
+    first_seen = columns.scored.flow_facts["from_first_seen"]
+    for made in columns.batch.creations.to_pylist():
+        number, index = made["block_number"], made["transaction_index"]
+        block = columns.row_of_block(number)
+        tx = columns.tx_row(number, index)
+        maker, nonce, age = made["creator"], None, 0
+        if tx >= 0:
+            if int(columns.tx_status[tx]) == 0:
+                continue
+            maker = signers[tx].as_py()
+            nonce = nonces[tx].as_py()
+            flow, _ = columns.flows_of(tx)
+            age = max(0, int(columns.block_times[block]) - int(first_seen[flow]))
+        found.append(
+            Creation(
+                place=(block, index),
+                ordinal=made["ordinal"],
+                contract=made["contract_address"],
+                maker=maker,
+                init_code=made["init_code"],
+                transaction=made["transaction_hash"],
+                nonce=nonce,
+                age=age,
+            )
+        )
+    return found
