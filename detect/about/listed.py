@@ -41,6 +41,15 @@ ABOUT: Final[dict[str, About]] = {
         "Look what the money was before, or what it does next: a contract deployment is a warning.",
         "launderer",
     ),
+    "mixer_link": About(
+        "A payout of a mixer may belong to this deposit: habits of their owner tie the two.",
+        (
+            "chance: another user of the pool with the same habit, as the probability says",
+            "somebody who lets others guess wrongly on purpose",
+        ),
+        "Never take it for a fact; look for a second tie, and for what the recipient did next.",
+        "launderer",
+    ),
     "layering": About(
         "Much money went through one fresh wallet after another, each emptied within a day.",
         (

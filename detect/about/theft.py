@@ -25,6 +25,15 @@ ABOUT: Final[dict[str, About]] = {
         "Call the exchange; follow what left, and ask the issuers of the tokens for a freeze.",
         "heist",
     ),
+    "malicious_deployment": About(
+        "A contract was made whose code, and whose maker, look like those made for an attack.",
+        (
+            "a searcher's or an auditor's bot, which calls the same functions",
+            "a maker who came out of a mixer for privacy's sake",
+        ),
+        "Simulate what it can do to the protocols that it names; warn them before it is called.",
+        "exploit",
+    ),
     "sweeper_delegation": About(
         "Accounts that delegate to this code (EIP-7702) lose at once whatever arrives.",
         (

@@ -68,9 +68,9 @@ class MixerFunding:
         return len(self._funded)
 
     def steps(self, columns: Columns) -> list[FundingStep]:
-        """The payments of a batch that may fund a wallet, in chain order."""
-        payouts = [p for p in payouts_of(columns) if any(p.recipient)]
-        found = [FundingStep(p.place, p) for p in payouts]
+        """The payments in coins of a batch that may fund a wallet, in chain order."""
+        payouts = [p for p in payouts_of(columns) if any(p.recipient) and p.amount]
+        found = [FundingStep(p.place[:2], p) for p in payouts]
         if payouts or len(self._funded):
             rows = self._rows(columns, {p.recipient for p in payouts})
             for row in rows.tolist():
@@ -123,11 +123,11 @@ class MixerFunding:
 
     def _take_payout(self, payout: Payout, serial: int, time: int) -> None:
         before = self._funded.get(payout.recipient)
-        total = payout.amount
+        amount = total = payout.amount or 0
         lately = before is not None and time - before[1] <= self._config.lookback_seconds
         if before is not None and lately and before[0] == 0:
             total += int.from_bytes(before[5], "big")
-        paid = payout.amount.to_bytes(32, "big")
+        paid = amount.to_bytes(32, "big")
         row = (0, time, payout.pool, paid, payout.transaction, total.to_bytes(32, "big"))
         self._funded.put(serial, payout.recipient, row)
 

@@ -11,7 +11,7 @@ from benchmarks.detection.stream import DELAY, Rows, read_stream, score
 from chainwarden.evaluation import evaluate, read_truth
 from chainwarden.settings import Settings
 from detect.evaluate import LIFE_SECONDS, Window, figures
-from detect.features import WALLET_FEATURES
+from detect.features import RISK_FEATURES
 from tests.test_evaluation import labels, stream
 
 DAY = 86_400
@@ -27,7 +27,7 @@ def synthetic(seed: int = 1, count: int = 1_200) -> Rows:
     bad = rng.random(wallets) < 0.3
     ages = np.sort(rng.integers(0, 60 * DAY, (wallets, 4)), axis=1)
     order = np.argsort((born[:, None] + ages).ravel(), kind="stable")
-    features = rng.random((count, len(WALLET_FEATURES))).astype(np.float32)
+    features = rng.random((count, len(RISK_FEATURES))).astype(np.float32)
     features[:, 0] = 0.5 * features[:, 0] + 0.5 * np.repeat(bad, 4)
     return Rows(
         features[order],
