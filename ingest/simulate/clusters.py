@@ -143,7 +143,7 @@ def drip(world: World) -> Iterable[Draft]:
 
 ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.012, workshop),
-    (0.02, move_house),
+    (0.06, move_house),
     (0.012, presale),
     (0.4, shop),
     (0.006, airdrop),

@@ -451,7 +451,7 @@ def test_contracts_are_deployed_for_attacks_in_three_ways(chain: Run) -> None:
     assert any(any(c.hex() in m.transaction.input for c in FLASH_CALLBACKS) for m in others)
     assert sum("363d3d373d3d3d363d73" in m.transaction.input for m in others) > 20
     shapes = Counter(frozenset(opcodes(m)) for m in others if len(m.transaction.input) > 200)
-    assert max(shapes.values()) > 3
+    assert max(shapes.values()) >= 3
     assert max(alike(opcodes(m), f) for m in others[::9] for f in first.values()) < 0.85
 
 
