@@ -189,7 +189,7 @@ def test_the_truth_is_scored_as_the_scorecard_does(replays: Replays) -> None:
 
 
 def test_two_replays_differ_by_what_only_one_has(replays: Replays) -> None:
-    """Without the label list, what hangs on it is gone; the rest is the same or of other severity."""
+    """Without labels, what hangs on them is gone; the rest is the same or of other severity."""
     there = alerts_of(replays.plain)
     difference = gathered(replays.labelled, Wanted(against=("plain", there))).difference
     assert difference is not None
