@@ -57,6 +57,7 @@ RULES: Final = {
     "ponzi": "ponzi",
     "rug_pull": "rug_pull",
     "sandwich": "sandwich",
+    "signature_phishing": "ice_phishing",
     "sweeper_delegation": "sweeper_delegation",
     "taint": "taint",
     "selector_spike": "gas_spam",
@@ -76,6 +77,7 @@ ALSO: Final[Mapping[str, frozenset[str]]] = {
         {"taint", "safe_takeover", "sanctions", "phishing_wallet", "key_compromise", "rug_pull"}
     ),
     "marketplace_phishing": frozenset({"ice_phishing"}),
+    "signature_phishing": frozenset({"drainer_split"}),
     "mixer_touch": frozenset({"malicious_deployment"}),
     "taint": frozenset({"sanctions", "mixer", "malicious_deployment"}),
 }

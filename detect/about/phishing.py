@@ -17,6 +17,16 @@ ABOUT: Final[dict[str, About]] = {
         "Look where the tokens went and whether the owners got anything back; warn the approvers.",
         "phishing",
     ),
+    "signature_phishing": About(
+        "Transfers that owners signed off-chain were submitted by whoever takes their tokens.",
+        (
+            "a relayer or payment facilitator that is new and serves one merchant",
+            "a filler of orders that pays on another chain, as bridges do",
+            "a friend who pays the gas for somebody's transfer",
+        ),
+        "Look whether the owners keep something and come back: payers do, victims do not.",
+        "phishing",
+    ),
     "drainer_split": About(
         "Losses of several victims were split at once, and this wallet took the same small share.",
         (

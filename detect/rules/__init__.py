@@ -40,6 +40,7 @@ from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecall, SafeDelegatecallConfig
 from detect.rules.sanctions_touch import SanctionsConfig, SanctionsTouch
 from detect.rules.sandwich import Sandwich, SandwichConfig
+from detect.rules.signature_phishing import SignaturePhishing, SignaturePhishingConfig
 from detect.rules.standing import Standings
 from detect.rules.sweeper_delegation import SweeperDelegation
 from detect.rules.sybil import Sybil, SybilConfig
@@ -62,6 +63,7 @@ class RulesConfig:
     mixer_touch: MixerConfig = field(default_factory=MixerConfig)
     address_poisoning: PoisoningConfig = field(default_factory=PoisoningConfig)
     ice_phishing: IcePhishingConfig = field(default_factory=IcePhishingConfig)
+    signature_phishing: SignaturePhishingConfig = field(default_factory=SignaturePhishingConfig)
     exchange_drain: ExchangeDrainConfig = field(default_factory=ExchangeDrainConfig)
     marketplace_phishing: MarketplaceConfig = field(default_factory=MarketplaceConfig)
     drainer_split: DrainerSplitConfig = field(default_factory=DrainerSplitConfig)
@@ -115,6 +117,7 @@ def default_rules(
         MixerTouch(cache, config.mixer_touch),
         AddressPoisoning(labels, cache, config.address_poisoning),
         IcePhishing(labels, cache, config.ice_phishing),
+        SignaturePhishing(labels, cache, config.signature_phishing, node),
         SweeperDelegation(labels, cache, config.sweeper_delegation, node),
         WashTrading(labels, cache, config.wash_trading),
         NativeClaim(labels, cache, config.native_claim, node),

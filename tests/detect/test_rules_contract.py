@@ -29,6 +29,7 @@ from chainwarden.schema import (
 from detect.alerts import AlertPolicy
 from detect.code_learner import CodeLearnerConfig
 from detect.code_memory import CodeMemoryConfig
+from detect.known.authorizations import AUTHORIZATION_USED, PERMIT2
 from detect.known.flash_loans import SHARED_LOAN
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
 from detect.known.marketplaces import ORDER_FULFILLED, SEAPORTS, TRANSFER_HELPER
@@ -64,6 +65,7 @@ from detect.rules.rug_pull import RugPullConfig
 from detect.rules.rule import Finding, Rule
 from detect.rules.safe_delegatecall import SafeDelegatecallConfig, foreign_target
 from detect.rules.sandwich import SandwichConfig
+from detect.rules.signature_phishing import SignaturePhishingConfig
 from detect.rules.sybil import SybilConfig
 from detect.rules.taint_ledger import TaintConfig
 from detect.rules.token_launch import TokenLaunchConfig
@@ -90,6 +92,9 @@ SMALL = RulesConfig(
     mixer_touch=MixerConfig(capacity=2),
     address_poisoning=PoisoningConfig(8, 4, 2),
     ice_phishing=IcePhishingConfig(spenders=3, pending=4, approvals=1, drains=0, drains_critical=2),
+    signature_phishing=SignaturePhishingConfig(
+        owners_high=2, owners_critical=3, least=0.0, return_seconds=20, takers=2
+    ),
     drainer_split=DrainerSplitConfig(splits=2, operators=2, victims_high=2),
     sweeper_delegation=SweeperConfig(
         authorities_low=2, sweeps=2, delegates=2, authorities=3, sponsored=0.5
@@ -213,6 +218,10 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(c, USDC, tokens=[(wallet(95), c, a, 5), (wallet(95), c, b, 5)]),
         Tx(a, None, data=deploying(program(amount % 5, 150 + draw(st.integers(0, 2)))), creates=b),
         Tx(b, None, data=deploying(program(amount % 5, 150)), creates=WALLETS[4]),
+        Tx(c, PERMIT2, data=bytes.fromhex("30f28b7a") + bytes(9 * 32),
+           tokens=[(USDC, a, b, amount)]),
+        Tx(c, USDC, data=bytes.fromhex("e3ee160e") + bytes(9 * 32), tokens=[(USDC, a, b, amount)],
+           logs=[(USDC, [AUTHORIZATION_USED, word(a)], b"")]),
         Tx(c, None, data=deploying(borrower(program(1, 150))), creates=a),
     )  # fmt: skip
     shape = draw(st.integers(0, len(shapes) - 1))
@@ -408,10 +417,20 @@ def test_the_worst_calldata_costs_little() -> None:
 @given(st.lists(st.tuples(st.binary(max_size=200), st.binary(max_size=100)), max_size=6))
 def test_hostile_calldata_and_logs_crash_no_rule(junk: list[tuple[bytes, bytes]]) -> None:
     """Random calldata behind every selector and random data behind every topic are survived."""
-    selectors = ["6a761202", "8d80ff0a", "4e71d92d", "13d98d13", "b214faa5", "d505accf", ""]
+    selectors = [
+        "6a761202",
+        "8d80ff0a",
+        "4e71d92d",
+        "13d98d13",
+        "b214faa5",
+        "d505accf",
+        "",
+        "30f28b7a",
+        "e3ee160e",
+    ]
     topics = [
         USDT_FROZEN, USDT_UNFROZEN, TORNADO_DEPOSIT, TORNADO_WITHDRAWAL, SAFE_SUCCESS,
-        SANCTIONS_ADDED,
+        SANCTIONS_ADDED, AUTHORIZATION_USED,
     ]  # fmt: skip
     txs: list[Tx] = []
     for data, log in junk:

@@ -1,0 +1,132 @@
+"""What a transaction moves of somebody else's tokens on nothing but that owner's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from chainwarden.schema import FlowKind
+from detect.compiled import Array
+from detect.known.authorizations import (
+    AUTHORIZATION_USED,
+    AUTHORIZED_TRANSFERS,
+    PERMIT2,
+    PERMIT2_TRANSFERS,
+)
+from detect.known.text import at as _at
+from detect.rules.columns import Columns
+
+SEARCHED_CALLDATA: Final = 128 * 1024  # how far a signed transfer is looked for in a multicall
+# Contracts that do what their caller says: the caller is who takes.
+CARRIERS: Final = frozenset(
+    {
+        PERMIT2,
+        _at("0xcA11bde05977b3631167028862bE2a173976CA11"),  # Multicall3
+        _at("0xeefBa1e63905eF1D7ACbA5a8513c70307C1cE441"),  # Multicall1
+    }
+)
+_CALLS: Final = tuple(selector.to_bytes(4, "big") for selector in PERMIT2_TRANSFERS)
+
+
+class Way(IntEnum):
+    """How the owner's signature was used."""
+
+    AUTHORIZED = 0  # EIP-3009: what wallets sign for payments, too
+    RELAYED = 1  # Permit2, through a contract that holds the right
+    DIRECT = 2  # Permit2, by a wallet that holds the right itself
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Rows of what one transaction moved out of one owner, in order. ``tx`` is its row.
+
+    ``taker`` is who the owner's signature served: the contract that was called, or the signer of
+    the transaction where it called Permit2, the token or a multicall itself.
+    """
+
+    tx: int
+    owner: bytes
+    taker: bytes
+    way: Way
+    rows: tuple[int, ...]
+
+
+def signed_transfers(columns: Columns) -> Iterator[Signed]:
+    """Every such move out of a wallet without code into one without code, in chain order."""
+    rows = _strangers(columns)
+    if not len(rows):
+        return
+    used = _authorizers(columns)
+    flows, transactions = columns.batch.flows, columns.batch.transactions
+    owners, tokens, targets = (
+        flows["from_address"],
+        flows["token_address"],
+        transactions["to_address"],
+    )
+    ways: dict[int, Way | None] = {}
+    groups: dict[tuple[int, bytes, Way], list[int]] = {}
+    for row, tx in zip(rows.tolist(), columns.flow_tx[rows].tolist(), strict=True):
+        owner, token = owners[row].as_py(), tokens[row].as_py()
+        if (tx, token, owner) in used:
+            way: Way | None = Way.AUTHORIZED
+        else:
+            if tx not in ways:
+                ways[tx] = _permit2(columns, tx)
+            way = ways[tx]
+        # Anybody can write logs of his own token: behind other contracts only listed ones count.
+        if way is not None and (way != Way.RELAYED or columns.flow_coin[row] > 0):
+            groups.setdefault((tx, owner, way), []).append(row)
+    for (tx, owner, way), mine in groups.items():
+        target = targets[tx].as_py()
+        itself = target in CARRIERS or target == tokens[mine[0]].as_py()
+        taker = transactions["from_address"][tx].as_py() if itself else target
+        yield Signed(tx, owner, taker, way, tuple(mine))
+
+
+def _strangers(columns: Columns) -> Array:
+    # Tokens that moved between wallets in transactions that the payer did not sign: only those
+    # whose calldata is longer than a transferFrom's can carry a signature.
+    none = np.empty(0, np.int64)
+    if not columns.flow_count or not len(columns.tx_block):
+        return none
+    moved = (columns.flow_kind == FlowKind.ERC20) & columns.flow_moved & (columns.flow_tx >= 0)
+    rows = np.flatnonzero(moved)
+    if not len(rows):
+        return none
+    rows = rows[columns.input_lengths[columns.flow_tx[rows]] >= 4 + 7 * 32]
+    facts = columns.scored.flow_facts
+    rows = rows[~(facts["from_is_contract"][rows] | facts["to_is_contract"][rows])]
+    signer = columns.tx_from[columns.flow_tx[rows]]
+    kept: Array = rows[(signer != columns.flow_from[rows]).any(axis=1)]
+    return kept
+
+
+def _authorizers(columns: Columns) -> set[tuple[int, bytes, bytes]]:
+    # (transaction, token, owner) of the EIP-3009 authorizations that were used. Without logs those
+    # that were submitted to the token itself.
+    logs, found = columns.batch.logs, set()
+    for row in columns.logs_with([AUTHORIZATION_USED]).tolist():
+        number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
+        owner = logs["topic1"][row].as_py()
+        if owner is not None:
+            tx = columns.tx_row(number, index)
+            found.add((tx, logs["address"][row].as_py(), owner[12:]))
+    transactions = columns.batch.transactions
+    for tx in columns.transactions_with(AUTHORIZED_TRANSFERS).tolist():
+        if transactions["log_count"][tx].as_py() is None:
+            data = transactions["input"][tx].as_py()
+            found.add((tx, transactions["to_address"][tx].as_py(), data[16:36]))
+    return found
+
+
+def _permit2(columns: Columns, tx: int) -> Way | None:
+    # Whether a transaction calls Permit2's signed transfers: itself, or within what it calls.
+    transactions = columns.batch.transactions
+    if transactions["to_address"][tx].as_py() == PERMIT2:
+        return Way.DIRECT if int(columns.selectors[tx]) in PERMIT2_TRANSFERS else None
+    head = (transactions["input"][tx].as_py() or b"")[:SEARCHED_CALLDATA]
+    return Way.RELAYED if any(call in head for call in _CALLS) else None
