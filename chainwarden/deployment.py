@@ -21,7 +21,8 @@ from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, Verdict, builtin_labels
-from detect.risk import Outcomes, RiskConfig
+from detect.risk import Outcomes
+from detect.risk_config import RiskConfig
 from detect.rules import RulesConfig, default_rules
 from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
 from ingest.chain import ChainFollower

@@ -19,7 +19,7 @@ from chainwarden.schema import BlockReverted, BlocksAdded
 from chainwarden.settings import Settings
 from detect.evaluate import Figures, Recorder, Window, figures
 from detect.labels import BAD_LABELS, LabelBook, builtin_labels
-from detect.risk import RiskConfig
+from detect.risk_config import RiskConfig
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake

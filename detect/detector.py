@@ -25,6 +25,7 @@ from chainwarden.schema import (
     Retraction,
 )
 from detect.anomaly import AnomalyGates, flow_findings, wallet_findings
+from detect.challenger import models_told
 from detect.compiled import Array
 from detect.events import events_of
 from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
@@ -33,7 +34,8 @@ from detect.kernels.risk import Rows
 from detect.kernels.scores import settle_facts
 from detect.learning import DepthLearner, LearnerConfig
 from detect.milestones import wallet_rows
-from detect.risk import Outcomes, RiskConfig, RiskModel
+from detect.risk import Outcomes, RiskModel
+from detect.risk_config import RiskConfig
 from detect.risk_findings import risk_findings
 from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, Rule
 from detect.scored import ScoredBatch
@@ -81,7 +83,7 @@ class DetectorConfig:
 
     Blocks are learnt ``learn_depth`` blocks below the head, and can be reverted as long as they
     are among the last ``undo_depth``. With ``risk`` there is a wallet risk model, which needs
-    somebody to ask for labels.
+    somebody to ask for labels; with ``challenger`` another one in its shadow.
     """
 
     wallets: int = 1_000_000
@@ -98,6 +100,7 @@ class DetectorConfig:
     wallet_level: float = 0.9999
     gates: AnomalyGates = field(default_factory=AnomalyGates)
     risk: RiskConfig | None = None
+    challenger: RiskConfig | None = None
 
     def bounds(self) -> WalletBounds:
         """The part that concerns the wallets."""
@@ -155,11 +158,18 @@ class Detector:
         self._flow_model = DepthLearner(config.learner(config.flow_level), FLOW_FEATURES)
         self._wallet_model = DepthLearner(config.learner(config.wallet_level), WALLET_FEATURES)
         self._risk: RiskModel | None = None
+        if config.risk is None and config.challenger is not None:
+            raise DetectError("a challenger needs a risk model to challenge")
         if config.risk is not None:
             if outcomes is None:
                 raise DetectError("a risk model needs somebody to ask for labels")
             self._risk = RiskModel(
-                config.risk, RISK_FEATURES, len(WALLET_FEATURES), config.undo_depth, outcomes
+                config.risk,
+                RISK_FEATURES,
+                len(WALLET_FEATURES),
+                config.undo_depth,
+                outcomes,
+                config.challenger,
             )
         self._serial = -1  # of the last block
         self._forgotten = -1  # blocks up to this one cannot be reverted
@@ -253,6 +263,17 @@ class Detector:
         if position in self._positions:
             above = len(self._positions) - 1 - self._positions.index(position)
             self._forget(self._serial - above)
+
+    def promote(self, digest: str) -> bool:
+        """From the next block on the risk model of that configuration raises the alerts.
+
+        False where no model has it.
+        """
+        return self._risk is not None and self._risk.promote(digest)
+
+    def models(self) -> dict[str, Any] | None:
+        """The risk models and how good they were: see ``detect.challenger``. None without."""
+        return None if self._risk is None else models_told(self._risk)
 
     def digest(self) -> str:
         """A digest of all that future results depend on; undo does not count."""

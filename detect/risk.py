@@ -26,78 +26,36 @@ Duchi, Hazan and Singer, 2011. Adaptive subgradient methods for online learning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from chainwarden.errors import DeepReorg, DetectError
-from detect.boosting import BoostedTrees, BoostingConfig
 from detect.compiled import Array
 from detect.features import RELATION
 from detect.held import ADDRESS_WORDS, HeldRows
 from detect.kernels.boosting import BINS
 from detect.kernels.risk import (
-    BIAS_SQUARES,
-    COARSE,
     PENDING,
     POSITIVES,
     SKIPPED,
-    SLOPE,
-    STATE,
+    STAKE_UNKNOWN,
     Flows,
-    Held,
-    Learners,
-    Mix,
     Rows,
-    Weights,
-    learn_held,
     log_odds,
     risk_pass,
     schedule,
 )
+from detect.kernels.shadow import shadow_pass
+from detect.prequential import Prequential
 from detect.relations import Relations
+from detect.risk_config import RiskConfig
+from detect.risk_learner import RiskLearner, within
 from detect.snapshot import digest_of, pack, unpack
 
 Outcomes = Callable[[bytes, int], bool]
 """Whether a wallet (20 bytes) is known to be bad at a block time, asked once its label is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class RiskConfig:
-    """When labels come, how much waits for them at most, and how the model learns.
-
-    A wallet is learnt from while it is no older than ``life_seconds``. There are no scores before
-    ``warm_up`` bad rows are learnt. ``pairs`` is the weight of the bins and pairs beside the trees,
-    ``stake_weight`` that of the log of the stake. ``prior`` is what AdaGrad's sums start from. A
-    wallet whose risk first reaches ``alert`` is told of, and again at ``grave``.
-    """
-
-    delay_seconds: int = 30 * 86_400
-    life_seconds: int = 30 * 86_400
-    capacity: int = 262_144
-    wallets: int = 1 << 20
-    rate: float = 0.01
-    prior: float = 1.0
-    warm_up: int = 20
-    pairs: float = 0.5
-    stake_weight: float = 1.0
-    alert: float = 0.5
-    grave: float = 0.9
-    trees: BoostingConfig = field(default_factory=BoostingConfig)
-    stake: BoostingConfig = field(
-        default_factory=lambda: BoostingConfig(
-            members=1, trees=200, every=512, common=16_384, rare=4_096
-        )
-    )
-
-    def __post_init__(self) -> None:
-        if min(self.delay_seconds, self.life_seconds) < 0:
-            raise DetectError("the label delay and the life of a wallet are not negative")
-        if min(self.capacity, self.warm_up) < 1:
-            raise DetectError("the capacity and the warm-up are positive")
-        if self.rate <= 0.0 or self.prior <= 0.0 or not 0.0 <= self.pairs <= 1.0:
-            raise DetectError("rate and prior are positive, the weight of pairs is in [0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +81,12 @@ class RiskModel:
     """The risk of wallets over a stream of blocks, undone exactly.
 
     Trees and relations keep an undo journal. Of the bins and pairs, which change all over at once,
-    a settled copy stays ``undo_depth`` blocks behind, and what the blocks since then have learnt is
-    learnt again when one of them is taken back. If more than ``capacity`` rows wait for labels,
-    those that waited longest give way unlearnt.
+    and of the figures, a settled copy stays ``undo_depth`` blocks behind, and what the blocks since
+    then have learnt is learnt again when one of them is taken back. If more than ``capacity`` rows
+    wait for labels, those that waited longest give way unlearnt.
+
+    A ``challenger`` learns and scores the same rows in shadow: same features, same labels, nothing
+    that it says is told. ``promote`` exchanges the two.
     """
 
     def __init__(
@@ -135,29 +96,28 @@ class RiskModel:
         own: int,
         undo_depth: int,
         outcomes: Outcomes,
+        challenger: RiskConfig | None = None,
     ) -> None:
         self.config = config
         self.features = features
         self.undo_depth = undo_depth
         self._own = own  # how many of the features are the wallet's own, the first ones
         self._outcomes = outcomes
-        self._head = _weights(config, own)
-        self._settled = _weights(config, own)
+        configs = [config] if challenger is None else [config, challenger]
+        if not config.shares_rows_with(configs[-1]):
+            raise DetectError("champion and challenger learn from the same rows at the same times")
+        if len({one.digest for one in configs}) < len(configs):
+            raise DetectError("the challenger has the champion's parameters")
+        # In the order of the configuration; _leading says which one is the champion.
+        self._learners = [RiskLearner(one, len(features), own, n) for n, one in enumerate(configs)]
+        self._leading = 0
         self._settled_serial = -1
-        self._trees = BoostedTrees(config.trees, len(features))
-        self._stakes = BoostedTrees(config.stake, len(features))
         self._relations = Relations(config.wallets)
-        self._mix = Mix(
-            config.rate,
-            config.warm_up,
-            config.pairs,
-            config.stake_weight,
-            config.alert,
-            config.grave,
-        )
+        alerts = tuple(one.alert for one in configs)
+        self._figures, self._settled_figures = Prequential(alerts), Prequential(alerts)
         # Held rows from the first that the settled weights have not passed. _until and _tails say
         # of the settled block and each since: the first row that waits then, and where rows end.
-        self._held = HeldRows.empty(len(features))
+        self._held = HeldRows.empty(len(features), len(configs))
         self._until = np.zeros(1, np.int64)
         self._tails = np.zeros(1, np.int64)
 
@@ -174,12 +134,40 @@ class RiskModel:
     @property
     def learnt(self) -> tuple[int, int]:
         """How many rows were learnt: of good wallets and of bad ones."""
-        return int(self._head.counts[0]), int(self._head.counts[1])
+        counts = self.champion.head.counts
+        return int(counts[0]), int(counts[1])
 
     @property
     def warming_up(self) -> bool:
         """Whether there are no scores yet."""
-        return int(self._head.counts[POSITIVES]) < self.config.warm_up
+        return int(self.champion.head.counts[POSITIVES]) < self.config.warm_up
+
+    @property
+    def champion(self) -> RiskLearner:
+        """Whose scores are told."""
+        return self._learners[self._leading]
+
+    @property
+    def challenger(self) -> RiskLearner | None:
+        """Who scores in shadow, if there is somebody."""
+        return self._learners[1 - self._leading] if len(self._learners) > 1 else None
+
+    @property
+    def figures(self) -> Prequential:
+        """How good the models were so far, in the order of their columns."""
+        return self._figures
+
+    def promote(self, digest: str) -> bool:
+        """From the next block on the model with that configuration is the champion.
+
+        False where neither has it; then nothing has changed. A revert does not take it back: the
+        blocks of the other branch are scored by who is the champion then.
+        """
+        for learner in self._learners:
+            if learner.config.digest == digest:
+                self._leading = learner.column
+                return True
+        return False
 
     def advance(self, batch: WalletRows) -> Rows:
         """Learn what is due, block by block, and score the blocks' wallets; the rows, filled in.
@@ -200,6 +188,7 @@ class RiskModel:
         self._ask(begin, end, asked)
         rows = batch.rows._replace(held=np.where(keep, tail + counts[:-1], -1))
         self._pass(batch.flows, rows, begin, until)
+        self._figures.count(held, begin, end)
         self._until = np.concatenate([self._until, until])
         self._tails = np.concatenate([self._tails, tails[1:]])
         self._settle(self.head_serial - self.undo_depth)
@@ -208,7 +197,8 @@ class RiskModel:
     def log_odds(self, features: Array) -> float:
         """The log odds of one row of features as of now; nothing is learnt."""
         row = np.clip(features * BINS, 0, BINS - 1).astype(np.uint8)
-        return log_odds(self._head, self._mix, self._trees.model, self._stakes.model, row)
+        model = self.champion
+        return log_odds(model.head, model.mix, model.trees.model, model.stakes.model, row)
 
     def revert(self, serial: int) -> None:
         """Undo the last block, which must have that serial. Raises DeepReorg if it is settled."""
@@ -219,8 +209,10 @@ class RiskModel:
         self._until, self._tails = self._until[:-1], self._tails[:-1]
         self._held = self._held.part(0, int(self._tails[-1]))
         self._held.outcomes[self._until[-1] :] = PENDING
-        for part in (self._trees, self._stakes, self._relations):
-            part.revert(serial)
+        self._held.stakes[self._until[-1] :] = STAKE_UNKNOWN
+        for learner in self._learners:
+            learner.revert(serial)
+        self._relations.revert(serial)
         self._rebuild()
 
     def forget(self, serial: int) -> None:
@@ -235,14 +227,15 @@ class RiskModel:
     def digest(self) -> str:
         """A digest of all that scores depend on, undo excluded."""
         waiting = self._held.part(int(self._until[-1]), int(self._tails[-1]))
-        parts = [part.digest() for part in (self._trees, self._stakes, self._relations)]
-        return digest_of("".join(parts).encode(), *self._head, *waiting.arrays().values())
+        parts = [learner.digest() for learner in self._learners]
+        parts += [self._relations.digest(), self._figures.digest()]
+        role = self._leading.to_bytes(1, "little")
+        return digest_of("".join(parts).encode(), role, *waiting.arrays().values())
 
     def snapshot(self) -> bytes:
         """The state, undo included, as plain arrays."""
-        meta: dict[str, object] = {"settled": self._settled_serial}
-        arrays = {f"weights_{name}": a for name, a in self._settled._asdict().items()}
-        arrays |= {f"held_{name}": a for name, a in self._held.arrays().items()}
+        meta: dict[str, object] = {"settled": self._settled_serial, "leading": self._leading}
+        arrays = {f"held.{name}": a for name, a in self._held.arrays().items()}
         arrays |= {"until": self._until, "tails": self._tails}
         for name, part in self._parts():
             meta[name], content = part.dump()
@@ -252,22 +245,22 @@ class RiskModel:
     def restore(self, data: bytes) -> None:
         """Take over a snapshot. Raises SnapshotRefused for one of another model."""
         meta, arrays = unpack(data, "risk", self._schema(), {"relation_rows": RELATION})
-        for name, own in self._settled._asdict().items():
-            own[...] = arrays[f"weights_{name}"]
-        self._held = HeldRows(**{n: arrays[f"held_{n}"] for n in HeldRows.__slots__})
+        self._held = HeldRows(**{n: arrays[f"held.{n}"] for n in HeldRows.__slots__})
         self._until, self._tails = arrays["until"], arrays["tails"]
-        self._settled_serial = int(meta["settled"])
+        self._settled_serial, self._leading = int(meta["settled"]), int(meta["leading"])
         for name, part in self._parts():
-            prefix = f"{name}."
-            mine = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-            part.load(meta[name], mine)
+            part.load(meta[name], within(arrays, f"{name}."))
         self._rebuild()
 
-    def _parts(self) -> tuple[tuple[str, BoostedTrees | Relations], ...]:
-        return ("trees", self._trees), ("stakes", self._stakes), ("relations", self._relations)
+    def _parts(self) -> Iterator[tuple[str, RiskLearner | Relations | Prequential]]:
+        for learner in self._learners:
+            yield f"model_{learner.column}", learner
+        yield "relations", self._relations
+        yield "figures", self._settled_figures
 
     def _schema(self) -> str:
-        schema = (self.config, self.features, self._own, self.undo_depth, str(RELATION))
+        configs = [learner.config for learner in self._learners]
+        schema = (configs, self.features, self._own, self.undo_depth, str(RELATION))
         return digest_of(repr(schema).encode())
 
     def _pass(self, flows: Flows, rows: Rows, begin: int, until: Array) -> None:
@@ -281,33 +274,29 @@ class RiskModel:
             changes = 2 * int(flows.starts[-1] - flows.starts[first]) + learnt
         journalled = blocks - first
         relations = self._relations.room(changes, journalled)
-        trees = self._trees.room(learnt, journalled)
-        stakes = self._stakes.room(learnt, journalled)
-        held = self._held
+        model = self.champion
+        learners, held = model.room(learnt, journalled), model.columns(self._held)
         risk_pass(
-            self._head,
-            self._mix,
-            Learners(
-                self._trees.model,
-                self._trees.growth,
-                trees,
-                self._stakes.model,
-                self._stakes.growth,
-                stakes,
-            ),
+            model.head,
+            model.mix,
+            learners,
             self._relations.rows,
             self._relations.blank,
             relations,
             first,
-            Held(held.bins, held.hashed, held.logits, held.received, held.outcomes),
+            held,
             begin,
             until,
             flows,
             rows,
         )
         self._relations.journal(serial, relations)
-        self._trees.journal(serial, trees)
-        self._stakes.journal(serial, stakes)
+        model.journal(serial, learners)
+        shadow = self.challenger
+        if shadow is not None:
+            learners, held = shadow.room(learnt, journalled), shadow.columns(self._held)
+            shadow_pass(shadow.head, shadow.mix, learners, first, held, begin, until, rows)
+            shadow.journal(serial, learners)
 
     def _ask(self, begin: int, end: int, asked: Array) -> None:
         """Ask for the labels of the rows that leave the queue."""
@@ -324,37 +313,21 @@ class RiskModel:
         blocks = serial - self._settled_serial
         if blocks <= 0:
             return
-        self._follow(self._settled, blocks)
-        passed = int(self._until[blocks])
+        begin, passed = int(self._until[0]), int(self._until[blocks])
+        for learner in self._learners:
+            learner.settle(self._held, begin, passed)
+        self._settled_figures.count(self._held, begin, passed)
         self._held = self._held.part(passed, int(self._tails[-1]))
         self._until, self._tails = self._until[blocks:] - passed, self._tails[blocks:] - passed
         self._settled_serial = serial
-        for part in (self._trees, self._stakes, self._relations):
-            part.forget(serial)
+        for learner in self._learners:
+            learner.forget(serial)
+        self._relations.forget(serial)
 
     def _rebuild(self) -> None:
-        """The head's weights as they are after the blocks that are left."""
-        for own, settled in zip(self._head, self._settled, strict=True):
-            own[...] = settled
-        self._follow(self._head, len(self._until) - 1)
-
-    def _follow(self, model: Weights, blocks: int) -> None:
-        """Learn again what the first ``blocks`` blocks after the settled one learnt."""
-        held = self._held
-        begin, end = int(self._until[0]), int(self._until[blocks])
-        learn_held(model, self.config.rate, held.bins, held.logits, held.outcomes, begin, end)
-
-
-def _weights(config: RiskConfig, features: int) -> Weights:
-    pairs, cells = features * (features - 1) // 2, COARSE * COARSE
-    state = np.zeros(STATE)
-    state[SLOPE] = 1.0
-    state[BIAS_SQUARES:] = config.prior
-    return Weights(
-        np.zeros((features, COARSE)),
-        np.full((features, COARSE), config.prior),
-        np.zeros((pairs, cells)),
-        np.full((pairs, cells), config.prior),
-        state,
-        np.zeros(2, np.int64),
-    )
+        """The head as it is after the blocks that are left: the settled state, and these."""
+        begin, end = int(self._until[0]), int(self._until[-1])
+        for learner in self._learners:
+            learner.rebuild(self._held, begin, end)
+        self._figures.copy_state(self._settled_figures)
+        self._figures.count(self._held, begin, end)

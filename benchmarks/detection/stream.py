@@ -21,7 +21,7 @@ from detect.features import RISK_FEATURES
 from detect.kernels.arrays import Events, Seen
 from detect.kernels.risk import Rows as RatedRows
 from detect.labels import LabelBook, builtin_labels
-from detect.risk import RiskConfig
+from detect.risk_config import RiskConfig
 from detect.rules import default_rules
 from ingest.files import open_source
 from ingest.source import TableSource

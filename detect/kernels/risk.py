@@ -134,7 +134,9 @@ class Held(NamedTuple):
     bins: Array
     hashed: Array  # uint64
     logits: Array  # float64, before calibration
+    risks: Array  # float64, NaN in warm-up
     received: Array  # float64: early income when it was scored
+    stakes: Array  # float64: the share of it that was still to come, filled in when it is learnt
     outcomes: Array  # int8
 
 
@@ -217,18 +219,11 @@ def schedule(
 
 
 @inlined
-def learn_due(
-    model: Weights, mix: Mix, learners: Learners, relations: Array, undo: RelationUndo,
-    journalled: bool, held: Held, r: int,
-) -> None:  # fmt: skip
-    """Learn one held row whose outcome is known, and remember who is bad."""
-    bad = held.outcomes[r] == 1
-    place = find_place(relations, held.hashed[r])
-    stake = STAKE_UNKNOWN
-    if place >= 0 and relations[place].early_value > 0.0:
-        total = relations[place].early_value
-        stake = min(1.0, max(0.0, (total - held.received[r]) / total))
-    kind = RARE if bad else COMMON
+def teach(
+    model: Weights, mix: Mix, learners: Learners, journalled: bool, held: Held, r: int
+) -> None:
+    """Have every learner of a model learn a held row whose outcome is known."""
+    kind, stake = (RARE if held.outcomes[r] == 1 else COMMON), held.stakes[r]
     learn_row(model, mix.rate, held.bins[r], held.logits[r], float(held.outcomes[r]))
     learn_boosted(
         learners.risk, learners.risk_growth, learners.risk_undo, journalled, held.bins[r],
@@ -239,7 +234,20 @@ def learn_due(
             learners.stake, learners.stake_growth, learners.stake_undo, journalled, held.bins[r],
             stake, kind,
         )  # fmt: skip
-    if bad and place >= 0 and relations[place].is_bad == 0:
+
+
+@inlined
+def learn_due(
+    model: Weights, mix: Mix, learners: Learners, relations: Array, undo: RelationUndo,
+    journalled: bool, held: Held, r: int,
+) -> None:  # fmt: skip
+    """Learn one held row whose outcome is known, and remember who is bad."""
+    place = find_place(relations, held.hashed[r])
+    if place >= 0 and relations[place].early_value > 0.0:
+        total = relations[place].early_value
+        held.stakes[r] = min(1.0, max(0.0, (total - held.received[r]) / total))
+    teach(model, mix, learners, journalled, held, r)
+    if held.outcomes[r] == 1 and place >= 0 and relations[place].is_bad == 0:
         remember(relations, undo, journalled, place)
         relations[place].is_bad = 1
 
@@ -351,6 +359,23 @@ def tell(model: Weights, mix: Mix, learners: Learners, rows: Rows, r: int) -> No
 
 
 @inlined
+def assess(
+    model: Weights, mix: Mix, learners: Learners, held: Held, place: int, row: Array
+) -> float:
+    """The risk of a row of bins, kept beside it where it is held; NaN in warm-up."""
+    if model.counts[POSITIVES] == 0:
+        return math.nan
+    logit = score_row(model, mix, learners.risk, learners.stake, row)
+    risk = math.nan
+    if model.counts[POSITIVES] >= mix.warm:
+        risk = probability(model.state[SLOPE] * logit + model.state[OFFSET])
+    if place >= 0:
+        held.logits[place] = logit
+        held.risks[place] = risk
+    return risk
+
+
+@inlined
 def rate_row(
     model: Weights, mix: Mix, learners: Learners, relations: Array, held: Held, rows: Rows,
     r: int, mine: int,
@@ -360,16 +385,10 @@ def rate_row(
     if place >= 0:
         copy(held.bins[place], rows.bins[r])
         held.received[place] = relations[mine].early_value
-    rows.risks[r] = math.nan
-    if model.counts[POSITIVES] == 0:
-        return
-    logit = score_row(model, mix, learners.risk, learners.stake, rows.bins[r])
-    if place >= 0:
-        held.logits[place] = logit
-    if model.counts[POSITIVES] < mix.warm:
-        return
-    risk = probability(model.state[SLOPE] * logit + model.state[OFFSET])
+    risk = assess(model, mix, learners, held, place, rows.bins[r])
     rows.risks[r] = risk
+    if math.isnan(risk):
+        return
     before = relations[mine].top_risk
     if (risk >= mix.alert > before) or (risk >= mix.grave > before):
         tell(model, mix, learners, rows, r)

@@ -11,7 +11,8 @@ from detect.boosting import BoostingConfig
 from detect.compiled import Array
 from detect.features import RELATION_FEATURES
 from detect.kernels.risk import Flows, Rows
-from detect.risk import RiskConfig, RiskModel, WalletRows
+from detect.risk import RiskModel, WalletRows
+from detect.risk_config import RiskConfig
 
 OWN = ("a", "b", "c")
 FLOW = ("flow_a", "flow_b")

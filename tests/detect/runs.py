@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from chainwarden.schema import ETHEREUM, Alert, Role, Severity, alert_id
 from detect.anomaly import AnomalyGates
 from detect.detector import Detector, DetectorConfig
-from detect.risk import RiskConfig
+from detect.risk_config import RiskConfig
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
 from tests.detect.chains import START, Block, Shape, batch_of, random_block
@@ -33,19 +33,19 @@ SMALL = DetectorConfig(
 )
 
 
-# With a risk model: labels after five days, more rows waiting than it has room for.
+# With a risk model and its challenger: labels after five days, more rows than there is room for.
+RISK = RiskConfig(
+    delay_seconds=5 * 86_400,
+    life_seconds=9 * 86_400,
+    capacity=40,
+    wallets=64,
+    rate=0.1,
+    warm_up=2,
+    trees=TREES,
+    stake=STAKES,
+)
 RISKY = dataclasses.replace(
-    SMALL,
-    risk=RiskConfig(
-        delay_seconds=5 * 86_400,
-        life_seconds=9 * 86_400,
-        capacity=40,
-        wallets=64,
-        rate=0.1,
-        warm_up=2,
-        trees=TREES,
-        stake=STAKES,
-    ),
+    SMALL, risk=RISK, challenger=dataclasses.replace(RISK, rate=0.3, alert=0.4)
 )
 
 

@@ -20,7 +20,8 @@ from detect.compiled import Array
 from detect.detector import Detector
 from detect.features import FLOW_FEATURES
 from detect.kernels.risk import COARSE
-from detect.risk import RiskConfig, RiskModel
+from detect.risk import RiskModel
+from detect.risk_config import RiskConfig
 from detect.risk_findings import contributions
 from tests.detect.chains import batch_of
 from tests.detect.risk_story import FEATURES, OWN, Story, risks, small, story
@@ -329,7 +330,7 @@ def test_the_detector_scores_wallets_at_their_milestones() -> None:
 
 def test_the_risk_model_changes_nothing_else() -> None:
     """Without it, features and anomaly scores are the same; a snapshot knows the difference."""
-    plain, risky = detector(dataclasses.replace(RISKY, risk=None)), detector()
+    plain, risky = detector(dataclasses.replace(RISKY, risk=None, challenger=None)), detector()
     batch = batch_of(blocks(6, 0, 60))
     one, two = plain.process(batch).features, risky.process(batch).features
     names = ["flow_score", "from_score", "to_score", *FLOW_FEATURES]
