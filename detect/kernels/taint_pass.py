@@ -314,8 +314,6 @@ def taint_pass(
         key = state.key[1]
         hashed = keyed(key, wallets.secret, flows.receiver[i], coin)
         receiver = find(wallets.keys, wallets.slots, key, hashed)
-        if receiver < 0 and carried == 0.0 and fifo == 0.0:
-            continue
         if receiver >= 0 or carried > 0.0:
             give_taint(flows, state, undo, i, receiver, hashed, row, stamp, before, hops, out)
         waiting = find(queues.keys, queues.slots, key, hashed)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detect.compiled import Array
@@ -114,7 +114,18 @@ def test_taint_is_conserved(flows: list[Flow], config: TaintConfig) -> None:
     assert_conserved(ledger)
 
 
+QUEUE_ALONE = [
+    Flow(0, 7, 0.011, sender_is=BAD, time=1),
+    # By haircut that is half of it, below the floor, and dropped; by FIFO it is all of it.
+    Flow(7, 6, 0.011, time=2, sender_held=0.022),
+    Flow(2, 6, 0.011, time=3, receiver_held=0.011),
+    Flow(0, 6, 0.5, sender_is=BAD, time=4, receiver_held=0.022),
+    Flow(6, 7, 0.5, time=5, sender_held=0.522, receiver_held=0.011),
+]
+
+
 @settings(deadline=None, max_examples=150)
+@example(QUEUE_ALONE)
 @given(chains())
 def test_both_methods_agree_with_slow_ones(flows: list[Flow]) -> None:
     """Every wallet's taint by haircut and by FIFO is what dicts and lists say."""
