@@ -23,6 +23,7 @@ RULES: Final = {
     "base_fee_spike": "gas_spam",
     "builder_majority": "builders",
     "builder_shift": "builders",
+    "contract_takeover": "contract_takeover",
     "double_spend": "double_spend",
     "drainer_split": "drainer_split",
     "exchange_drain": "exchange_drain",
@@ -70,6 +71,7 @@ RULES: Final = {
 """The kind of campaign that each rule looks for."""
 
 ALSO: Final[Mapping[str, frozenset[str]]] = {
+    "contract_takeover": frozenset({"safe_takeover"}),
     "drainer_split": frozenset({"ice_phishing"}),
     "ice_phishing": frozenset({"drainer_split"}),
     # Money of any attack may be layered.

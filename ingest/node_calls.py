@@ -135,6 +135,11 @@ class RpcNodeCalls:
         """The account's code, empty where it has none."""
         return _known(self._ask("eth_getCode", [_hex(address)], at, _data), bytes)
 
+    def storage_at(self, address: bytes, slot: int, at: Position) -> bytes | None:
+        """The word in a slot of the account's storage, 32 bytes."""
+        where = [_hex(address), _hex(slot.to_bytes(32, "big"))]
+        return _known(self._ask("eth_getStorageAt", where, at, _word), bytes)
+
     def call(
         self, to: bytes, data: bytes, at: Position, *, sender: bytes | None = None, value: int = 0
     ) -> tuple[bool, bytes] | None:
@@ -256,3 +261,10 @@ def _data(raw: msgspec.Raw) -> bytes:
     if not text.startswith("0x"):
         raise ValueError("no data")
     return bytes.fromhex(text[2:])
+
+
+def _word(raw: msgspec.Raw) -> bytes:
+    data = _data(raw)
+    if len(data) != 32:
+        raise ValueError("no word")
+    return data

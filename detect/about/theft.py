@@ -16,6 +16,16 @@ ABOUT: Final[dict[str, About]] = {
         "Ask the owners whether they know the target; if not, the Safe is lost to it: warn them.",
         "exploit",
     ),
+    "contract_takeover": About(
+        "A watched contract changed its code or its owner, or a Safe's own code was replaced.",
+        (
+            "an upgrade its makers announced somewhere else than in a timelock",
+            "a handover to a new owner, or to a multisig that is in no list yet",
+            "a Safe that moves to a release which is too new to be known here",
+        ),
+        "Ask the makers at once whether it was they; read what the new code can move.",
+        "exploit",
+    ),
     "exchange_drain": About(
         "Far more than usual left an exchange or a treasury, and to wallets it never paid before.",
         (

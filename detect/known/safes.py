@@ -31,6 +31,28 @@ SAFE_LIBRARIES: Final = MULTI_SENDS | {
     _at("0xfF83F6335d8930cBad1c0D439A841f01888D9f69"),  # SafeToL2Migration 1.4.1
 }
 
+# The code that Safes run: master copies, by version. Source: safe-global/safe-eth-py and
+# safe-deployments.
+SINGLETONS: Final = frozenset(
+    {
+        _at("0xAC6072986E985aaBE7804695EC2d8970Cf7541A2"),  # 0.0.2
+        _at("0x8942595A2dC5181Df0465AF0D7be08c8f23C93af"),  # 0.1.0
+        _at("0xb6029EA3B2c51D09a50B53CA8012FeEB05bDa35A"),  # 1.0.0
+        _at("0xaE32496491b53841efb51829d6f886387708F99B"),  # 1.1.0
+        _at("0x34CfAC646f301356fAa8B21e94227e3583Fe3F5F"),  # 1.1.1
+        _at("0x6851D6fDFAfD08c0295C392436245E5bc78B0185"),  # 1.2.0
+        _at("0xd9Db270c1B5E3Bd161E8c8503c55cEABeE709552"),  # 1.3.0
+        _at("0x69f4D1788e39c87893C980c06EdF4b7f686e2938"),  # 1.3.0, EIP-155
+        _at("0x3E5c63644E683549055b9Be8653de26E0B4CD36E"),  # 1.3.0 L2
+        _at("0xfb1bffC9d739B8D520DaF37dF666da4C687191EA"),  # 1.3.0 L2, EIP-155
+        _at("0x41675C099F32341bf84BFc5382aF534df5C7461a"),  # 1.4.1
+        _at("0x29fcB43b46531BcA003ddC8FCB67FFE91900C762"),  # 1.4.1 L2
+        _at("0xFf51A5898e281Db6DfC7855790607438dF2ca44b"),  # 1.5.0
+        _at("0xEdd160fEBBD92E350D4D398fb636302fccd67C7e"),  # 1.5.0 L2
+    }
+)
+SINGLETON_SLOT: Final = 0  # of a Safe's storage
+
 EXEC_TRANSACTION: Final = 0x6A761202
 MULTI_SEND: Final = 0x8D80FF0A
 SELECTORS: Final[dict[int, str]] = {
@@ -46,7 +68,19 @@ SAFE_SUCCESS: Final = bytes.fromhex(
 SAFE_FAILURE: Final = bytes.fromhex(
     "23428b18acfb3ea64b08dc0c1d296ea9c09702c09083ca5272e64d115b687d23"
 )
+MODULE_SUCCESS: Final = bytes.fromhex(
+    "6895c13664aa4f67288b25d7a21d7aaa34916e355fb9b6fae0a139a9085becb8"
+)
+SAFE_SETUP: Final = bytes.fromhex(
+    "141df868a6331af528e38c83b7aa03edc19be66e37ae67f9285bf4f8e3c6a1a8"
+)
+CHANGED_MASTER_COPY: Final = bytes.fromhex(
+    "75e41bc35ff1bf14d81d1d2f649c0084a0f974f9289c803ec9898eeec4c8d0b8"
+)
 TOPICS: Final[dict[bytes, str]] = {
     SAFE_SUCCESS: "ExecutionSuccess(bytes32,uint256)",
+    MODULE_SUCCESS: "ExecutionFromModuleSuccess(address)",
+    SAFE_SETUP: "SafeSetup(address,address[],uint256,address,address)",
+    CHANGED_MASTER_COPY: "ChangedMasterCopy(address)",
     SAFE_FAILURE: "ExecutionFailure(bytes32,uint256)",
 }

@@ -10,6 +10,7 @@ from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig
 from detect.rules.builders import Builders, BuildersConfig
 from detect.rules.chain_labels import ChainLabels, ChainLabelsConfig
 from detect.rules.columns import ColumnCache
+from detect.rules.contract_takeover import ContractTakeover, ContractTakeoverConfig
 from detect.rules.delegates import SweeperConfig
 from detect.rules.disruption import Disruption, DisruptionConfig
 from detect.rules.double_spend import DoubleSpend, DoubleSpendConfig
@@ -58,6 +59,7 @@ class RulesConfig:
 
     chain_labels: ChainLabelsConfig = field(default_factory=ChainLabelsConfig)
     safe_delegatecall: SafeDelegatecallConfig = field(default_factory=SafeDelegatecallConfig)
+    contract_takeover: ContractTakeoverConfig = field(default_factory=ContractTakeoverConfig)
     sanctions_touch: SanctionsConfig = field(default_factory=SanctionsConfig)
     issuer_freeze: IssuerFreezeConfig = field(default_factory=IssuerFreezeConfig)
     mixer_touch: MixerConfig = field(default_factory=MixerConfig)
@@ -112,6 +114,7 @@ def default_rules(
     return [
         ChainLabels(labels, chain, cache, config.chain_labels),  # first: see there
         SafeDelegatecall(cache, config.safe_delegatecall),
+        ContractTakeover(labels, cache, config.contract_takeover, node),
         SanctionsTouch(labels, cache, config.sanctions_touch),
         IssuerFreeze(cache, config.issuer_freeze),
         MixerTouch(cache, config.mixer_touch),

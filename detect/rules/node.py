@@ -36,6 +36,10 @@ class NodeCalls(Protocol):
         """The account's code, empty for an EOA (23 bytes for an EIP-7702 one); None unknown."""
         ...
 
+    def storage_at(self, address: bytes, slot: int, at: Position) -> bytes | None:
+        """The word (32 bytes) in a slot of a contract's storage; None where it is unknown."""
+        ...
+
     def call(
         self, to: bytes, data: bytes, at: Position, *, sender: bytes | None = None, value: int = 0
     ) -> tuple[bool, bytes] | None:
@@ -52,7 +56,7 @@ class WithoutNode:
     def _unknown(self, *_: object, **__: object) -> None:
         """Unknown."""
 
-    balance_at = token_balance_at = code_at = call = _unknown
+    balance_at = token_balance_at = code_at = storage_at = call = _unknown
 
 
 WITHOUT_NODE: Final[NodeCalls] = WithoutNode()

@@ -34,7 +34,8 @@ from detect.known.flash_loans import SHARED_LOAN
 from detect.known.freezes import USDT_FROZEN, USDT_UNFROZEN
 from detect.known.marketplaces import ORDER_FULFILLED, SEAPORTS, TRANSFER_HELPER
 from detect.known.mixers import TORNADO_DEPOSIT, TORNADO_WITHDRAWAL
-from detect.known.safes import SAFE_SUCCESS
+from detect.known.proxies import CALL_EXECUTED, CALL_SCHEDULED, OWNER_CHANGED, UPGRADED
+from detect.known.safes import CHANGED_MASTER_COPY, SAFE_SUCCESS
 from detect.known.sanctions import SANCTIONS_ADDED, SANCTIONS_ORACLE, SANCTIONS_REMOVED
 from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook, builtin_labels
@@ -42,6 +43,7 @@ from detect.rules import RulesConfig, default_rules
 from detect.rules.address_poisoning import PoisoningConfig
 from detect.rules.chain_labels import ChainLabelsConfig
 from detect.rules.columns import Columns
+from detect.rules.contract_takeover import ContractTakeoverConfig
 from detect.rules.delegates import SweeperConfig
 from detect.rules.double_spend import DoubleSpendConfig
 from detect.rules.drainer_split import DrainerSplitConfig
@@ -94,6 +96,10 @@ SMALL = RulesConfig(
     ice_phishing=IcePhishingConfig(spenders=3, pending=4, approvals=1, drains=0, drains_critical=2),
     signature_phishing=SignaturePhishingConfig(
         owners_high=2, owners_critical=3, least=0.0, return_seconds=20, takers=2
+    ),
+    contract_takeover=ContractTakeoverConfig(
+        notice_seconds=12, setup_seconds=0, settled_seconds=30, safes=2, made=3, notices=2,
+        keepers=2,
     ),
     drainer_split=DrainerSplitConfig(splits=2, operators=2, victims_high=2),
     sweeper_delegation=SweeperConfig(
@@ -218,6 +224,11 @@ def transactions(draw: st.DrawFn) -> Tx:
         Tx(c, USDC, tokens=[(wallet(95), c, a, 5), (wallet(95), c, b, 5)]),
         Tx(a, None, data=deploying(program(amount % 5, 150 + draw(st.integers(0, 2)))), creates=b),
         Tx(b, None, data=deploying(program(amount % 5, 150)), creates=WALLETS[4]),
+        Tx(a, b, logs=[(EXCHANGE, [UPGRADED, word(c)], b""),
+           (b, [CALL_EXECUTED, uint(1), uint(0)], word(EXCHANGE))]),
+        Tx(a, EXCHANGE, logs=[(EXCHANGE, [OWNER_CHANGED, word(a), word(b)], b"")]),
+        Tx(a, b, logs=[(b, [CHANGED_MASTER_COPY], word(c)), (b, [SAFE_SUCCESS], bytes(64))]),
+        Tx(a, b, logs=[(b, [CALL_SCHEDULED, uint(1), uint(0)], word(EXCHANGE))]),
         Tx(c, PERMIT2, data=bytes.fromhex("30f28b7a") + bytes(9 * 32),
            tokens=[(USDC, a, b, amount)]),
         Tx(c, USDC, data=bytes.fromhex("e3ee160e") + bytes(9 * 32), tokens=[(USDC, a, b, amount)],
@@ -430,7 +441,7 @@ def test_hostile_calldata_and_logs_crash_no_rule(junk: list[tuple[bytes, bytes]]
     ]
     topics = [
         USDT_FROZEN, USDT_UNFROZEN, TORNADO_DEPOSIT, TORNADO_WITHDRAWAL, SAFE_SUCCESS,
-        SANCTIONS_ADDED, AUTHORIZATION_USED,
+        SANCTIONS_ADDED, AUTHORIZATION_USED, UPGRADED, OWNER_CHANGED, CHANGED_MASTER_COPY,
     ]  # fmt: skip
     txs: list[Tx] = []
     for data, log in junk:

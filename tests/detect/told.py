@@ -17,6 +17,7 @@ class Told:
     calls: dict[tuple[bytes, bytes, Position], tuple[bool, bytes] | None] = field(
         default_factory=dict
     )
+    storage: dict[tuple[bytes, int, Position], bytes | None] = field(default_factory=dict)
     asked: list[bytes] = field(default_factory=list)
 
     def balance_at(self, address: bytes, at: Position) -> int | None:
@@ -33,6 +34,11 @@ class Told:
         """The code it was told."""
         self.asked.append(address)
         return self.code.get((address, at))
+
+    def storage_at(self, address: bytes, slot: int, at: Position) -> bytes | None:
+        """The word it was told."""
+        self.asked.append(address)
+        return self.storage.get((address, slot, at))
 
     def call(
         self, to: bytes, data: bytes, at: Position, *, sender: bytes | None = None, value: int = 0

@@ -64,6 +64,21 @@ def test_code_and_calls(anvil: Anvil, node: RpcNodeCalls) -> None:
     assert node.call(person, b"", at, sender=bytes(20), value=10**30) is None  # cannot be run
 
 
+def test_storage_is_that_after_the_block(anvil: Anvil, node: RpcNodeCalls) -> None:
+    """Each block has its own word, by hash; a slot that was never written holds zero."""
+    contract, slot = b"\x78" * 20, 2**255 + 1
+    before = position(anvil)
+    anvil.mine()  # what is set next is set in the state of the newest block
+    where = ["0x" + contract.hex(), "0x" + word(slot).hex(), "0x" + word(7).hex()]
+    anvil.call("anvil_setStorageAt", *where)
+    anvil.mine()
+    after = position(anvil)
+    assert node.storage_at(contract, slot, after) == word(7)
+    assert node.storage_at(contract, 0, after) == word(0)
+    assert node.storage_at(contract, slot, before) == word(0)
+    assert (node.stats.answered, node.stats.failed) == (3, 0)
+
+
 def word(number: int) -> bytes:
     """32 bytes."""
     return number.to_bytes(32, "big")
@@ -210,3 +225,13 @@ def test_a_second_node_is_asked_for_state_that_the_first_has_no_more(
     with RpcNodeCalls([liar.url, anvil.url], 31337) as node:
         assert node.balance_at(bytes(20), position(anvil)) == 0
     assert liar.count("eth_getBalance") == 1
+
+
+@pytest.mark.parametrize(("digits", "known"), [(64, True), (0, False), (2, False), (66, False)])
+def test_only_32_bytes_are_a_word(liar: Liar, digits: int, known: bool) -> None:
+    """A node that says fewer or more of storage says nothing."""
+    says(liar, "eth_getStorageAt", result="0x" + "1" * digits)
+    with RpcNodeCalls([liar.url], None, NodeCallsConfig(seconds=0.3)) as node:
+        said = node.storage_at(bytes(20), 0, SOMEWHERE)
+        assert said == (b"\x11" * 32 if known else None)
+        assert node.stats.failed == (not known)
