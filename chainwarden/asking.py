@@ -23,9 +23,11 @@ from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.lake_blocks import head_time
 from store.ledger import AlertFilter, Ledger
+from store.model_answers import PromotionWord, models_answer, promote
 
 _ALERTS: Final = "/api/v1/alerts"
 _LABELS: Final = "/api/v1/labels"
+_MODELS: Final = "/api/v1/models"
 
 
 class Asked(Protocol):
@@ -49,6 +51,14 @@ class Asked(Protocol):
 
     def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
         """``{changes, lists}``; see ``store.label_answers``."""
+        ...
+
+    def models(self) -> dict[str, Any]:
+        """The risk models; see ``store.model_answers``."""
+        ...
+
+    def promote(self, said: PromotionWord) -> dict[str, Any]:
+        """Make the challenger the champion."""
         ...
 
 
@@ -105,6 +115,12 @@ class _File:
     def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
         return label_history_answer(self._ledger, limit, address)
 
+    def models(self) -> dict[str, Any]:
+        return models_answer(self._ledger)
+
+    def promote(self, said: PromotionWord) -> dict[str, Any]:
+        return promote(self._ledger, said)
+
 
 class _Running:
     """A process that has the ledger open."""
@@ -153,3 +169,10 @@ class _Running:
         if address is not None:
             query["address"] = hex_of(address)
         return self._client.get(f"{_LABELS}/history", query)
+
+    def models(self) -> dict[str, Any]:
+        return self._client.get(_MODELS)
+
+    def promote(self, said: PromotionWord) -> dict[str, Any]:
+        body = {"author": said.author, "note": said.note, "configuration": said.configuration}
+        return self._client.post(f"{_MODELS}/promotions", body)

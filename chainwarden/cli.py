@@ -410,6 +410,33 @@ def labels(
     )
 
 
+@app.command(epilog="Example: chainwarden models promote --note 'better since May'")
+def models(
+    act: Annotated[
+        str, typer.Argument(help="show, or promote: the challenger becomes the champion.")
+    ] = "show",
+    author: Annotated[str, typer.Option(help="Who promotes.", envvar="USER")] = "",
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+    configuration: Annotated[
+        str, typer.Option(help="Which challenger, or how its digest begins; default: any.")
+    ] = "",
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Compare the risk model with its challenger, or promote that from the next block on."""
+    from chainwarden.commands.models import models as command
+    from chainwarden.commands.models import said_of
+
+    command(
+        said_of(act, author, note, configuration),
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
 @app.command(epilog="Example: chainwarden serve --out chainwarden-out --port 9464")
 def serve(
     out: Out = None,

@@ -15,6 +15,7 @@ from chainwarden.kafka_bus import KafkaConfig
 from chainwarden.labelling import ListWatch, list_info
 from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
+from chainwarden.risk_models import risk_models
 from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain
 from chainwarden.settings import Settings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
@@ -22,7 +23,6 @@ from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, Verdict, builtin_labels
 from detect.risk import Outcomes
-from detect.risk_config import RiskConfig
 from detect.rules import RulesConfig, default_rules
 from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
 from ingest.chain import ChainFollower
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 # Forks this deep are undone; the follower and the detector agree on it.
 UNDO_BLOCKS: Final = 64
-DAY_SECONDS: Final = 86_400
 
 
 def configured_chain(settings: Settings) -> Chain:
@@ -88,15 +87,15 @@ def make_detector(
     settings: Settings,
     chain: Chain,
     labels: LabelBook,
-    risk: RiskConfig | None = None,
+    label_delay_days: float | None = None,
     outcomes: Outcomes | None = None,
     node: NodeCalls = WITHOUT_NODE,
 ) -> Detection:
-    """The detector with all rules, and with the risk model if the settings want it or ``risk`` is
-    given.
+    """The detector with all rules, and with the risk models if the settings want them.
 
-    The model asks ``outcomes``, else the labels, once a label is due. ``node`` is whom the rules
-    ask for what is not in view.
+    They ask ``outcomes``, else the labels, once a label is due. With ``label_delay_days`` there is
+    a model in any case, and labels come that late. ``node`` is whom the rules ask for what is not
+    in view.
     """
     policy = AlertPolicy(
         chain,
@@ -107,15 +106,17 @@ def make_detector(
         ),
         labels,
     )
-    if risk is None and settings.detect.risk:
-        risk = RiskConfig(delay_seconds=int(settings.detect.label_delay_days * DAY_SECONDS))
+    champion, challenger = None, None
+    if settings.detect.risk or label_delay_days is not None:
+        champion, challenger = risk_models(settings, label_delay_days)
     config = DetectorConfig(
         wallets=settings.detect.wallets,
         learn_depth=settings.detect.learn_depth,
         undo_depth=UNDO_BLOCKS,
         seed=settings.detect.seed,
         hash_key=bytes.fromhex(settings.detect.hash_key.reveal()) or bytes(16),
-        risk=risk,
+        risk=champion,
+        challenger=challenger,
     )
     rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
     detector = Detector(chain, config, rules, policy, outcomes or bad_in(labels, chain))

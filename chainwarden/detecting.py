@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from chainwarden.deployment import (
@@ -25,6 +26,7 @@ from chainwarden.live import Health, Worker
 from chainwarden.metrics import Metrics
 from chainwarden.observe import observe_delivery, observe_detection, observe_node_calls
 from chainwarden.pipeline import Pipeline, Stores
+from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
 from chainwarden.restart import resume
@@ -103,7 +105,9 @@ def detecting(
         else:
             stack.callback(node.close)
             detection = make_detector(settings, chain, labels, node=node)
-        recorded = RecordedLabels(labels, stores.ledger, stores.lists)
+        recorded = RecordedLabels(
+            labels, stores.ledger, stores.lists, partial(make_champion, detection.detector)
+        )
         cursor = resume(detection.detector, stores, UNDO_BLOCKS, recorded)
         watch = label_watch(settings)
         pipeline = Pipeline(

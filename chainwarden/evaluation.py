@@ -19,13 +19,11 @@ from chainwarden.schema import BlockReverted, BlocksAdded
 from chainwarden.settings import Settings
 from detect.evaluate import Figures, Recorder, Window, figures
 from detect.labels import BAD_LABELS, LabelBook, builtin_labels
-from detect.risk_config import RiskConfig
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
 
 PHISHING: Final = "phishing"
-DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,6 @@ def evaluate(
     truth = read_truth(labels)
     chain = configured_chain(settings)
     source = open_source(path, chain)
-    risk = RiskConfig(delay_seconds=label_delay_days * DAY)
     compile_kernels(settings)
 
     def is_phishing(address: bytes, now: int) -> bool:
@@ -103,7 +100,7 @@ def evaluate(
         return any(label.label == PHISHING for label in held)
 
     book = LabelBook(builtin_labels())
-    detector = make_detector(settings, chain, book, risk, is_phishing).detector
+    detector = make_detector(settings, chain, book, label_delay_days, is_phishing).detector
     intake = Intake(
         source, ChainFollower(UNDO_BLOCKS), batch_blocks=batch_blocks, on_rejected=on_rejected
     )

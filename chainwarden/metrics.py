@@ -138,6 +138,34 @@ class Metrics:
         self.label_lists = counter("label_lists", "Label lists read again, by outcome", "outcome")
         self.drift = counter("drift", "Drifts found on a stream of scores", "stream")
         self.warm = gauge("model_warm", "1 once a model gives scores", "model")
+        self.risk_model = gauge("risk_model_info", "1 for each risk model", "role", "configuration")
+        judged = "of scored rows whose labels came, of all or of the last 30 to 60 days"
+        self.risk_rows = gauge("risk_rows_judged", f"Number {judged}", "role", "span")
+        self.risk_bad_rows = gauge("risk_bad_rows_judged", f"Number {judged}: bad", "role", "span")
+        self.risk_log_loss = gauge("risk_log_loss", f"Log loss {judged}", "role", "span")
+        self.risk_brier = gauge("risk_brier_score", f"Brier score {judged}", "role", "span")
+        self.risk_average_precision = gauge(
+            "risk_average_precision", f"Average precision {judged}", "role", "span"
+        )
+        self.risk_auroc = gauge("risk_auroc", f"Area under the ROC curve {judged}", "role", "span")
+        self.risk_calibration_error = gauge(
+            "risk_calibration_error", f"Expected calibration error {judged}", "role", "span"
+        )
+        self.risk_precision = gauge(
+            "risk_precision_ratio",
+            f"Share that is bad at the alert level, {judged}",
+            "role",
+            "span",
+        )
+        self.risk_recall = gauge(
+            "risk_recall_ratio", f"Share of the bad at the alert level, {judged}", "role", "span"
+        )
+        self.risk_gain = gauge(
+            "risk_challenger_gain", f"How much lower the challenger's log loss is, {judged}", "span"
+        )
+        self.risk_gain_p_value = gauge(
+            "risk_challenger_gain_p_value", "How often chance alone does as much", "span"
+        )
         self.bound_used = gauge("bound_used_ratio", "Share of a stated bound in use", "bound")
         # the chain itself
         self.missed_slots = gauge("missed_slots_ratio", "Share of the last 64 slots missed")

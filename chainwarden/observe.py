@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from chainwarden.metrics import Metrics
 from detect.alerts import AlertPolicy
@@ -28,8 +30,40 @@ def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy)
         if name.startswith("rule_over_budget."):
             metrics.raise_counter(metrics.rule_over_budget, value, name.partition(".")[2])
     observe_chain(metrics, stats)
+    observe_models(metrics, detector.models())
     for reason, count in policy.suppressed.items():
         metrics.raise_counter(metrics.suppressed, count, reason)
+
+
+def observe_models(metrics: Metrics, told: Mapping[str, Any] | None) -> None:
+    """The risk models' figures, by role; what is not known is NaN."""
+    gauges = {
+        "rows": metrics.risk_rows,
+        "positives": metrics.risk_bad_rows,
+        "log_loss": metrics.risk_log_loss,
+        "brier": metrics.risk_brier,
+        "average_precision": metrics.risk_average_precision,
+        "auroc": metrics.risk_auroc,
+        "calibration_error": metrics.risk_calibration_error,
+        "precision": metrics.risk_precision,
+        "recall": metrics.risk_recall,
+    }
+    metrics.risk_model.clear()  # roles change
+    for role in ("champion", "challenger"):
+        model = told[role] if told else None
+        if model is None:
+            continue
+        metrics.risk_model.labels(metrics.chain, role, model["configuration"]).set(1)
+        for span, figures in model["figures"].items():
+            for name, gauge in gauges.items():
+                gauge.labels(metrics.chain, role, span).set(_known(figures[name]))
+    for span, found in ((told or {}).get("comparison") or {}).items():
+        metrics.risk_gain.labels(metrics.chain, span).set(_known(found["difference"]))
+        metrics.risk_gain_p_value.labels(metrics.chain, span).set(_known(found["p_value"]))
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from chainwarden.labelling import Labelling
 from chainwarden.metrics import Metrics
+from chainwarden.promoting import Promotions
 from chainwarden.schema import (
     Alert,
     BlockBatch,
@@ -98,6 +99,7 @@ class Pipeline:
         self.labelling = labelling
         self._bus_commit = bus_commit
         self._pending = _Pending()
+        self._promotions = Promotions(stores.ledger, detector)
 
     def handle(self, event: ChainEvent, offsets: Offsets | None = None) -> None:
         """Score one event; ``offsets`` are the bus offsets behind it."""
@@ -124,7 +126,13 @@ class Pipeline:
                 )
             labels = self.labelling.taken() if self.labelling else ()
             self._commit(
-                Commit(self.cursor, alerts=tuple(pending.alerts), labels=labels, files_added=files)
+                Commit(
+                    self.cursor,
+                    alerts=tuple(pending.alerts),
+                    labels=(*labels, *self._promotions.taken()),
+                    models=self.detector.models(),
+                    files_added=files,
+                )
             )
         self.metrics.raised(pending.alerts)
 
@@ -164,6 +172,7 @@ class Pipeline:
         if self.labelling is not None:
             timestamp = batch.blocks["block_timestamp"][0].as_py()
             self.labelling.before(int(batch.numbers()[0]), timestamp)
+        self._promotions.before(int(batch.numbers()[0]))
         began = time.perf_counter()
         detections = self.detector.process(batch, gap)
         self._observe(batch, detections.features, time.perf_counter() - began)
@@ -193,6 +202,7 @@ class Pipeline:
             Commit(
                 self.cursor,
                 retractions=retractions,
+                models=self.detector.models(),
                 reverted=position.number,
                 files_added=(*added, *orphan),
                 files_removed=removed,

@@ -1,9 +1,10 @@
-"""The labels of a ledger in the order they took force: for whoever scores its blocks again."""
+"""What a ledger's people and lists said, in the order it took force: for whoever scores its blocks
+again."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from chainwarden.labelling import apply_word
@@ -11,7 +12,7 @@ from chainwarden.schema import BlocksAdded, ChainEvent, column
 from detect.label_files import ListInfo, parse_list, read_list_file
 from detect.labels import LabelBook, builtin_labels
 from store.label_archive import LabelArchive
-from store.ledger import LabelChange, Ledger, ListNote
+from store.ledger import LabelChange, Ledger, ListNote, Promotion
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +20,24 @@ log = logging.getLogger(__name__)
 class RecordedLabels:
     """Puts into a book what a ledger noted, each with the block with which it took force.
 
-    A version of a list that is kept nowhere any more is told and left out.
+    A version of a list that is kept nowhere any more is told and left out. ``promote`` is told of
+    every promotion: which configuration, with which block.
     """
 
-    def __init__(self, book: LabelBook, ledger: Ledger, archive: LabelArchive) -> None:
+    def __init__(
+        self,
+        book: LabelBook,
+        ledger: Ledger,
+        archive: LabelArchive,
+        promote: Callable[[str, int], None] = lambda _configuration, _number: None,
+    ) -> None:
         self._book = book
+        self._promote = promote
         self._archive = archive
-        noted: list[LabelChange | ListNote] = [
+        noted: list[LabelChange | ListNote | Promotion] = [
             *ledger.label_changes(pending=False),
             *ledger.label_lists(),
+            *(one for one in ledger.promotions() if one.number is not None),
         ]
         self._steps = sorted(noted, key=lambda step: (step.number or 0, step.serial))
         self._done = 0
@@ -35,7 +45,7 @@ class RecordedLabels:
 
     @property
     def left(self) -> int:
-        """How many labels and lists have not taken force yet."""
+        """How many of them have not taken force yet."""
         return len(self._steps) - self._done
 
     def until(self, number: int, at: int | None = None) -> None:
@@ -45,6 +55,8 @@ class RecordedLabels:
             self._done += 1
             if isinstance(step, ListNote):
                 self._list(step, at)
+            elif isinstance(step, Promotion):
+                self._promote(step.configuration, step.number or 0)
             else:
                 apply_word(self._book, step.label, step.withdrawn, at)
 

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from chainwarden.deployment import (
@@ -22,6 +23,7 @@ from chainwarden.deployment import (
 from chainwarden.errors import BadBlock, SettingsError, SourceError
 from chainwarden.labelling import Labelling
 from chainwarden.pipeline import Pipeline
+from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels, labelled
 from chainwarden.restart import Orphans
 from chainwarden.schema import Alert, Chain, alerts_digest
@@ -141,7 +143,7 @@ def rebuild(
     Labels take force with the blocks with which they did before, lists in the versions of then;
     lists that the ledger does not know are there from the first block on. ``missing`` and ``new``
     are how many alerts only the one or only the other has; both are 0 with the settings of before.
-    The new ledger has the old one's labels, with their history.
+    Promotions likewise. The new ledger has the old one's labels and promotions, with their history.
     """
     prepare_folder(to, ledger.chain, overwrite=False)
     compile_kernels(settings)
@@ -152,10 +154,10 @@ def rebuild(
             if content.info.name not in {note.path for note in known}:
                 labels.take(content)
         archive = LabelArchive(lake_folder.parent / "label-lists")
-        recorded = RecordedLabels(labels, ledger, archive)
         detection = make_detector(settings, ledger.chain, labels)
         detection.say_what_is_not_confirmed()
         detector = detection.detector
+        recorded = RecordedLabels(labels, ledger, archive, partial(make_champion, detector))
         pipeline = Pipeline(detector, stores, new_metrics(ledger.chain))
         follower = ChainFollower(UNDO_BLOCKS)
         lake, manifest = Lake(lake_folder, ledger.chain), ledger.files()

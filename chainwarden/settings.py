@@ -13,10 +13,11 @@ import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from chainwarden.errors import SettingsError
 
@@ -102,6 +103,40 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ca_file: str = ""
 
 
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of a wallet risk model; one that is not given is as usual, or the champion's."""
+
+    rate: Annotated[float, Meta(gt=0)] | None = None
+    """How fast the bins and pairs learn (AdaGrad)."""
+    pairs: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Weight of the bins and pairs; the trees have the rest."""
+    stake_weight: Annotated[float, Meta(ge=0)] | None = None
+    """Weight of the log of what is still to come."""
+    alert: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """From which risk on a wallet is told of,"""
+    grave: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """and once more."""
+    members: Annotated[int, Meta(ge=1, le=16)] | None = None
+    """Ensembles of boosted trees, and of each:"""
+    trees: Annotated[int, Meta(ge=1, le=5000)] | None = None
+    depth: Annotated[int, Meta(ge=1, le=8)] | None = None
+    every: Annotated[int, Meta(ge=1)] | None = None
+    """rows learnt from one tree to the next,"""
+    common: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """rows kept of good wallets,"""
+    rare: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    """and of bad ones,"""
+    sample: Annotated[int, Meta(ge=1)] | None = None
+    """those of good ones that a tree is fitted to, about,"""
+    columns: Annotated[float, Meta(gt=0, le=1)] | None = None
+    """share of the features that it may split on,"""
+    tree_rate: Annotated[float, Meta(gt=0)] | None = None
+    """and how much of a step it takes;"""
+    shrinkage: Annotated[float, Meta(gt=0)] | None = None
+    """L2 penalty of a leaf."""
+    seed: int | None = None
+
+
 class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The detector."""
 
@@ -121,6 +156,10 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Whether wallets get a risk, learnt from the labels."""
     label_delay_days: float = 30.0
     """How long after a wallet was scored its label is asked for and learnt from."""
+    champion: ModelSettings | None = None
+    """Parameters of the wallet risk model other than the usual ones."""
+    challenger: ModelSettings | None = None
+    """A second risk model that learns and scores in shadow; where it differs from the champion."""
     node_calls: bool = False
     """Whether rules may ask the nodes of ``source.rpc`` for balances, code and calls.
 
@@ -259,15 +298,28 @@ def _dated(tree: Any) -> Any:
 def _known_keys() -> dict[str, tuple[str, object]]:
     """Dotted key and type of every plain setting, by its variable's name."""
     keys: dict[str, tuple[str, object]] = {}
-    for name, kind in get_type_hints(Settings).items():
-        if name in _ENTRIES:
-            continue
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            for inner, inner_kind in get_type_hints(kind).items():
-                keys[f"{PREFIX}{name}_{inner}".upper()] = (f"{name}.{inner}", inner_kind)
-        else:
-            keys[f"{PREFIX}{name}".upper()] = (name, kind)
+
+    def note(section: type, at: str) -> None:
+        for name, kind in get_type_hints(section).items():
+            inner = _section(kind)
+            if inner is not None:
+                note(inner, f"{at}{name}.")
+            elif name not in _ENTRIES or at:
+                key = f"{at}{name}"
+                keys[f"{PREFIX}{key.replace('.', '_')}".upper()] = (key, kind)
+
+    note(Settings, "")
     return keys
+
+
+def _section(kind: object) -> type[msgspec.Struct] | None:
+    """The struct that a setting is, or may be; None for a plain value."""
+    if get_origin(kind) is list:
+        return None
+    for one in get_args(kind) or (kind,):
+        if isinstance(one, type) and issubclass(one, msgspec.Struct):
+            return one
+    return None
 
 
 def _put_variable(
@@ -323,17 +375,13 @@ def _check_names(tree: Mapping[str, Any], kind: type, at: str) -> None:
     for name, value in tree.items():
         if name not in known:
             raise SettingsError(f"unknown setting {at}{name}", hint=_nearest(name, list(known)))
-        inner = known[name]
-        if (
-            isinstance(inner, type)
-            and issubclass(inner, msgspec.Struct)
-            and isinstance(value, Mapping)
-        ):
-            _check_names(value, inner, f"{at}{name}.")
-        elif name in _ENTRIES and isinstance(value, list):
+        inner = _section(known[name])
+        if name in _ENTRIES and isinstance(value, list):
             for entry in value:
                 if isinstance(entry, Mapping):
                     _check_names(entry, _ENTRIES[name], f"{name}.")
+        elif inner is not None and isinstance(value, Mapping):
+            _check_names(value, inner, f"{at}{name}.")
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -367,6 +415,8 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError("detect.hash_key must be 32 hex digits", hint="openssl rand -hex 16")
     if settings.detect.learn_depth < 0:
         raise SettingsError("detect.learn_depth must not be negative")
+    if not settings.detect.risk and settings.detect.challenger is not None:
+        raise SettingsError("detect.challenger is set and detect.risk is off")
     if not 0.0 <= settings.detect.label_delay_days <= 3650.0:
         raise SettingsError("detect.label_delay_days must be 0 to 3650")
     if not 0 <= settings.server.port < 65536:

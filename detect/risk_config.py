@@ -50,6 +50,10 @@ class RiskConfig:
             raise DetectError("the capacity and the warm-up are positive")
         if self.rate <= 0.0 or self.prior <= 0.0 or not 0.0 <= self.pairs <= 1.0:
             raise DetectError("rate and prior are positive, the weight of pairs is in [0, 1]")
+        if self.stake_weight < 0.0 or not 0.0 < self.alert <= self.grave <= 1.0:
+            raise DetectError(
+                "0 < alert <= grave <= 1, and the weight of the stake is not negative"
+            )
 
     @property
     def digest(self) -> str:

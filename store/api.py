@@ -11,6 +11,9 @@
                                        valid_from, valid_to, every_chain
     DELETE /api/v1/labels              address, label, author, note: takes it back
     GET    /api/v1/labels/history      who gave and withdrew what, and lists: address, limit
+    GET    /api/v1/models              the risk models, how good they are, who was promoted
+    POST   /api/v1/models/promotions   makes the challenger the champion: author, note,
+                                       configuration
 
 Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
 takes too long is ended in the database, too. Errors are ``{error, hint}``.
@@ -51,8 +54,10 @@ from store.label_answers import (
     withdraw_label,
 )
 from store.ledger import AlertFilter, Ledger
+from store.model_answers import PromotionWord, models_answer, promote
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 MAX_PAGE: Final = 1000
 _PAGE: Final = 100
@@ -81,7 +86,16 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every_chain: bool = False
 
 
+class NewPromotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a POST to promotions."""
+
+    author: str = ""
+    note: str = ""
+    configuration: str = ""
+
+
 _NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
+_NEW_PROMOTION: Final = msgspec.json.Decoder(NewPromotion)
 
 
 class Api:
@@ -113,6 +127,8 @@ class Api:
             Route("/api/v1/wallets/{address}", self._wallet),
             Route("/api/v1/labels", self._labels, methods=["GET"]),
             Route("/api/v1/labels/history", self._history),
+            Route("/api/v1/models", self._models),
+            Route("/api/v1/models/promotions", self._promote, methods=["POST"]),
             Route("/api/v1/labels", self._label, methods=["POST"]),
             Route("/api/v1/labels", self._withdraw, methods=["DELETE"]),
         ]
@@ -166,18 +182,8 @@ class Api:
         return json_answer(_linked(found, "/api/v1/labels", query))
 
     async def _label(self, request: Request) -> Response:
-        _query(request, frozenset())
-        # A page of another origin may post forms and text, but not this, unless it is allowed to.
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise RequestRefused("the body must be application/json", 415)
-        try:
-            body = _NEW_LABEL.decode(await request.body())
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise RequestRefused(
-                f"the body cannot be read: {error}",
-                422,
-                hint="{address, label}, and perhaps author, note, from_alert",
-            ) from error
+        hint = "{address, label}, and perhaps author, note, from_alert"
+        body = await _body(request, _NEW_LABEL, hint)
         said = AnalystWord(
             self._address(body.address),
             body.label,
@@ -206,6 +212,15 @@ class Api:
         return json_answer(
             await self._read(lambda ledger: label_history_answer(ledger, limit, address))
         )
+
+    async def _models(self, request: Request) -> Response:
+        _query(request, frozenset())
+        return json_answer(await self._read(models_answer))
+
+    async def _promote(self, request: Request) -> Response:
+        body = await _body(request, _NEW_PROMOTION, "perhaps author, note, configuration")
+        said = PromotionWord(body.author, body.note, body.configuration)
+        return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -257,6 +272,18 @@ class Api:
             return self._parse_address(text)
         except ValueError as error:
             raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error
+
+
+async def _body(request: Request, decoder: msgspec.json.Decoder[B], hint: str) -> B:
+    """What was posted. Raises RequestRefused for what cannot be read."""
+    _query(request, frozenset())
+    # A page of another origin may post forms and text, but not this, unless it is allowed to.
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise RequestRefused("the body must be application/json", 415)
+    try:
+        return decoder.decode(await request.body())
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestRefused(f"the body cannot be read: {error}", 422, hint=hint) from error
 
 
 def _query(request: Request, known: frozenset[str]) -> dict[str, str]:

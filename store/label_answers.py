@@ -104,6 +104,16 @@ def label_history_answer(ledger: Ledger, limit: int, address: bytes | None) -> A
     }
 
 
+def checked_text(name: str, text: str) -> str:
+    """An author's name, or a note. Raises RequestRefused for one that cannot be kept."""
+    most = _MOST[name]
+    if len(text) > most or not text.replace("\n", " ").isprintable():
+        raise RequestRefused(
+            f"the {name} is above {most} characters, or some cannot be printed", 422
+        )
+    return text
+
+
 def _said(address: bytes, word: str, status: str) -> Answer:
     return {"address": hex_of(address), "label": word, "status": status}
 
@@ -126,12 +136,8 @@ def _checked_word(said: AnalystWord) -> str:
             422,
             hint="a lower-case word of letters, digits, and - _ . : up to 64 characters",
         )
-    for name, most in _MOST.items():
-        text = getattr(said, name)
-        if len(text) > most or not text.replace("\n", " ").isprintable():
-            raise RequestRefused(
-                f"the {name} is above {most} characters, or some cannot be printed", 422
-            )
+    for name in _MOST:
+        checked_text(name, getattr(said, name))
     for time in (said.valid_from, said.valid_to):
         if time is not None and not 0 <= time <= _LATEST:
             raise RequestRefused(f"{time} is no time in seconds since 1970", 422)

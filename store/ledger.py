@@ -10,12 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
-
-import msgspec
+from typing import Any, Literal, Self
 
 from chainwarden.errors import SettingsError
 from chainwarden.schema import (
@@ -24,49 +22,58 @@ from chainwarden.schema import (
     Cursor,
     Label,
     LakeFile,
-    Position,
     Retraction,
     Severity,
 )
-from store import alert_table, label_journal, label_table, manifest, outbox
+from store import (
+    alert_table,
+    cursor_table,
+    label_journal,
+    label_table,
+    manifest,
+    model_table,
+    outbox,
+)
 from store.alert_table import AlertRecord, CountKey
 from store.database import Database, Transaction
 from store.label_journal import LabelChange, ListNote
+from store.model_table import Promotion
 from store.outbox import Outbox
 from store.queries import AlertFilter, ids_with_prefix, key_of, select_alerts
 
 __all__ = [
     "AlertFilter", "AlertRecord", "Commit", "InForce", "LabelChange", "Ledger", "ListNote", "Mode",
-    "SnapshotRecord",
+    "Promotion", "SnapshotRecord",
 ]  # fmt: skip
 
 Mode = Literal["live", "replay"]
 
-_CURSOR_COLUMNS: Final = "head_number, head_hash, offsets, blocks, transactions, flows"
-
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What took force with block ``number``: labels by serial of their change, and lists."""
+    """What took force with block ``number``: labels and promotions by serial, and lists."""
 
     number: int
     changes: Sequence[int] = ()
     lists: Sequence[ListNote] = ()
+    promotions: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What one batch of chain events changes.
 
-    ``cursor`` is where the pipeline stands after it. ``labels`` is what took force with its blocks.
-    ``reverted`` is the number of a block that was taken back. ``files_added`` are published
-    already; ``files_removed`` still exist, and may be deleted once the commit returned.
+    ``cursor`` is where the pipeline stands after it. ``labels`` is what took force with its blocks,
+    ``models`` what the risk models are then (None: as they were). ``reverted`` is the number of a
+    block that was taken back. ``files_added`` are published already; ``files_removed`` still exist,
+    and may be deleted once the commit returned.
     """
 
     cursor: Cursor
     alerts: Sequence[Alert] = ()
     retractions: Sequence[Retraction] = ()
     labels: Sequence[InForce] = ()
+    models: dict[str, Any] | None = None
     reverted: int | None = None
     files_added: Sequence[LakeFile] = ()
     files_removed: Sequence[LakeFile] = ()
@@ -103,9 +110,9 @@ class Ledger:
         self._database = database
         self._clock = clock
         self.label_news = 0
-        """Goes up with every label that is given or withdrawn."""
+        """Goes up with every label that is given or withdrawn, and with every promotion."""
         self._claim_chain()
-        self._cursor = self._read_cursor()
+        self._cursor = cursor_table.read(database.cursor(), chain.name)
         self._counts = self._read_counts()
 
     @classmethod
@@ -160,6 +167,8 @@ class Ledger:
             if self.receivers and changed:
                 news = outbox.enqueue(tx, self.chain, changed, self.receivers, self._clock())
             self._write_labels(tx, commit)
+            if commit.models is not None:
+                model_table.put_figures(tx, self.chain.name, commit.models)
             manifest.write(tx, self.chain.name, commit.files_added, commit.files_removed)
             self._write_counts(tx, counts)
             self._write_cursor(tx, commit.cursor)
@@ -188,21 +197,33 @@ class Ledger:
             tx.then(self._heard)
         return found
 
+    def promote(
+        self, configuration: str, parameters: dict[str, Any], by: str = "", why: str = ""
+    ) -> None:
+        """Note that a configuration shall be the champion from the next block on."""
+        said = Promotion(0, self._clock(), by, why, None, configuration, parameters)
+        with self._database.transaction() as tx:
+            model_table.add(tx, self.chain.name, said)
+            tx.then(self._heard)
+
     def take_over_labels(self, other: Ledger) -> None:
-        """Have the labels of another ledger of this chain, with their whole history."""
+        """Have the labels and promotions of another ledger of this chain, with their history."""
         with self._database.transaction() as tx:
             for change in other.label_changes():
                 label_table.repeat(tx, self.chain.name, change)
             label_journal.note_lists(tx, self.chain.name, other.label_lists())
+            for promotion in other.promotions():
+                model_table.add(tx, self.chain.name, promotion)
 
     def add_snapshot(self, path: str, cursor: Cursor, size_bytes: int) -> None:
         """Note a saved snapshot in the index."""
         with self._database.transaction() as tx:
             (serial,) = tx.serials("snapshot_serial", 1)
             tx.cursor.execute(
-                f"INSERT INTO ledger.snapshots (serial, chain, path, {_CURSOR_COLUMNS}, size_bytes)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [serial, self.chain.name, path, *_cursor_values(cursor), size_bytes],
+                "INSERT INTO ledger.snapshots "
+                f"(serial, chain, path, {cursor_table.COLUMNS}, size_bytes) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [serial, self.chain.name, path, *cursor_table.values_of(cursor), size_bytes],
             )
             tx.totals["snapshots"] += 1
 
@@ -302,6 +323,14 @@ class Ledger:
         """How many labels were ever kept; kept, not counted."""
         return self._database.totals["labels"]
 
+    def promotions(self) -> list[Promotion]:
+        """Who made which configuration of the risk model the champion, oldest first."""
+        return model_table.promotions(self._database.cursor(), self.chain.name)
+
+    def model_figures(self) -> dict[str, Any] | None:
+        """What the risk models are and how good, as of the last commit. None where none is."""
+        return model_table.figures(self._database.cursor(), self.chain.name)
+
     def files(self, dataset: str | None = None) -> list[LakeFile]:
         """The manifest: the lake files that are good, by dataset, in the order of their blocks."""
         return manifest.select(self._database.cursor(), self.chain.name, dataset)
@@ -311,13 +340,13 @@ class Ledger:
         rows = (
             self._database.cursor()
             .execute(
-                f"SELECT path, {_CURSOR_COLUMNS}, size_bytes FROM ledger.snapshots "
+                f"SELECT path, {cursor_table.COLUMNS}, size_bytes FROM ledger.snapshots "
                 "WHERE chain = ? ORDER BY serial",
                 [self.chain.name],
             )
             .fetchall()
         )
-        return [SnapshotRecord(row[0], _cursor_of(row[1:7]), row[7]) for row in rows]
+        return [SnapshotRecord(row[0], cursor_table.cursor_of(row[1:7]), row[7]) for row in rows]
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -330,8 +359,10 @@ class Ledger:
                 label_journal.in_force(tx, self.chain.name, news.changes, news.number)
                 label_table.in_force(tx, self.chain.name, news.number)
             label_journal.note_lists(tx, self.chain.name, news.lists)
+            model_table.in_force(tx, self.chain.name, news.promotions, news.number)
         if commit.reverted is not None:
             label_journal.reverted(tx, self.chain.name, commit.reverted)
+            model_table.reverted(tx, self.chain.name, commit.reverted)
 
     def _claim_chain(self) -> None:
         row = (
@@ -344,41 +375,15 @@ class Ledger:
                 tx.cursor.execute(
                     "INSERT INTO ledger.chains VALUES (?, ?)", [self.chain.name, self.chain.id]
                 )
-                tx.cursor.execute(
-                    f"INSERT INTO ledger.cursors (chain, {_CURSOR_COLUMNS}) "
-                    "VALUES (?, NULL, NULL, '', 0, 0, 0)",
-                    [self.chain.name],
-                )
+                cursor_table.begin(tx, self.chain.name)
         elif int(row[0]) != self.chain.id:
             raise SettingsError(
                 f"the ledger knows {self.chain.name} by chain id {row[0]}, not {self.chain.id}",
                 hint="give the other chain another name, or another ledger",
             )
 
-    def _read_cursor(self) -> Cursor | None:
-        row = (
-            self._database.cursor()
-            .execute(
-                f"SELECT {_CURSOR_COLUMNS}, finalized_number, finalized_hash FROM ledger.cursors "
-                "WHERE chain = ?",
-                [self.chain.name],
-            )
-            .fetchone()
-        )
-        # Without offsets text nothing was ever committed; "{}" is a cursor without a bus.
-        if row is None or not row[2]:
-            return None
-        number, hash_ = row[6:]
-        final = None if number is None else Position(number, hash_)
-        return replace(_cursor_of(row[:6]), finalized=final)
-
     def _write_cursor(self, tx: Transaction, cursor: Cursor) -> None:
-        tx.cursor.execute(
-            "UPDATE ledger.cursors SET head_number = ?, head_hash = ?, offsets = ?, blocks = ?, "
-            "transactions = ?, flows = ?, finalized_number = ?, finalized_hash = ? "
-            "WHERE chain = ?",
-            [*_cursor_values(cursor), *_finalized_values(cursor), self.chain.name],
-        )
+        cursor_table.write(tx, self.chain.name, cursor)
 
         def keep() -> None:
             self._cursor = cursor
@@ -421,28 +426,3 @@ class Ledger:
             self._counts = counts
 
         tx.then(keep)
-
-
-def _cursor_values(cursor: Cursor) -> list[Any]:
-    head = cursor.head
-    return [
-        None if head is None else head.number,
-        None if head is None else head.hash,
-        msgspec.json.encode(cursor.offsets, order="sorted").decode(),
-        cursor.blocks,
-        cursor.transactions,
-        cursor.flows,
-    ]
-
-
-def _finalized_values(cursor: Cursor) -> list[Any]:
-    final = cursor.finalized
-    return [None, None] if final is None else [final.number, final.hash]
-
-
-def _cursor_of(row: Sequence[Any]) -> Cursor:
-    number, hash_, offsets, blocks, transactions, flows = row
-    head = None if number is None else Position(number, hash_)
-    return Cursor(
-        head, msgspec.json.decode(offsets, type=dict[str, int]), blocks, transactions, flows
-    )

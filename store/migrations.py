@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 COUNTED_TABLES: Final = (
     "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
+    "model_promotions",
 )  # fmt: skip
 """Tables whose row counts ``totals`` keeps, and which are counted again when a ledger is opened."""
 
@@ -163,6 +164,20 @@ MIGRATIONS: Final = (
             """UPDATE ledger.totals SET
                 label_changes = (SELECT count(*) FROM ledger.label_changes),
                 change_serial = (SELECT count(*) FROM ledger.label_changes)""",
+        ),
+    ),
+    Migration(
+        4,
+        "risk models: their figures, and who was promoted",
+        (
+            "CREATE TABLE ledger.model_figures (chain VARCHAR NOT NULL, models VARCHAR NOT NULL)",
+            """CREATE TABLE ledger.model_promotions (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL,
+                said_at DOUBLE NOT NULL, said_by VARCHAR NOT NULL, why VARCHAR NOT NULL,
+                number BIGINT,
+                configuration VARCHAR NOT NULL, parameters VARCHAR NOT NULL
+            )""",
+            "ALTER TABLE ledger.totals ADD COLUMN model_promotions BIGINT DEFAULT 0",
         ),
     ),
 )

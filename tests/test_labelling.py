@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from chainwarden.deployment import (
 from chainwarden.errors import LabelError, SettingsError
 from chainwarden.labelling import Labelling, ListWatch, list_info
 from chainwarden.pipeline import Pipeline
+from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert, rebuild
 from chainwarden.restart import resume
@@ -73,7 +75,9 @@ class Run:
         self.stores = open_stores(self.folder, ETHEREUM, "live", ["ops"])
         self.book = new_book()
         self.detector = make_detector(self.settings, ETHEREUM, self.book).detector
-        recorded = RecordedLabels(self.book, self.stores.ledger, self.stores.lists)
+        recorded = RecordedLabels(
+            self.book, self.stores.ledger, self.stores.lists, partial(make_champion, self.detector)
+        )
         cursor = resume(self.detector, self.stores, UNDO_BLOCKS, recorded)
         self.watch = label_watch(self.settings)
         self.labelling = Labelling(self.book, self.ledger, self.stores.lists, self.watch)

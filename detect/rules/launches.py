@@ -237,6 +237,8 @@ class Steps:
 
     def _calls(self) -> Iterator[Step]:
         columns, transactions = self._columns, self._columns.batch.transactions
+        if not columns.flow_count:
+            return  # an orphan out of the lake, which keeps no flows of those
         for row in columns.transactions_with(SWITCHES).tolist():
             token = transactions["to_address"][row].as_py()
             if columns.tx_status[row] == 1 and self._is_token(token):

@@ -237,6 +237,8 @@ def test_one_block_with_more_rows_than_there_is_room_for() -> None:
         {"rate": 0.0},
         {"prior": 0.0},
         {"warm_up": 0},
+        {"alert": 0.95},
+        {"stake_weight": -1.0},
     ],
 )
 def test_a_configuration_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ OTHER = b"\x07" * 20
 TOKEN = "correct-horse-battery-staple"
 ALERTS = "/api/v1/alerts"
 LABELS = "/api/v1/labels"
+MODELS = "/api/v1/models"
 NOW = 1_700_500_000
 
 
@@ -301,6 +302,28 @@ def test_the_trail_of_labels_can_be_asked(client: Client, ledger: Ledger) -> Non
     assert (listed["path"], listed["licence"], listed["number"]) == ("l.csv", "MIT", 7)
     mine = client.get(f"{LABELS}/history?address=0x{WALLET.hex()}&limit=5")
     assert mine == {"changes": [], "lists": []}
+
+
+def test_the_challenger_is_promoted_once(client: Client, ledger: Ledger) -> None:
+    """Models are told as committed; a promotion names author and reason, and waits for its block;
+    without a challenger, or for another one, it is refused."""
+    assert client.get(MODELS)["champion"] is None
+    assert client.ask(f"{MODELS}/promotions", "POST", {})[0] == 409
+    challenger = {"configuration": "cafe01", "parameters": {"rate": 0.2}}
+    told = {"champion": {"configuration": "beef"}, "challenger": challenger, "comparison": {}}
+    ledger.commit(Commit(Cursor(position(9)), models=told))
+    found = client.get(MODELS)
+    assert (found["block"], found["challenger"], found["promotions"]) == (9, challenger, [])
+    body = {"author": "ana", "note": "better", "configuration": "beef"}
+    assert client.ask(f"{MODELS}/promotions", "POST", body)[0] == 409
+    for wrong in ({"autor": "ana"}, {"author": "x" * 101}, {"note": "\x00"}):
+        assert client.ask(f"{MODELS}/promotions", "POST", wrong)[0] == 422
+    status, done, _ = client.ask(f"{MODELS}/promotions", "POST", {**body, "configuration": "cafe"})
+    assert (status, done) == (201, {"configuration": "cafe01", "status": "promoted"})
+    assert client.ask(f"{MODELS}/promotions", "POST", {})[0] == 409
+    (one,) = client.get(MODELS)["promotions"]
+    assert (one["by"], one["why"], one["in_force_from"]) == ("ana", "better", None)
+    assert (one["configuration"], one["parameters"]) == ("cafe01", {"rate": 0.2})
 
 
 def test_an_alert_is_found_by_the_beginning_of_its_id(client: Client, ledger: Ledger) -> None:

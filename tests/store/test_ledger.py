@@ -364,6 +364,30 @@ def test_a_ledger_takes_over_anothers_labels(ledger: Ledger, tmp_path: Path) -> 
         assert [n.digest for n in other.label_lists()] == ["d1"]
 
 
+def test_promotions_are_a_trail_and_figures_are_replaced(ledger: Ledger, tmp_path: Path) -> None:
+    """Who promoted what, when and why, and with which block it took force; a fork lowers that."""
+    assert ledger.model_figures() is None
+    ledger.promote("abc", {"rate": 0.1}, "ana", "better")
+    ledger.promote("def", {"rate": 0.2}, "bob")
+    first, second = ledger.promotions()
+    assert (first.configuration, first.parameters) == ("abc", {"rate": 0.1})
+    assert (first.by, first.why, first.number, second.by) == ("ana", "better", None, "bob")
+    ledger.commit(
+        Commit(at(5), labels=[InForce(5, promotions=[first.serial])], models={"champion": 1})
+    )
+    ledger.commit(Commit(at(6), models={"champion": 2}))
+    ledger.commit(Commit(at(7)))
+    assert ledger.model_figures() == {"champion": 2}
+    ledger.commit(Commit(at(4), reverted=4))
+    assert [one.number for one in ledger.promotions()] == [4, None]
+    with Ledger.open(tmp_path / "other.duckdb", ETHEREUM, "replay") as other:
+        other.take_over_labels(ledger)
+        assert [(one.configuration, one.number, one.by) for one in other.promotions()] == [
+            ("abc", 4, "ana"),
+            ("def", None, "bob"),
+        ]
+
+
 def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
     """Every alert by any prefix of its id, in order; nothing for what is no id."""
     made = sorted(alert(n).id for n in range(40))
@@ -500,6 +524,7 @@ NOTE = ListNote("l.csv", "", "MIT", None, 0, None, "d1", "ofac", 3, 1, 3, 0, 5.0
     "table",
     [
         "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
+        "model_promotions",
     ],
 )  # fmt: skip
 def test_missing_rows_are_noticed(tmp_path: Path, table: str) -> None:
@@ -512,6 +537,7 @@ def test_missing_rows_are_noticed(tmp_path: Path, table: str) -> None:
             Commit(at(1), [alert(1)], labels=[InForce(1, (), [NOTE])], files_added=[file])
         )
         ledger.add_snapshot("s", at(1), 1)
+        ledger.promote("abc", {})
     with duckdb.connect(str(path)) as connection:
         connection.execute(f"DELETE FROM {table}")
     with pytest.raises(LedgerDamaged, match=f"{table} has 0 rows, not the 1"):
