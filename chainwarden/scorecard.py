@@ -58,7 +58,7 @@ RULES: Final = {
     "ponzi": "ponzi",
     "rug_pull": "rug_pull",
     "sandwich": "sandwich",
-    "signature_phishing": "ice_phishing",
+    "signature_phishing": "signature_phishing",
     "sweeper_delegation": "sweeper_delegation",
     "taint": "taint",
     "selector_spike": "gas_spam",
@@ -79,7 +79,7 @@ ALSO: Final[Mapping[str, frozenset[str]]] = {
         {"taint", "safe_takeover", "sanctions", "phishing_wallet", "key_compromise", "rug_pull"}
     ),
     "marketplace_phishing": frozenset({"ice_phishing"}),
-    "signature_phishing": frozenset({"drainer_split"}),
+    "signature_phishing": frozenset({"drainer_split", "ice_phishing"}),
     "mixer_touch": frozenset({"malicious_deployment"}),
     "taint": frozenset({"sanctions", "mixer", "malicious_deployment"}),
 }

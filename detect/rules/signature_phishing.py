@@ -29,6 +29,8 @@ from detect.scored import ScoredBatch
 
 OWNERS_KEPT: Final = 32
 RECEIVERS_KEPT: Final = 8
+MILLION: Final = 10**6
+MOST_TAKEN: Final = 2**53
 _HOW: Final = {
     Way.AUTHORIZED: "a signed EIP-3009 authorization",
     Way.RELAYED: "a transfer signed for Permit2",
@@ -42,12 +44,13 @@ class SignaturePhishingConfig:
 
     From ``owners_high`` owners on a taker is high, from ``owners_critical`` on critical if it is
     fresh. ``least``: the share of a large theft (100,000 dollars) below which a transfer counts as
-    a payment, unless its taker called Permit2 itself. A taker is a relayer where, after
-    ``owners_high`` owners, its main receiver got at most ``main_share`` of them, or where a
-    third of the owners came back after ``return_seconds``. ``met``: flows between owner and
-    receiver that make an EIP-3009 transfer one of many. ``left``: who keeps more than that share
-    of what was taken, as a node tells, has paid and was not emptied. ``hub``: a first funder of so
-    many explains no kinship.
+    a payment, unless its taker called Permit2 itself; ``loot``: what EIP-3009 transfers must come
+    to for each owner where no node says that they were emptied. A taker is a relayer where, after
+    ``owners_high`` owners, its main receiver got at most ``main_share`` of them, or where a third
+    of the owners came back after ``return_seconds``. ``met``: flows between owner and receiver that
+    make an EIP-3009 transfer one of many. ``left``: who keeps more than that share of what was
+    taken, as a node tells, has paid and was not emptied. ``hub``: a first funder of so many
+    explains no kinship.
     """
 
     window_seconds: int = 30 * 86_400
@@ -55,6 +58,7 @@ class SignaturePhishingConfig:
     owners_critical: int = 10
     fresh_nonce: int = 100
     least: float = 0.001
+    loot: float = 0.005
     main_share: float = 1 / 3
     return_seconds: int = 3_600
     met: int = 2
@@ -72,6 +76,7 @@ class _Taker:
     returned: int = 0  # owners who came back
     permit2: bool = False
     large: bool = False
+    taken: int = 0  # in millionths of a large theft
 
     def row(self) -> tuple[Any, ...]:
         return (
@@ -81,6 +86,7 @@ class _Taker:
             self.returned,
             self.permit2,
             self.large,
+            self.taken,
         )
 
     def is_relayer(self, config: SignaturePhishingConfig) -> bool:
@@ -98,7 +104,8 @@ class SignaturePhishing(Journaled):
     Permit2: medium at the first owner where the taker calls Permit2 itself, low where a contract
     does; high for a large theft or from the third owner on. EIP-3009, which honest payments use as
     well: low only where a node says that the owner was emptied, medium for a large theft or from
-    the third owner on, high where both. Suppressed: services and whoever has a reputation,
+    the third owner on if they lost 500 dollars each, high where
+    both. Suppressed: services and whoever has a reputation,
     transfers into contracts, settled orders, the owner's own cluster, relayers and facilitators
     (see the configuration), payments below a hundred dollars, and owners who keep something.
     """
@@ -217,6 +224,7 @@ class SignaturePhishing(Journaled):
             min(returned, OWNERS_KEPT),
             taker.permit2 or signed.way != Way.AUTHORIZED,
             taker.large or any(_is_large(columns, row) for row in rows),
+            min(taker.taken + sum(_share(columns, row) for row in rows), MOST_TAKEN),
         )
 
     def _left(self, columns: Columns, row: int) -> float | None:
@@ -233,7 +241,10 @@ class SignaturePhishing(Journaled):
         config, owners = self._config, len(taker.owners)
         if owners >= config.owners_high:
             if not taker.permit2:
-                return (Severity.HIGH, 0.8) if emptied else (Severity.MEDIUM, 0.6)
+                if emptied:
+                    return Severity.HIGH, 0.8
+                much = taker.taken >= config.loot * owners * MILLION
+                return (Severity.MEDIUM, 0.6) if much else None
             worst = owners >= config.owners_critical or taker.large
             return (Severity.CRITICAL, 0.95) if worst and fresh else (Severity.HIGH, 0.8)
         if way == Way.DIRECT:
@@ -299,6 +310,15 @@ def _amount(columns: Columns, row: int) -> int:
 
 def _is_large(columns: Columns, row: int) -> bool:
     return is_large(columns.batch.flows["token_address"][row].as_py(), _amount(columns, row))
+
+
+def _share(columns: Columns, row: int) -> int:
+    token = columns.batch.flows["token_address"][row].as_py()
+    known = VALUE_TOKENS.get(token)
+    if known is None:
+        return 0
+    large: int = LARGE[token] * 10**known.decimals
+    return min(_amount(columns, row) * MILLION // large, MOST_TAKEN)
 
 
 def _is_loot(token: bytes, amount: int, least: float) -> bool:

@@ -94,6 +94,11 @@ class Event:
     TORNADO_DEPOSIT: Final = topic("Deposit(bytes32,uint32,uint256)")
     RAILGUN_UNSHIELD: Final = topic("Unshield(address,(uint8,address,uint256),uint256,uint256)")
     TORNADO_WITHDRAWAL: Final = topic("Withdrawal(address,bytes32,address,uint256)")
+    AUTHORIZATION_USED: Final = topic("AuthorizationUsed(address,bytes32)")
+    UPGRADED: Final = topic("Upgraded(address)")
+    ADMIN_CHANGED: Final = topic("AdminChanged(address,address)")
+    ROLE_GRANTED: Final = topic("RoleGranted(bytes32,address,address)")
+    CHANGED_MASTER_COPY: Final = topic("ChangedMasterCopy(address)")
     USDT_FROZEN: Final = topic("AddedBlackList(address)")
     USDT_DESTROYED: Final = topic("DestroyedBlackFunds(address,uint256)")
     USDC_FROZEN: Final = topic("Blacklisted(address)")
@@ -119,6 +124,26 @@ class Call:
         "permit(address,((address,uint160,uint48,uint48),address,uint256),bytes)"
     )
     PERMIT2_TRANSFER_FROM: Final = selector("transferFrom(address,address,uint160,address)")
+    PERMIT2_SIGNED: Final = selector(
+        "permitTransferFrom(((address,uint256),uint256,uint256),(address,uint256),address,bytes)"
+    )
+    PERMIT2_SIGNED_BATCH: Final = selector(
+        "permitTransferFrom(((address,uint256)[],uint256,uint256),(address,uint256)[],address,"
+        "bytes)"
+    )
+    PERMIT2_WITNESSED: Final = selector(
+        "permitWitnessTransferFrom(((address,uint256),uint256,uint256),(address,uint256),address,"
+        "bytes32,string,bytes)"
+    )
+    AUTHORIZED_TRANSFER: Final = selector(
+        "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,"
+        "bytes32)"
+    )
+    UPGRADE_TO: Final = selector("upgradeTo(address)")
+    CHANGE_ADMIN: Final = selector("changeAdmin(address)")
+    TRANSFER_OWNERSHIP: Final = selector("transferOwnership(address)")
+    GRANT_ROLE: Final = selector("grantRole(bytes32,address)")
+    CHANGE_MASTER_COPY: Final = selector("changeMasterCopy(address)")
     WETH_DEPOSIT: Final = selector("deposit()")
     WETH_WITHDRAW: Final = selector("withdraw(uint256)")
     WITHDRAW: Final = selector("withdraw()")
@@ -191,6 +216,7 @@ class At:
     DAI: Final = address("0x6B175474E89094C44Da98b954EedeAC495271d0F")
     WETH: Final = address("0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2")
     WBTC: Final = address("0x2260FAC5E5542a773Aa44fBCfeDf7C193bc2C599")
+    SAFE_1_1_1: Final = address("0x34CfAC646f301356fAa8B21e94227e3583Fe3F5F")
     V2_FACTORY: Final = address("0x5C69bEe701ef814a2B6a3EDD4B1652CB9cc5aA6f")
     V2_ROUTER: Final = address("0x7a250d5630B4cF539739dF2C5dAcb4c659F2488D")
     BALANCER: Final = address("0xBA12222222228d8Ba445958a75a0704d566BF2C8")

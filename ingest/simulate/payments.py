@@ -22,7 +22,6 @@ from ingest.simulate.tokens import (
     USDC,
     USDT,
     Token,
-    approval_log,
     approve,
     disperse_ether,
     disperse_token,
@@ -189,22 +188,6 @@ def subscribe(world: World) -> Iterable[Draft]:
     return [approve(user, At.USDC, contract, 12 * fee)]
 
 
-def gasless(world: World) -> Iterable[Draft]:
-    """A relayer submits a user's permit and moves the tokens into the contract the user uses."""
-    user = world.user()
-    amount = world.spendable(user, USDC, world.dollars(80))
-    if not amount:
-        return [top_up(world, user)]
-    user.debit(At.USDC, amount)
-    contract = world.services.relay_contract
-    logs = [
-        approval_log(At.USDC, user.address, contract, amount),
-        transfer_log(At.USDC, user.address, contract, amount),
-    ]
-    data = Call.MULTICALL + pad(user.address) + uint(amount) + world.rng.randbytes(64)
-    return [Draft(world.services.relayer, contract, data=data, logs=logs)]
-
-
 def safe_call(
     owner: Wallet, safe: bytes, target: bytes, operation: int, inner: bytes, logs: list[Log]
 ) -> Draft:
@@ -304,7 +287,6 @@ ACTIONS: Final[tuple[tuple[float, Action], ...]] = (
     (0.5, faucet),
     (0.4, donate),
     (0.25, subscribe),
-    (0.4, gasless),
     (0.7, treasury),
     (0.05, consolidate),
     (0.03, vanity),

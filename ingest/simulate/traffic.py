@@ -22,9 +22,11 @@ from ingest.simulate import (
     mev,
     movements,
     payments,
+    relays,
     savings,
     splits,
     trading,
+    upkeep,
 )
 from ingest.simulate.draft import Draft
 from ingest.simulate.world import World
@@ -38,6 +40,7 @@ class Traffic:
     def __init__(self, world: World, transactions_per_block: float) -> None:
         table = (
             *payments.ACTIONS,
+            *relays.ACTIONS,
             *splits.ACTIONS,
             *delegations.ACTIONS,
             *makers.ACTIONS,
@@ -53,6 +56,7 @@ class Traffic:
             *background.ACTIONS,
             *movements.ACTIONS,
             *deployments.ACTIONS,
+            *upkeep.ACTIONS,
         )
         self._actions = [action for _, action in table]
         self._bounds = list(itertools.accumulate(weight for weight, _ in table))

@@ -120,6 +120,13 @@ class World:
         # Those who deploy the first contracts of attack; nothing else draws on their keys.
         attackers = Keyring(seed + 2**32)
         self.exploiters = tuple(attackers.wallet(20 * ETHER) for _ in range(3))
+        # Those who submit what others signed, in no list; nothing else draws on their keys either.
+        relays = Keyring(seed + 2**33)
+        self.facilitator, self.till, self.new_relayer, self.filler = (
+            relays.wallet(20 * ETHER) for _ in range(4)
+        )
+        self.merchants = tuple(relays.wallet() for _ in range(5))
+        self.regulars: list[Wallet] = []  # customers of the till
 
     # --- who ------------------------------------------------------------------------------------
 

@@ -214,6 +214,12 @@ def test_payments_of_an_api_are_no_loot() -> None:
     assert said(*[authorized(owner, dollars=5) for owner in OWNERS]) == []
 
 
+def test_customers_of_a_new_shop_pay_less_than_victims_lose() -> None:
+    """Twenty strangers pay one wallet 300 dollars each; at 600 each it is told, or by a node."""
+    assert said(*[authorized(owner, dollars=300) for owner in OWNERS]) == []
+    assert said(*[authorized(owner, dollars=600) for owner in OWNERS])[0] == "medium"
+
+
 def test_a_facilitator_of_many_merchants_is_a_relayer() -> None:
     """Ten owners pay ten merchants through one new facilitator: nothing is said from the third on.
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from ingest.simulate.campaigns import (
     address_poisoning,
+    contract_takeover,
     drainer_split,
     dusting,
     exchange_drain,
@@ -28,6 +29,7 @@ from ingest.simulate.campaigns import (
     safe_takeover,
     sanctions,
     sandwich,
+    signature_phishing,
     sweeper_delegation,
     sybil,
     taint,
@@ -52,6 +54,9 @@ class Kind:
 SCRIPTED: Final[dict[str, Kind]] = {
     "ice_phishing": Kind(
         ice_phishing.script, 36, "allowances granted to a fresh EOA, then everything is taken"
+    ),
+    "signature_phishing": Kind(
+        signature_phishing.script, 15, "signed transfers, submitted by who takes the tokens"
     ),
     "address_poisoning": Kind(
         address_poisoning.script, 17, "zero, dust and fake transfers from lookalikes, and payoffs"
@@ -104,6 +109,11 @@ SCRIPTED: Final[dict[str, Kind]] = {
     "taint": Kind(taint.script, 12, "a known thief's money goes through mules to an exchange"),
     "issuer_freeze": Kind(
         issuer_freeze.script, 8, "an issuer's blacklisting and the attempts to move after it"
+    ),
+    "contract_takeover": Kind(
+        contract_takeover.script,
+        9,
+        "a stolen key gives a contract new code; it is emptied",
     ),
     "safe_takeover": Kind(
         safe_takeover.script, 14, "a Safe delegates to what is no MultiSend, and is emptied"
