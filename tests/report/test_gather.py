@@ -198,8 +198,10 @@ def test_two_replays_differ_by_what_only_one_has(replays: Replays) -> None:
     assert {a.id for a in difference.only_there} == {a.id for a in there} - {a.id for a in here}
     rules = {alert.rule for alert in difference.only_here}
     assert "sanctions_touch" in rules
-    # The others need to know the bad from whom money comes, or the exchanges where it goes.
-    assert rules <= {"sanctions_touch", "taint", "phishing_wallet", "exchange_drain"}
+    # The others need to know the bad from whom money comes, the exchanges where it goes, or what
+    # is watched.
+    known = {"sanctions_touch", "taint", "phishing_wallet", "exchange_drain", "contract_takeover"}
+    assert rules <= known
     assert difference.same + len(difference.changed) + len(difference.only_here) == len(here)
 
 
