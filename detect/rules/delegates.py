@@ -16,6 +16,8 @@ class SweeperConfig:
     ``clone_authorities`` on. ``sponsored``: share of authorizations that somebody else submitted.
     ``sweeps`` of income within ``blocks`` make a pattern where ``sink_share`` of them went to at
     most ``sinks`` receivers. ``valuable``: a sweep of that share of a large theft is told itself.
+    Ether that arrives with ``forward_gas`` more than its transfer costs was passed on by the
+    account's code: a call with value costs that much; ``forwards`` of them make a suspect.
     """
 
     authorities_low: int = 10
@@ -26,6 +28,8 @@ class SweeperConfig:
     sinks: int = 3
     sink_share: float = 0.9
     valuable: float = 0.01
+    forward_gas: int = 9_000
+    forwards: int = 5
     delegates: int = 65_536
     authorities: int = 131_072
 
@@ -35,7 +39,8 @@ class Delegate:
     """The record of one delegate. ``authorities`` counts wallets, ``signed`` authorizations.
 
     ``sinks`` are the receivers of the sweeps with how often, most first; ``swept`` counts all.
-    ``told`` is how loud it was told of: 0 is not.
+    ``told`` is how loud it was told of: 0 is not. ``forwarded`` counts ether that was passed on
+    within the transaction that brought it, to whom only call traces tell.
     """
 
     since: int
@@ -45,6 +50,7 @@ class Delegate:
     swept: int = 0
     sinks: tuple[tuple[bytes, int], ...] = ()
     told: int = 0
+    forwarded: int = 0
 
     def row(self) -> tuple[Any, ...]:
         """As a table keeps it."""
@@ -56,6 +62,7 @@ class Delegate:
             self.swept,
             self.sinks,
             self.told,
+            self.forwarded,
         )
 
     def sign(self, *, sponsored: bool, new: bool) -> Delegate:
@@ -96,6 +103,14 @@ class Delegate:
             and self.is_sponsored(config)
             and self.swept >= config.sweeps
             and self.sink_share(config) >= config.sink_share
+        )
+
+    def forwards(self, config: SweeperConfig) -> bool:
+        """Whether it passes on the ether of many sponsored authorities as it arrives."""
+        return (
+            self.authorities >= config.authorities_low
+            and self.is_sponsored(config)
+            and self.forwarded >= config.forwards
         )
 
     def is_suspect(self, config: SweeperConfig) -> bool:

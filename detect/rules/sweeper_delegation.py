@@ -15,7 +15,16 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from chainwarden.schema import ADDRESS, ZERO_ADDRESS, Evidence, Reason, Role, Severity, hex_of
+from chainwarden.schema import (
+    ADDRESS,
+    ZERO_ADDRESS,
+    Evidence,
+    FlowKind,
+    Reason,
+    Role,
+    Severity,
+    hex_of,
+)
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known.delegates import DELEGATED, SWEEPERS
@@ -30,6 +39,7 @@ from detect.scored import ScoredBatch
 
 AUTHORIZED: Final = -(1 << 20)  # ordinals of findings about authorizations count down from here
 NEVER: Final = -(10**9)  # the block of an income that never came
+PLAIN_GAS: Final = 21_000
 CONVICTED: Final = 16  # sweepers whose code a node is asked for, to find clones
 _LEVELS: Final = {1: (Severity.LOW, 0.4), 2: (Severity.HIGH, 0.8)}
 
@@ -39,7 +49,9 @@ class SweeperDelegation(Journaled):
 
     A delegate is high where it is known, where a node says that its code is a known one's, or where
     the income of at least ten sponsored authorities goes on at once to three receivers or fewer;
-    low at the first two such sweeps. A wallet swept of a thousand dollars
+    low at the first two such sweeps. Ether that the code passes on as it arrives shows in no log:
+    without call traces the gas gives it away, low, and high where a node says that nothing is left.
+    A wallet swept of a thousand dollars
     or more is high, critical where it is a hundred thousand. Authorizations count though their
     transaction failed; those for another chain, with a spent nonce or a bad signature do not.
     Suppressed: delegates of known wallets, and any whose authorities pay whom they like.
@@ -47,7 +59,7 @@ class SweeperDelegation(Journaled):
 
     id = "sweeper_delegation"
     version = 1
-    confirms = "knowing clones of sweepers' delegates, and whether an authorization took effect"
+    confirms = "knowing clones of sweepers' delegates, what took effect, and whether ether was left"
 
     def __init__(
         self,
@@ -171,6 +183,8 @@ class SweeperDelegation(Journaled):
             return "which forwards what comes in to a few receivers at once", 2
         if record.is_suspect(self._config):
             return "and what comes in to them is beginning to go on to one receiver", 1
+        if record.forwards(self._config):
+            return "whose code does something costly, like passing it on, when ether comes in", 1
         return "", 0
 
     def _is_clone(self, columns: Columns, serial: int, delegate: bytes) -> bool:
@@ -237,6 +251,8 @@ class SweeperDelegation(Journaled):
         mine = self._authorities.get(target)
         if mine is not None and source != target:
             self._authorities.put(serial, target, (mine[0], number))
+            if _is_forwarded(columns, row, self._config.forward_gas):
+                yield from self._forwarded(columns, row, mine[0], target)
         spent = self._authorities.get(source)
         tx = int(columns.flow_tx[row])
         if spent is None or source == target or tx < 0:
@@ -251,8 +267,40 @@ class SweeperDelegation(Journaled):
         if self._judge(delegate, record)[1] == 2 or self._is_clone(columns, serial, delegate):
             yield from self._tell_victim(columns, row, tx, delegate, source, target)
 
+    def _forwarded(
+        self, columns: Columns, row: int, delegate: bytes, authority: bytes
+    ) -> Iterator[Finding]:
+        # Ether that came in and, by its gas, was passed on at once to somebody out of view.
+        known, config, tx = self._delegates.get(delegate), self._config, int(columns.flow_tx[row])
+        if known is None:
+            return
+        record, block = Delegate(*known), int(columns.flow_row[row])
+        record = replace(record, forwarded=record.forwarded + 1)
+        serial, place = columns.first_serial + block, int(columns.flow_ordinal[row])
+        level = self._judge(delegate, record)[1]
+        many = record.forwards(config)
+        told = many and (record.forwarded == config.forwards or _is_power_of_ten(record.forwarded))
+        at = columns.batch.position(block)
+        if level == 1 and many and self._node.balance_at(authority, at) == 0:
+            level = 2
+            if told:  # what a node says is not kept
+                why = "which passes on all ether as it comes in"
+                what = (why, 2)
+                yield self._finding(columns, tx, delegate, record, authority, what, place)
+            self._delegates.put(serial, delegate, replace(record, told=max(1, record.told)).row())
+        else:
+            yield from self._tell_delegate(columns, serial, tx, delegate, record, authority, place)
+        if level == 2:
+            yield from self._tell_victim(columns, row, tx, delegate, authority, None)
+
     def _tell_victim(
-        self, columns: Columns, row: int, tx: int, delegate: bytes, victim: bytes, sink: bytes
+        self,
+        columns: Columns,
+        row: int,
+        tx: int,
+        delegate: bytes,
+        victim: bytes,
+        sink: bytes | None,
     ) -> Iterator[Finding]:
         flows = columns.batch.flows
         token = flows["token_address"][row].as_py()
@@ -266,6 +314,7 @@ class SweeperDelegation(Journaled):
             return  # the authorization did not take effect, or was taken back
         large = is_large(token, amount)
         severity, score = (Severity.CRITICAL, 0.95) if large else (Severity.HIGH, 0.8)
+        where = "at once" if sink is None else f"to {hex_of(sink)}"
         tx_hash = columns.batch.transactions["transaction_hash"][tx].as_py()
         yield Finding(
             rule=self.id,
@@ -280,15 +329,15 @@ class SweeperDelegation(Journaled):
             transaction_hash=tx_hash,
             ordinal=int(columns.flow_ordinal[row]),
             sentence=(
-                f"{amount_text(token, amount)} that had just come to {hex_of(victim)} went on to "
-                f"{hex_of(sink)}: its key is lost, it delegates to the sweeper {hex_of(delegate)}."
+                f"{amount_text(token, amount)} that had just come to {hex_of(victim)} went on "
+                f"{where}: its key is lost, it delegates to the sweeper {hex_of(delegate)}."
             ),
             reasons=(
                 Reason("swept_units", amount / 10.0**known.decimals, score, float(LARGE[token])),
             ),
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(delegate, sink),
+                addresses=(delegate,) if sink is None else (delegate, sink),
                 amounts=((token, amount),),
             ),
         )
@@ -305,6 +354,25 @@ def _takes_effect(columns: Columns, row: int, tx: int, authority: bytes) -> bool
         return True
     spent = transactions["nonce"][tx].as_py()
     return spent is None or granted["nonce"][row].as_py() > spent
+
+
+def _is_forwarded(columns: Columns, row: int, gas: int) -> bool:
+    # Whether a plain payment cost so much more gas than it does that code passed it on, and no
+    # trace says to whom.
+    tx, transactions = int(columns.flow_tx[row]), columns.batch.transactions
+    if columns.flow_kind[row] != FlowKind.NATIVE or columns.input_lengths[tx] > 0:
+        return False
+    used = transactions["gas_used"][tx].as_py()
+    if used is None or used < PLAIN_GAS + gas:
+        return False
+    granted = columns.batch.authorizations
+    if granted.num_rows:
+        here = granted["block_number"].to_numpy() == int(columns.tx_block[tx])
+        here &= granted["transaction_index"].to_numpy() == int(columns.tx_index[tx])
+        if here.any():
+            return False  # authorizations cost gas, too
+    first, stop = columns.flows_of(tx)
+    return not (columns.flow_kind[first:stop] == FlowKind.INTERNAL).any()
 
 
 def _is_power_of_ten(count: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chainwarden.schema import Label, Role, Severity
+from chainwarden.schema import Label, Position, Role, Severity
 from detect.known.delegates import DELEGATED, SWEEPERS
 from detect.known.tokens import USDC
 from detect.labels import LabelBook, builtin_labels
@@ -109,6 +109,69 @@ def test_ether_counts_as_income_and_as_loot() -> None:
     blocks = [Block([Tx(PAYER, VICTIMS[0], 2 * ETHER)]), Block([Tx(VICTIMS[0], SINK, 2 * ETHER)])]
     found = said(Block([grants(VICTIMS[0], delegate=KNOWN)]), *blocks)
     assert told(found)[-1] == ("sweeper_delegation", "high", VICTIMS[0])
+
+
+def forwarded(victim: bytes, ether: int = 1, gas: int = 34_000, **changes: Any) -> Block:
+    """Ether comes in, and the account's code does something costly with it."""
+    return Block([Tx(PAYER, victim, ether * ETHER, gas_used=gas, **changes)])
+
+
+def test_ether_that_is_passed_on_as_it_arrives_is_low_by_its_gas() -> None:
+    """Ten authorities, the fifth forward: low, once. Nine, cheap payments and calls are nothing."""
+    grant = Block([grants(*VICTIMS[:12])])
+    found = said(grant, *map(forwarded, VICTIMS[:8]))
+    assert told(found) == [("sweeper_delegation", "low", DELEGATE)]
+    assert (found[0].block_row, found[0].transaction_index) == (5, 0)
+    assert "passing it on" in found[0].sentence
+    assert said(Block([grants(*VICTIMS[:9])]), *map(forwarded, VICTIMS[:8])) == []
+    assert said(grant, *[forwarded(v, gas=29_000) for v in VICTIMS[:8]]) == []
+    assert said(grant, *[forwarded(v, data=b"\x01" * 4) for v in VICTIMS[:8]]) == []
+
+
+def test_a_known_forwarder_leaves_victims() -> None:
+    """An ether and more into an account that delegates to it is lost: high, 30 ether critical."""
+    grant = Block([grants(VICTIMS[0], delegate=KNOWN)])
+    for ether, severity in ((1, Severity.HIGH), (30, Severity.CRITICAL)):
+        (victim,) = [f for f in said(grant, forwarded(VICTIMS[0], ether)) if f.role == Role.VICTIM]
+        assert (victim.subject, victim.severity) == (VICTIMS[0], severity)
+        assert victim.evidence.addresses == (KNOWN,)
+        assert "went on at once" in victim.sentence
+    cheap = said(grant, forwarded(VICTIMS[0], gas=21_000))
+    assert [f.role for f in cheap] == [Role.ATTACKER]
+
+
+def test_a_node_that_finds_nothing_left_makes_a_forwarder_high() -> None:
+    """An empty account after it was paid: the delegate is high, its wallets are victims."""
+    batch = Build().batch(Block([grants(*VICTIMS[:12])]), *map(forwarded, VICTIMS[:6]))
+    places = [(v, batch.batch.position(row + 1)) for row, v in enumerate(VICTIMS[:6])]
+    empty: dict[tuple[bytes, Position], int | None] = dict.fromkeys(places, 0)
+    told_of = run(sweeper(Told(balance=empty)), batch)
+    assert [(f.severity.text, f.subject) for f in told_of] == [
+        ("high", DELEGATE),
+        ("high", VICTIMS[4]),
+        ("high", VICTIMS[5]),
+    ]
+    kept = dict.fromkeys(empty, ETHER)
+    plain, asking = sweeper(), sweeper(Told(balance=kept))
+    assert (
+        told(run(asking, batch))
+        == told(run(plain, batch))
+        == [("sweeper_delegation", "low", DELEGATE)]
+    )
+    rule = sweeper(Told(balance=empty))
+    run(rule, batch)
+    assert rule.digest() == plain.digest()
+
+
+def test_call_traces_say_more_than_gas() -> None:
+    """Where a trace shows the ether leave, it is a sweep to that receiver and no mere forward."""
+    blocks = [
+        Block([Tx(PAYER, v, ETHER, gas_used=34_000, internal=[(v, SINK, ETHER)])])
+        for v in VICTIMS[:5]
+    ]
+    found = said(Block([grants(*VICTIMS[:12])]), *blocks)
+    delegates = [f for f in found if f.subject == DELEGATE]
+    assert [f.severity for f in delegates] == [Severity.LOW, Severity.HIGH]
 
 
 def test_a_node_tells_clones_and_changes_no_state() -> None:
