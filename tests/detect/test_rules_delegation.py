@@ -151,7 +151,7 @@ def test_a_node_that_finds_nothing_left_makes_a_forwarder_high() -> None:
         ("high", VICTIMS[4]),
         ("high", VICTIMS[5]),
     ]
-    kept = dict.fromkeys(empty, ETHER)
+    kept: dict[tuple[bytes, Position], int | None] = dict.fromkeys(places, ETHER)
     plain, asking = sweeper(), sweeper(Told(balance=kept))
     assert (
         told(run(asking, batch))
