@@ -22,7 +22,7 @@ from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, Verdict, builtin_labels
-from detect.risk import Outcomes
+from detect.risk import Outcomes, Turned
 from detect.rules import RulesConfig, default_rules
 from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
 from ingest.chain import ChainFollower
@@ -93,9 +93,9 @@ def make_detector(
 ) -> Detection:
     """The detector with all rules, and with the risk models if the settings want them.
 
-    They ask ``outcomes``, else the labels, once a label is due. With ``label_delay_days`` there is
-    a model in any case, and labels come that late. ``node`` is whom the rules ask for what is not
-    in view.
+    They ask ``outcomes``, else the labels, once a label is due, and these again when it changes
+    while the detector runs. With ``label_delay_days`` there is a model in any case, and labels come
+    that late. ``node`` is whom the rules ask for what is not in view.
     """
     policy = AlertPolicy(
         chain,
@@ -119,7 +119,9 @@ def make_detector(
         challenger=challenger,
     )
     rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
-    detector = Detector(chain, config, rules, policy, outcomes or bad_in(labels, chain))
+    turned = turned_in(labels) if outcomes is None else None
+    asked = outcomes or bad_in(labels, chain)
+    detector = Detector(chain, config, rules, policy, asked, turned)
     return Detection(detector, policy, confirmations(rules))
 
 
@@ -127,6 +129,24 @@ def bad_in(labels: LabelBook, chain: Chain) -> Outcomes:
     """Whom the labels call bad when asked: what the risk model learns from."""
     verdicts = labels.outcomes(chain.name)
     return lambda address, timestamp: verdicts(address, timestamp) is Verdict.BAD
+
+
+def turned_in(labels: LabelBook) -> Turned:
+    """Whose verdict somebody changed since it was asked last."""
+    version = labels.version
+
+    def turned() -> tuple[bytes, ...]:
+        nonlocal version
+        changes, whole = labels.changes_since(version)
+        if not whole:
+            log.warning(
+                "more labels changed at once than are kept: of some the risk model keeps what it "
+                "learnt; rebuild the state to have them corrected"
+            )
+        version = labels.version
+        return tuple(change.address for change in changes)
+
+    return turned
 
 
 def suppression(text: str) -> Suppression:

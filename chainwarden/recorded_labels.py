@@ -68,7 +68,9 @@ class RecordedLabels:
         batch, start = event.batch, 0
         numbers, times = batch.numbers(), column(batch.blocks, "block_timestamp")
         while start < len(batch):
-            self.until(int(numbers[start]), None if self._first else int(times[start]))
+            if self._first:
+                self.until(int(numbers[start]) - 1)
+            self.until(int(numbers[start]), int(times[start]))
             self._first, stop = False, len(batch)
             if self.left:
                 upcoming = self._steps[self._done].number or 0

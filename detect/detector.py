@@ -34,7 +34,7 @@ from detect.kernels.risk import Rows
 from detect.kernels.scores import settle_facts
 from detect.learning import DepthLearner, LearnerConfig
 from detect.milestones import wallet_rows
-from detect.risk import Outcomes, RiskModel
+from detect.risk import Outcomes, RiskModel, Turned
 from detect.risk_config import RiskConfig
 from detect.risk_findings import risk_findings
 from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, Rule
@@ -147,11 +147,13 @@ class Detector:
         rules: Sequence[Rule],
         policy: Policy,
         outcomes: Outcomes | None = None,
+        turned: Turned | None = None,
     ) -> None:
         self.chain = chain
         self.config = config
         self._rules = tuple(rules)
         self._policy = policy
+        self._turned = turned
         if len({rule.id for rule in rules}) != len(self._rules):
             raise DetectError("two rules have the same id")
         self._wallets = WalletTable(config.bounds())
@@ -364,6 +366,8 @@ class Detector:
         """What the risk model says of the wallets; None where there is none."""
         if self._risk is None:
             return None
+        if self._turned is not None:
+            self._risk.reconsider(self._turned())
         life = self._risk.config.life_seconds
         return self._risk.advance(wallet_rows(batch, events, seen, flow_scores, scores, life))
 

@@ -1,7 +1,13 @@
-"""Rows that were scored and wait for their labels."""
+"""Rows that were scored: those that wait for their labels, and the last that had theirs.
+
+A label may come, change or be withdrawn after a row was learnt, or long before it is due. Then the
+row is learnt as it was scored, with the label that it has now: a copy of it goes to the head of the
+queue, so that what is learnt stays a sequence of rows, and can be undone as one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +18,7 @@ from detect.kernels.risk import PENDING, STAKE_UNKNOWN
 
 ADDRESS_WORDS: Final = 5
 BY_MODEL: Final = ("logits", "risks")
+UNSAID: Final = -1
 
 
 @dataclass(slots=True)
@@ -22,7 +29,8 @@ class HeldRows:
     their keyed hashes; ``logits`` (models, rows) before calibration and ``risks`` (models, rows)
     after it, NaN in warm-up; ``received`` the wallet's early income by then, ``stakes`` the share
     of it that was still to come, known when the row is learnt; ``outcomes`` as in
-    ``detect.kernels.risk``.
+    ``detect.kernels.risk``. ``copied`` rows are corrections of others; ``said`` is the label that
+    the last correction of a row gave it, UNSAID where there was none.
     """
 
     bins: Array
@@ -34,46 +42,109 @@ class HeldRows:
     received: Array
     stakes: Array
     outcomes: Array
+    copied: Array
+    said: Array
 
     @classmethod
-    def empty(cls, features: int, models: int) -> HeldRows:
-        """No rows."""
+    def empty(cls, features: int, models: int, rows: int = 0) -> HeldRows:
+        """Rows of which nothing is known."""
         return cls(
-            np.empty((0, features), np.uint8),
-            np.empty((0, ADDRESS_WORDS), np.uint32),
-            np.empty(0, np.uint64),
-            np.empty(0, np.int64),
-            np.empty((models, 0)),
-            np.empty((models, 0)),
-            np.empty(0),
-            np.empty(0),
-            np.empty(0, np.int8),
-        )
-
-    def extended(self, keys: Array, hashed: Array, due: Array) -> HeldRows:
-        """With more rows at the end, whose bins and scores are still to be filled in."""
-        more, models = len(due), len(self.logits)
-        return HeldRows(
-            np.concatenate([self.bins, np.zeros((more, self.bins.shape[1]), np.uint8)]),
-            np.concatenate([self.keys, keys]),
-            np.concatenate([self.hashed, hashed]),
-            np.concatenate([self.due, due]),
-            np.concatenate([self.logits, np.zeros((models, more))], axis=1),
-            np.concatenate([self.risks, np.full((models, more), np.nan)], axis=1),
-            np.concatenate([self.received, np.zeros(more)]),
-            np.concatenate([self.stakes, np.full(more, STAKE_UNKNOWN)]),
-            np.concatenate([self.outcomes, np.full(more, PENDING, np.int8)]),
+            np.zeros((rows, features), np.uint8),
+            np.zeros((rows, ADDRESS_WORDS), np.uint32),
+            np.zeros(rows, np.uint64),
+            np.zeros(rows, np.int64),
+            np.zeros((models, rows)),
+            np.full((models, rows), np.nan),
+            np.zeros(rows),
+            np.full(rows, STAKE_UNKNOWN),
+            np.full(rows, PENDING, np.int8),
+            np.zeros(rows, np.bool_),
+            np.full(rows, UNSAID, np.int8),
         )
 
     def part(self, begin: int, end: int) -> HeldRows:
-        """A copy of the rows from ``begin`` to ``end``."""
-        return HeldRows(
-            **{
-                name: (a[:, begin:end] if name in BY_MODEL else a[begin:end]).copy()
-                for name, a in self.arrays().items()
-            }
-        )
+        """The rows from ``begin`` to ``end``; what is written there is written here."""
+        return HeldRows(**{name: a[..., begin:end] if name in BY_MODEL else a[begin:end]
+                           for name, a in self})  # fmt: skip
 
-    def arrays(self) -> dict[str, Any]:
-        """The columns by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+    def at(self, places: Array) -> HeldRows:
+        """Copies of the rows at those places."""
+        return HeldRows(**{name: a[..., places] if name in BY_MODEL else a[places]
+                           for name, a in self})  # fmt: skip
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """The columns, by name."""
+        for name in self.__slots__:
+            yield name, getattr(self, name)
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return len(self.due)
+
+
+class HeldQueue:
+    """Held rows from the oldest to the youngest, in arrays that grow; ``rows`` are all of them.
+
+    Adding a row or dropping one costs the same however many there are.
+    """
+
+    def __init__(self, features: int, models: int) -> None:
+        self._features, self._models = features, models
+        self._room = HeldRows.empty(features, models)
+        self._begin = self._end = 0
+        self.rows = self._room
+        self.dropped = 0
+        """How many rows were let go of at the front, so far."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return self._end - self._begin
+
+    def extend(self, keys: Array, hashed: Array, due: Array) -> None:
+        """More rows at the end, whose bins and scores are still to be filled in."""
+        self._insert(len(self), len(due))
+        new = self.rows.part(len(self) - len(due), len(self))
+        _fill(new, HeldRows.empty(self._features, self._models, len(due)))
+        new.keys[:], new.hashed[:], new.due[:] = keys, hashed, due
+
+    def insert(self, place: int, rows: HeldRows) -> None:
+        """Rows before the one at that place."""
+        self._insert(place, len(rows))
+        _fill(self.rows.part(place, place + len(rows)), rows)
+
+    def drop_first(self, count: int) -> None:
+        """Let go of the oldest."""
+        self._begin += count
+        self.dropped += count
+        self.rows = self._room.part(self._begin, self._end)
+
+    def drop(self, place: int, count: int) -> None:
+        """Let go of the rows from a place on."""
+        after = self.rows.part(place + count, len(self))
+        _fill(self.rows.part(place, place + len(after)), after.at(np.arange(len(after))))
+        self._end -= count
+        self.rows = self._room.part(self._begin, self._end)
+
+    def load(self, rows: HeldRows, dropped: int) -> None:
+        """These rows and no others."""
+        self._begin = self._end = 0
+        self.dropped = dropped
+        self.rows = self._room.part(0, 0)
+        self.insert(0, rows)
+
+    def _insert(self, place: int, count: int) -> None:
+        old, length = self.rows, len(self)
+        if self._end + count > len(self._room):
+            self._room = HeldRows.empty(self._features, self._models, max(256, 2 * length + count))
+            _fill(self._room.part(0, length), old)
+            self._begin, self._end = 0, length
+        self._end += count
+        self.rows = self._room.part(self._begin, self._end)
+        if place < length:
+            after = self.rows.part(place, length)
+            _fill(self.rows.part(place + count, length + count), after.at(np.arange(len(after))))
+
+
+def _fill(target: HeldRows, rows: HeldRows) -> None:
+    for (_, to), (_, given) in zip(target, rows, strict=True):
+        to[...] = given

@@ -96,13 +96,13 @@ class Prequential:
         """Count the held rows from ``begin`` to ``end``, in order, whose labels are known."""
         count_rows(
             self._figures,
-            held.risks,
+            np.ascontiguousarray(held.risks[:, begin:end]),
             self._alerts,
-            held.outcomes,
-            held.due,
+            held.outcomes[begin:end],
+            held.due[begin:end],
             WINDOW_SECONDS,
-            begin,
-            end,
+            0,
+            end - begin,
         )
 
     def of(self, model: int, span: str) -> ModelFigures:

@@ -26,15 +26,16 @@ Duchi, Hazan and Singer, 2011. Adaptive subgradient methods for online learning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from chainwarden.errors import DeepReorg, DetectError
 from detect.compiled import Array
+from detect.corrections import Corrections
 from detect.features import RELATION
-from detect.held import ADDRESS_WORDS, HeldRows
+from detect.held import ADDRESS_WORDS, HeldQueue, HeldRows
 from detect.kernels.boosting import BINS
 from detect.kernels.risk import (
     PENDING,
@@ -56,6 +57,9 @@ from detect.snapshot import digest_of, pack, unpack
 
 Outcomes = Callable[[bytes, int], bool]
 """Whether a wallet (20 bytes) is known to be bad at a block time, asked once its label is due."""
+
+Turned = Callable[[], Iterable[bytes]]
+"""The wallets of which something else is known since it was asked last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +121,13 @@ class RiskModel:
         self._figures, self._settled_figures = Prequential(alerts), Prequential(alerts)
         # Held rows from the first that the settled weights have not passed. _until and _tails say
         # of the settled block and each since: the first row that waits then, and where rows end.
-        self._held = HeldRows.empty(len(features), len(configs))
+        # Before them are the last that it passed, remembered in case that their label changes.
+        # _inserted says how many corrections came before each block.
+        self._queue = HeldQueue(len(features), len(configs))
         self._until = np.zeros(1, np.int64)
         self._tails = np.zeros(1, np.int64)
+        self._inserted = np.zeros(1, np.int64)
+        self._corrections = Corrections()
 
     @property
     def head_serial(self) -> int:
@@ -176,13 +184,15 @@ class RiskModel:
         """
         keep = batch.ages <= self.config.life_seconds
         due = batch.at[keep] + self.config.delay_seconds
-        begin, tail = int(self._until[-1]), int(self._tails[-1])
-        self._held = held = self._held.extended(batch.keys[keep], batch.hashed[keep], due)
+        begin, inserted = int(self._until[-1]), self._correct(batch.times)
+        tail = int(self._tails[-1]) + inserted
+        self._queue.extend(batch.keys[keep], batch.hashed[keep], due)
+        held = self._queue.rows
         counts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep, dtype=np.int64)])
         tails = tail + counts[batch.rows.starts]
         blocks, times = len(batch.times), np.ascontiguousarray(batch.times, np.int64)
         until = np.empty(blocks, np.int64)
-        asked = np.full(len(held.due), -1, np.int64)
+        asked = np.full(len(held), -1, np.int64)
         schedule(held.due, tails, times, begin, self.config.capacity, until, asked)
         end = int(until[-1]) if blocks else begin
         self._ask(begin, end, asked)
@@ -191,8 +201,20 @@ class RiskModel:
         self._figures.count(held, begin, end)
         self._until = np.concatenate([self._until, until])
         self._tails = np.concatenate([self._tails, tails[1:]])
+        counts = np.zeros(blocks, np.int64)
+        counts[:1] = inserted
+        self._inserted = np.concatenate([self._inserted, counts])
         self._settle(self.head_serial - self.undo_depth)
         return rows
+
+    def reconsider(self, addresses: Iterable[bytes]) -> None:
+        """Ask for these wallets once more with the next block: their label may be another one.
+
+        Rows of theirs that were learnt with another label, among the last ``remembered`` that were
+        learnt, are learnt with this one as well; rows that wait for theirs learn at once of a bad
+        one.
+        """
+        self._corrections.waiting.update(addresses)
 
     def log_odds(self, features: Array) -> float:
         """The log odds of one row of features as of now; nothing is learnt."""
@@ -206,10 +228,15 @@ class RiskModel:
             raise DetectError(f"block serial {serial} is not the last one")
         if serial <= self._settled_serial:
             raise DeepReorg(f"block serial {serial} can no longer be undone")
+        inserted = int(self._inserted[-1])
         self._until, self._tails = self._until[:-1], self._tails[:-1]
-        self._held = self._held.part(0, int(self._tails[-1]))
-        self._held.outcomes[self._until[-1] :] = PENDING
-        self._held.stakes[self._until[-1] :] = STAKE_UNKNOWN
+        self._inserted = self._inserted[:-1]
+        head, end = int(self._until[-1]), int(self._tails[-1]) + inserted
+        self._queue.drop(end, len(self._queue) - end)
+        self._corrections.revert(self._queue, serial)
+        self._queue.drop(head, inserted)
+        self._queue.rows.outcomes[head:] = PENDING
+        self._queue.rows.stakes[head:] = STAKE_UNKNOWN
         for learner in self._learners:
             learner.revert(serial)
         self._relations.revert(serial)
@@ -226,17 +253,19 @@ class RiskModel:
 
     def digest(self) -> str:
         """A digest of all that scores depend on, undo excluded."""
-        waiting = self._held.part(int(self._until[-1]), int(self._tails[-1]))
+        first = max(0, int(self._until[-1]) - self.config.remembered)
+        kept = self._queue.rows.part(first, len(self._queue))
         parts = [learner.digest() for learner in self._learners]
-        parts += [self._relations.digest(), self._figures.digest()]
+        parts += [self._relations.digest(), self._figures.digest(), self._corrections.digest()]
         role = self._leading.to_bytes(1, "little")
-        return digest_of("".join(parts).encode(), role, *waiting.arrays().values())
+        return digest_of("".join(parts).encode(), role, *(np.ascontiguousarray(a) for _, a in kept))
 
     def snapshot(self) -> bytes:
         """The state, undo included, as plain arrays."""
         meta: dict[str, object] = {"settled": self._settled_serial, "leading": self._leading}
-        arrays = {f"held.{name}": a for name, a in self._held.arrays().items()}
-        arrays |= {"until": self._until, "tails": self._tails}
+        meta |= {"dropped": self._queue.dropped, "corrections": self._corrections.dump()}
+        arrays = {f"held.{name}": np.ascontiguousarray(a) for name, a in self._queue.rows}
+        arrays |= {"until": self._until, "tails": self._tails, "inserted": self._inserted}
         for name, part in self._parts():
             meta[name], content = part.dump()
             arrays |= {f"{name}.{key}": a for key, a in content.items()}
@@ -245,8 +274,11 @@ class RiskModel:
     def restore(self, data: bytes) -> None:
         """Take over a snapshot. Raises SnapshotRefused for one of another model."""
         meta, arrays = unpack(data, "risk", self._schema(), {"relation_rows": RELATION})
-        self._held = HeldRows(**{n: arrays[f"held.{n}"] for n in HeldRows.__slots__})
+        held = HeldRows(**{n: arrays[f"held.{n}"] for n in HeldRows.__slots__})
+        self._queue.load(held, int(meta["dropped"]))
+        self._corrections.load(meta["corrections"])
         self._until, self._tails = arrays["until"], arrays["tails"]
+        self._inserted = arrays["inserted"]
         self._settled_serial, self._leading = int(meta["settled"]), int(meta["leading"])
         for name, part in self._parts():
             part.load(meta[name], within(arrays, f"{name}."))
@@ -275,7 +307,7 @@ class RiskModel:
         journalled = blocks - first
         relations = self._relations.room(changes, journalled)
         model = self.champion
-        learners, held = model.room(learnt, journalled), model.columns(self._held)
+        learners, held = model.room(learnt, journalled), model.columns(self._queue.rows)
         risk_pass(
             model.head,
             model.mix,
@@ -294,19 +326,38 @@ class RiskModel:
         model.journal(serial, learners)
         shadow = self.challenger
         if shadow is not None:
-            learners, held = shadow.room(learnt, journalled), shadow.columns(self._held)
+            learners, held = shadow.room(learnt, journalled), shadow.columns(self._queue.rows)
             shadow_pass(shadow.head, shadow.mix, learners, first, held, begin, until, rows)
             shadow.journal(serial, learners)
 
+    def _correct(self, times: Array) -> int:
+        """Put rows whose label has changed at the head of the queue; how many."""
+        if not len(times):
+            return 0
+        now = int(times[0])
+        return self._corrections.make(
+            self._queue,
+            int(self._until[-1]),
+            self.config.remembered,
+            lambda address: bool(self._outcomes(address, now)),
+            self.head_serial + 1,
+            now,
+        )
+
     def _ask(self, begin: int, end: int, asked: Array) -> None:
         """Ask for the labels of the rows that leave the queue."""
-        held, outcomes = self._held, self._outcomes
+        held, outcomes = self._queue.rows, self._outcomes
         held.outcomes[begin:end] = SKIPPED
         keys = held.keys[begin:end].astype("<u4").tobytes()
+        said, copied = held.said[begin:end].tolist(), held.copied[begin:end].tolist()
         for n, now in enumerate(asked[begin:end].tolist()):
-            if now >= 0:
+            if copied[n]:
+                held.outcomes[begin + n] = said[n]
+            elif now >= 0:
                 address = keys[n * 4 * ADDRESS_WORDS : (n + 1) * 4 * ADDRESS_WORDS]
-                held.outcomes[begin + n] = bool(outcomes(address, now))
+                bad = bool(outcomes(address, now))
+                if bad != said[n]:  # else it was learnt before its time
+                    held.outcomes[begin + n] = bad
 
     def _settle(self, serial: int) -> None:
         """Let the settled weights follow up to a block, and drop what nobody needs."""
@@ -315,10 +366,13 @@ class RiskModel:
             return
         begin, passed = int(self._until[0]), int(self._until[blocks])
         for learner in self._learners:
-            learner.settle(self._held, begin, passed)
-        self._settled_figures.count(self._held, begin, passed)
-        self._held = self._held.part(passed, int(self._tails[-1]))
-        self._until, self._tails = self._until[blocks:] - passed, self._tails[blocks:] - passed
+            learner.settle(self._queue.rows, begin, passed)
+        self._settled_figures.count(self._queue.rows, begin, passed)
+        dropped = max(0, passed - self.config.remembered)
+        self._queue.drop_first(dropped)
+        self._corrections.forget(serial)
+        self._until, self._tails = self._until[blocks:] - dropped, self._tails[blocks:] - dropped
+        self._inserted = self._inserted[blocks:]
         self._settled_serial = serial
         for learner in self._learners:
             learner.forget(serial)
@@ -328,6 +382,6 @@ class RiskModel:
         """The head as it is after the blocks that are left: the settled state, and these."""
         begin, end = int(self._until[0]), int(self._until[-1])
         for learner in self._learners:
-            learner.rebuild(self._held, begin, end)
+            learner.rebuild(self._queue.rows, begin, end)
         self._figures.copy_state(self._settled_figures)
-        self._figures.count(self._held, begin, end)
+        self._figures.count(self._queue.rows, begin, end)

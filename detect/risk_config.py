@@ -12,7 +12,9 @@ from detect.snapshot import digest_of
 DIGEST_DIGITS: Final = 12
 
 # What a champion and its challenger have in common: the same rows, with the same labels.
-SHARED: Final = ("delay_seconds", "life_seconds", "capacity", "wallets", "warm_up")
+SHARED: Final = (
+    "delay_seconds", "life_seconds", "capacity", "remembered", "wallets", "warm_up",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +24,14 @@ class RiskConfig:
     A wallet is learnt from while it is no older than ``life_seconds``. There are no scores before
     ``warm_up`` bad rows are learnt. ``pairs`` is the weight of the bins and pairs beside the trees,
     ``stake_weight`` that of the log of the stake. ``prior`` is what AdaGrad's sums start from. A
-    wallet whose risk first reaches ``alert`` is told of, and again at ``grave``.
+    wallet whose risk first reaches ``alert`` is told of, and again at ``grave``. The last
+    ``remembered`` rows that were learnt are learnt again where their label changes.
     """
 
     delay_seconds: int = 30 * 86_400
     life_seconds: int = 30 * 86_400
     capacity: int = 262_144
+    remembered: int = 65_536
     wallets: int = 1 << 20
     rate: float = 0.01
     prior: float = 1.0
@@ -44,8 +48,8 @@ class RiskConfig:
     )
 
     def __post_init__(self) -> None:
-        if min(self.delay_seconds, self.life_seconds) < 0:
-            raise DetectError("the label delay and the life of a wallet are not negative")
+        if min(self.delay_seconds, self.life_seconds, self.remembered) < 0:
+            raise DetectError("label delay, life of a wallet and remembered rows are not negative")
         if min(self.capacity, self.warm_up) < 1:
             raise DetectError("the capacity and the warm-up are positive")
         if self.rate <= 0.0 or self.prior <= 0.0 or not 0.0 <= self.pairs <= 1.0:

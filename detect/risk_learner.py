@@ -62,6 +62,7 @@ class RiskLearner:
             held.received,
             held.stakes,
             held.outcomes,
+            held.copied,
         )
 
     def room(self, rows: int, blocks: int) -> Learners:

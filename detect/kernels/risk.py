@@ -138,6 +138,7 @@ class Held(NamedTuple):
     received: Array  # float64: early income when it was scored
     stakes: Array  # float64: the share of it that was still to come, filled in when it is learnt
     outcomes: Array  # int8
+    copied: Array  # bool: a correction, of a row that was learnt, or has its label early
 
 
 @compiled
@@ -243,13 +244,19 @@ def learn_due(
 ) -> None:  # fmt: skip
     """Learn one held row whose outcome is known, and remember who is bad."""
     place = find_place(relations, held.hashed[r])
-    if place >= 0 and relations[place].early_value > 0.0:
+    if place >= 0 and relations[place].early_value > 0.0 and not held.copied[r]:
         total = relations[place].early_value
         held.stakes[r] = min(1.0, max(0.0, (total - held.received[r]) / total))
     teach(model, mix, learners, journalled, held, r)
-    if held.outcomes[r] == 1 and place >= 0 and relations[place].is_bad == 0:
+    if place < 0:
+        return
+    bad = held.outcomes[r] == 1
+    if bad and relations[place].is_bad == 0:
         remember(relations, undo, journalled, place)
         relations[place].is_bad = 1
+    elif not bad and held.copied[r] and relations[place].is_bad == 1:
+        remember(relations, undo, journalled, place)
+        relations[place].is_bad = 0
 
 
 @inlined

@@ -26,13 +26,16 @@ STAKES = BoostingConfig(
 )
 
 
-def small(capacity: int = 1000, wallets: int = 64, **changes: float) -> RiskConfig:
+def small(
+    capacity: int = 1000, wallets: int = 64, remembered: int = 65_536, **changes: float
+) -> RiskConfig:
     """A model with little room, that learns soon."""
     return RiskConfig(
         delay_seconds=100,
         life_seconds=60,
         capacity=capacity,
         wallets=wallets,
+        remembered=remembered,
         rate=0.1,
         warm_up=1,
         trees=TREES,

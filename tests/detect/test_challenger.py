@@ -61,7 +61,7 @@ def test_a_challenger_scores_as_it_would_as_a_champion() -> None:
     shadow = both.challenger
     assert shadow is not None
     held = told.ages <= 60
-    said = both._held.risks[shadow.column]
+    said = both._queue.rows.risks[shadow.column]
     assert np.array_equal(said, risks(model(own), told)[held][-len(said) :], equal_nan=True)
 
 
@@ -77,7 +77,7 @@ def test_a_promoted_challenger_says_what_it_held() -> None:
     rows = both.advance(told.batch(150, 200))
     leading = both.champion
     assert leading.config is OTHER
-    held = both._held.risks[leading.column]
+    held = both._queue.rows.risks[leading.column]
     said = rows.risks[rows.held >= 0][-len(held) :]
     assert np.array_equal(held[-len(said) :], said, equal_nan=True)
     assert np.isfinite(said).all()
@@ -120,7 +120,7 @@ def judged(told: Story, both: RiskModel) -> tuple[Array, Array]:
             if np.isfinite(said).all():
                 rows.append((said, wallet % 2))
         wallets = told.wallets[told.starts[b] : told.starts[b + 1]][kept].tolist()
-        newest = both._held.risks[:, len(both._held.due) - len(wallets) :].T.copy()
+        newest = both._queue.rows.risks[:, len(both._queue.rows.due) - len(wallets) :].T.copy()
         waiting += [(now + 100, newest[n], wallet) for n, wallet in enumerate(wallets)]
     return np.array([said for said, _ in rows]), np.array([label for _, label in rows])
 
