@@ -139,7 +139,7 @@ def default_rules(
         Sandwich(labels, pools, config.sandwich),
         MixerLink(labels, cache, standings, config.mixer_link),
         Taint(labels, cache, standings, config.taint, config.hash_key),
-        TokenLaunch(pools, config.token_launch),
+        TokenLaunch(pools, config.token_launch, node),
         Layering(labels, cache, standings, config.layering, config.hash_key),
         KeyCompromise(labels, cache, config.key_compromise, node),
         PhishingWallet(labels, cache, config.phishing_wallet),

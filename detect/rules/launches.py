@@ -47,7 +47,7 @@ class Launch(NamedTuple):
     ``side`` is the token's side of the pair; ``coin`` 20 zero bytes is the chain's own.
     ``paid_in`` and ``paid_out`` are what outsiders paid and got, ``tax`` a running mean over
     ``taxed`` sales.
-    ``told`` holds a bit for each kind of finding that was made.
+    ``told`` holds a bit for each kind of finding that was made. ``holder`` bought last.
     """
 
     token: bytes
@@ -72,6 +72,7 @@ class Launch(NamedTuple):
     window_reserve: float = 0.0
     window_sold: float = 0.0
     told: int = 0
+    holder: bytes = b""
 
     def dollars(self, prices: Prices, amount: float) -> float:
         """What an amount of the coin is worth."""

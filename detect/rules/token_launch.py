@@ -18,7 +18,7 @@ from detect.journal import Journaled, JournaledTable
 from detect.known.pools import LOCKERS, REMOVE_LIMITS
 from detect.known.prices import Prices
 from detect.known.tokens import VALUE_TOKENS
-from detect.rules.honeypot import HoneypotConfig, judge_sales, judge_tax
+from detect.rules.honeypot import HoneypotConfig, can_sell, judge_sales, judge_tax
 from detect.rules.launches import (
     INSIDERS,
     PREFIX,
@@ -33,6 +33,7 @@ from detect.rules.launches import (
     token_moved,
     with_member,
 )
+from detect.rules.node import WITHOUT_NODE, NodeCalls
 from detect.rules.pool_events import Liquidity, NewPool, PoolCache, PoolEvents
 from detect.rules.pull_watch import PullWatch
 from detect.rules.rug_pull import (
@@ -77,8 +78,14 @@ class TokenLaunch(Journaled):
 
     id = "token_launch"
     version = 1
+    confirms = "knowing whether a holder of a suspected honeypot could sell"
 
-    def __init__(self, pools: PoolCache, config: TokenLaunchConfig | None = None) -> None:
+    def __init__(
+        self,
+        pools: PoolCache,
+        config: TokenLaunchConfig | None = None,
+        node: NodeCalls = WITHOUT_NODE,
+    ) -> None:
         self._config = config or TokenLaunchConfig()
         self._tokens = JournaledTable(self._config.tokens)
         self._launches = JournaledTable(self._config.pools)
@@ -95,6 +102,7 @@ class TokenLaunch(Journaled):
             }
         )
         self._pools = pools
+        self._node = node
         self._soonest: int | None = None  # when the next thing is due; None: not known
         self._handlers: dict[Kind, Callable[[Step, Place], Finding | None]] = {
             Kind.CREATED: self._created,
@@ -302,6 +310,7 @@ class TokenLaunch(Journaled):
             paid_in=launch.paid_in + coin,
             first_buy=launch.first_buy or place.time,
             buyers=with_member(launch.buyers, place.signer[:PREFIX], BUYERS),
+            holder=place.signer,
         )
         config = self._config.honeypot
         waiting = len(launch.buyers) // PREFIX >= config.buyers and not launch.sellers
@@ -318,11 +327,27 @@ class TokenLaunch(Journaled):
     ) -> Finding | None:
         found = None
         if waiting:
-            found, launch = judge_sales(
-                self._config.honeypot, self._config.prices, place, launch, token
-            )
+            found, launch = self._judge_sales(place, pool, token, launch, launch.holder)
         self._launches.put(place.serial, pool, launch)
         return found
+
+    def _judge_sales(
+        self,
+        place: Place,
+        pool: bytes,
+        token: Token,
+        launch: Launch,
+        holder: bytes,
+        failing: bool = False,
+    ) -> tuple[Finding | None, Launch]:
+        # A node is asked only where there is a finding.
+        told = (self._config.honeypot, self._config.prices, place, launch, token, failing)
+        found, after = judge_sales(*told)
+        if found is not None and launch.version != 4:
+            sellable = can_sell(self._node, place, launch.token, pool, holder)
+            if sellable is not None:
+                found, after = judge_sales(*told, sellable)
+        return found, after
 
     def _sold(
         self,
@@ -376,8 +401,8 @@ class TokenLaunch(Journaled):
             failures=token.failures + 1,
         )
         self._tokens.put(place.serial, step.event, token)
-        found, launch = judge_sales(
-            self._config.honeypot, self._config.prices, place, launch, token, failing=True
+        found, launch = self._judge_sales(
+            place, token.pool, token, launch, place.signer, failing=True
         )
         self._launches.put(place.serial, token.pool, launch)
         return found

@@ -39,6 +39,7 @@ from tests.detect.launch_txs import (
     signed_by,
 )
 from tests.detect.pool_logs import pair_created
+from tests.detect.told import Told
 
 HOUR = 3_600
 
@@ -281,6 +282,31 @@ def test_twenty_buyers_and_no_seller_after_half_an_hour_are_told() -> None:
     insider = (1_500, [sell(DEPLOYER, ETHER // 5)])
     assert len(find(*blocks, insider, (9_000, []))) == 1
     assert find(launched(), *bought(ETHER // 2, 19), (9_000, [])) == []
+
+
+def trapped(answer: tuple[bool, bytes] | None, balance: int | None = 7) -> Finding:
+    """The finding about twenty buyers without a seller, where a node says that of the last one."""
+    batch = Build().batch(*at_times(launched(), *bought(ETHER // 2, 20), (60 + 1_800, [])))
+    at = batch.batch.position(21)
+    sale = bytes.fromhex("a9059cbb") + word(PAIR) + uint(7)
+    node = Told(tokens={(TOKEN, BUYERS[19], at): balance}, calls={(TOKEN, sale, at): answer})
+    asking, plain = TokenLaunch(PoolCache(ColumnCache()), None, node), rule()
+    (found,) = run(asking, batch)
+    run(plain, batch)
+    assert asking.digest() == plain.digest()
+    return found
+
+
+def test_a_node_knows_whether_a_holder_could_sell() -> None:
+    """A revert, or false, is worse by a step; a transfer that the pool takes is milder by one."""
+    for refusal in ((False, b""), (True, bytes(32))):
+        found = trapped(refusal)
+        assert (found.severity, found.score) == (Severity.HIGH, 0.9)
+        assert "cannot be sold" in found.sentence
+    for taken in ((True, uint(1)), (True, b"")):
+        assert trapped(taken).severity == Severity.MEDIUM
+    for found in (trapped(None), trapped((False, b""), balance=0), trapped((False, b""), None)):
+        assert (found.severity, found.score) == (Severity.HIGH, 0.8)
 
 
 def test_the_twentieth_buyer_may_come_late() -> None:
