@@ -199,6 +199,12 @@ class Metrics:
             "disruption_skill",
             "Brier score saved over the base rate",
         )
+        self.contract_warm_up = gauge(
+            "contract_model_warming_up", "1 while the contract model says nothing yet"
+        )
+        self.contract_codes = gauge(
+            "contract_codes", "Codes that it learnt, that wait for a label, or are bad", "kind"
+        )
         # what leaves
         self.commit_seconds = histogram(
             "commit_duration_seconds", "Lake files, ledger transaction, bus commit", SECONDS_BUCKETS

@@ -81,6 +81,8 @@ def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
         "disruption_skill": metrics.disruption_skill,
         "next_base_fee": metrics.next_base_fee,
         "next_blob_base_fee": metrics.next_blob_base_fee,
+        "contract_model_warming_up": metrics.contract_warm_up,
+        "contract_codes": metrics.contract_codes,
     }
     for key, value in stats.items():
         if not key.startswith("chain."):

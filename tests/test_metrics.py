@@ -10,10 +10,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from benchmarks.detection.simulated import run
 from chainwarden.errors import SettingsError
 from chainwarden.metrics import Metrics, ScoreHistogram
+from chainwarden.observe import observe_chain
 from chainwarden.schema import ETHEREUM, Position
 from chainwarden.server import MetricsServer
+from ingest.simulate import SimulationConfig
 from tests.conftest import ROOT
 
 
@@ -119,3 +122,12 @@ def test_every_metric_is_fed(metrics: Metrics) -> None:
     )
     fed = {name for name in defined if re.search(rf"(metrics|self)\.{name}\b(?! =)", text)}
     assert defined - fed == set()
+
+
+def test_every_figure_of_a_rule_has_its_metric(metrics: Metrics) -> None:
+    """What rules measure of the chain over a simulated one can all be shown."""
+    chain = SimulationConfig(seed=4, blocks=80, transactions_per_block=3.0, campaigns=())
+    stats = run(chain).stats
+    shown = {key for key in stats if key.startswith("chain.")}
+    assert len(shown) > 10
+    observe_chain(metrics, stats)

@@ -114,10 +114,10 @@ class MaliciousDeployment(Journaled):
         good, bad = self.memory.learner.learnt
         return {
             "contract_model_warming_up": float(self.memory.learner.warming_up),
-            "contract_codes_learnt_good": float(good),
-            "contract_codes_learnt_bad": float(bad),
-            "contract_codes_waiting": float(self.memory.waiting),
-            "contract_codes_known_bad": float(self.memory.known_bad),
+            "contract_codes/learnt_good": float(good),
+            "contract_codes/learnt_bad": float(bad),
+            "contract_codes/waiting": float(self.memory.waiting),
+            "contract_codes/known_bad": float(self.memory.known_bad),
         }
 
     def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
