@@ -40,6 +40,8 @@ from detect.scored import ScoredBatch
 
 WATCHED: Final = SERVICE_LABELS | {"treasury", "token", "watched"}
 DELEGATED_CODE: Final = 23  # bytes of an account's code that only points elsewhere (EIP-7702)
+MOST_CALLS: Final = 32  # of timelocks in one transaction that are looked at
+MOST_TOLD: Final = 32  # changes of one contract in one transaction, and Safes that nobody watches
 USUAL: Final = 2  # the level of a change of which nothing else is known
 _LEVELS: Final = {
     1: (Severity.LOW, 0.4),
@@ -88,6 +90,7 @@ class _Beside:
     # What else happened in a transaction: what timelocks carried out, which Safes executed.
     carried_out: list[Event] = field(default_factory=list)
     executed: set[bytes] = field(default_factory=set)
+    told: dict[bytes, int] = field(default_factory=dict)
 
 
 class ContractTakeover(Journaled):
@@ -174,6 +177,11 @@ class ContractTakeover(Journaled):
             return
         if not (labelled or event.address in self._safes or event.address in beside.executed):
             return
+        # Anybody can make many contracts that say they are Safes.
+        times = beside.told.get(event.address, 0)
+        if times >= MOST_TOLD or not (labelled or len(beside.told) < MOST_TOLD):
+            return
+        beside.told[event.address] = times + 1
         made = self._made.get(event.address)
         if made is not None and now - made[0] <= self._config.setup_seconds:
             return
@@ -347,7 +355,8 @@ def _beside(events: list[Event]) -> dict[int, _Beside]:
     for event in events:
         beside = found.setdefault(event.tx, _Beside())
         if event.topic in CARRIED_OUT:
-            beside.carried_out.append(event)
+            if len(beside.carried_out) < MOST_CALLS:
+                beside.carried_out.append(event)
         elif event.topic in EXECUTIONS:
             beside.executed.add(event.address)
     return found

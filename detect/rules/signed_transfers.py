@@ -18,9 +18,11 @@ from detect.known.authorizations import (
     PERMIT2_TRANSFERS,
 )
 from detect.known.text import at as _at
+from detect.known.tokens import LARGE, VALUE_TOKENS
 from detect.rules.columns import Columns
 
 SEARCHED_CALLDATA: Final = 128 * 1024  # how far a signed transfer is looked for in a multicall
+MOST_ROWS: Final = 128  # of one transaction that are looked at: those worth most
 # Contracts that do what their caller says: the caller is who takes.
 CARRIERS: Final = frozenset(
     {
@@ -29,6 +31,8 @@ CARRIERS: Final = frozenset(
         _at("0xeefBa1e63905eF1D7ACbA5a8513c70307C1cE441"),  # Multicall1
     }
 )
+# By ``Columns.flow_coin``, per whole unit, in large thefts; nothing where the coin is not listed.
+_WORTH: Final = 1.0 / np.array([LARGE[None], *(LARGE[token] for token in VALUE_TOKENS), np.inf])
 _CALLS: Final = tuple(selector.to_bytes(4, "big") for selector in PERMIT2_TRANSFERS)
 
 
@@ -56,8 +60,11 @@ class Signed:
 
 
 def signed_transfers(columns: Columns) -> Iterator[Signed]:
-    """Every such move out of a wallet without code into one without code, in chain order."""
-    rows = _strangers(columns)
+    """Every such move out of a wallet without code into one without code, in chain order.
+
+    Of a transaction with more than ``MOST_ROWS`` moves only those that are worth most.
+    """
+    rows = _worthiest(columns, _strangers(columns))
     if not len(rows):
         return
     used = _authorizers(columns)
@@ -103,6 +110,22 @@ def _strangers(columns: Columns) -> Array:
     signer = columns.tx_from[columns.flow_tx[rows]]
     kept: Array = rows[(signer != columns.flow_from[rows]).any(axis=1)]
     return kept
+
+
+def _worthiest(columns: Columns, rows: Array) -> Array:
+    txs = columns.flow_tx[rows]
+    crowded = np.bincount(txs) > MOST_ROWS if len(txs) else np.zeros(0, np.bool_)
+    if not crowded.any():
+        return rows
+    kept = np.ones(len(rows), np.bool_)
+    for tx in np.flatnonzero(crowded).tolist():
+        mine = np.flatnonzero(txs == tx)
+        worth = (
+            np.nan_to_num(columns.flow_units[rows[mine]]) * _WORTH[columns.flow_coin[rows[mine]]]
+        )
+        kept[mine[np.argsort(-worth, kind="stable")[MOST_ROWS:]]] = False
+    out: Array = rows[kept]
+    return out
 
 
 def _authorizers(columns: Columns) -> set[tuple[int, bytes, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import pytest
@@ -261,3 +262,20 @@ def test_takers_are_forgotten_in_time_and_bounded_in_number() -> None:
     flood = [permit2(wallet(n), sender=wallet(5_000 + n)) for n in range(200)]
     run(small, Build().batch(Block(flood)))
     assert len(small._takers) <= 16
+
+
+def test_of_a_crowded_transaction_the_worthiest_moves_are_looked_at() -> None:
+    """A large theft behind a thousand small moves and a thousand of junk is found, in little time.
+
+    Each owner's moves count once; no more than 128 of a transaction are looked at.
+    """
+    small = [(USDC, wallet(3_000 + n), SINK, 500 * DOLLAR) for n in range(1_000)]
+    junk = [(wallet(60), wallet(5_000 + n), SINK, 10**30) for n in range(1_000)]
+    theft = [(USDT, OWNERS[0], SINK, 250_000 * DOLLAR)]
+    batch = Build().batch(Block([permit2(OWNERS[0], tokens=[*small, *junk, *theft])]))
+    start = time.process_time()
+    found = run(rule(), batch)
+    assert time.process_time() - start < 1.0
+    assert len(found) == 128
+    assert found[-1].evidence.amounts == ((USDT, 250_000 * DOLLAR),)
+    assert all(f.evidence.amounts[0][0] != wallet(60) for f in found)

@@ -299,3 +299,15 @@ def test_state_is_bounded() -> None:
         txs.append(upgrade(each))
     run(one, Build().batch(Block(txs)))
     assert all(len(t) <= 16 for t in (one._safes, one._made, one._notices, one._keepers))
+
+
+def test_a_transaction_of_many_changes_is_told_in_part_and_hides_none_that_is_watched() -> None:
+    """Forty made-up Safes are told 32 times; the bridge behind them is told all the same."""
+    logs = []
+    for n in range(40):
+        made = wallet(2_000 + n)
+        logs += [(made, [SAFE_SUCCESS], bytes(64)), (made, [CHANGED_MASTER_COPY], word(CODE))]
+    logs += [(BRIDGE, [UPGRADED, word(wallet(3_000 + n))], b"") for n in range(40)]
+    found = run(rule(), Build().batch(Block([Tx(SIGNER, STRANGE, nonce=700, logs=logs)])))
+    assert len([f for f in found if f.subject != BRIDGE]) == 32
+    assert len([f for f in found if f.subject == BRIDGE]) == 32
