@@ -272,6 +272,16 @@ class Columns:
             np.searchsorted(keys, self._tx_keys, "right"),
         )
 
+    @cached_property
+    def received(self) -> dict[int, dict[bytes, list[int]]]:
+        """Rows of what moved, by transaction and receiver: where ``settlement`` needed them."""
+        return {}
+
+    @cached_property
+    def arbitrages(self) -> dict[int, bool]:
+        """What ``settlement.is_arbitrage`` has said, by transaction."""
+        return {}
+
     # --- logs
 
     @cached_property

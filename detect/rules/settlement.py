@@ -11,6 +11,7 @@ from detect.known.tokens import DAI, NATIVE, USDC, USDT, VALUE_TOKENS, WETH
 from detect.rules.columns import Columns, address_word
 
 BACK: Final = 0.9  # who gets so much of what he gave has swapped it
+FEW_FLOWS: Final = 64
 SETTLED_EVENTS: Final = 20  # a wallet or pool with so many flows behind it is no prop
 _DOLLARS: Final = frozenset({USDT, USDC, DAI})
 _COINS: Final = (None, *VALUE_TOKENS)  # by ``Columns.flow_coin``
@@ -38,11 +39,8 @@ def settled(columns: Columns, tx: int, owner: bytes, token: bytes | None, amount
     What cannot be compared counts where it is a listed token above dust, or where whoever gives it
     has a past: a drainer that sends worthless tokens back has not paid.
     """
-    first, stop = columns.flows_of(tx)
-    to_owner = (columns.flow_to[first:stop] == address_word(owner)).all(axis=1)
-    rows = first + np.flatnonzero(to_owner & columns.flow_moved[first:stop])
     given, returned = worth_class(token), 0.0
-    for row in rows.tolist():
+    for row in _received(columns, tx, owner):
         coin = int(columns.flow_coin[row])
         if coin < 0:
             if columns.batch.flows["token_address"][row].as_py() == token:
@@ -57,6 +55,25 @@ def settled(columns: Columns, tx: int, owner: bytes, token: bytes | None, amount
         elif value > (NATIVE.dust if back is None else VALUE_TOKENS[back].dust):
             return True
     return returned >= BACK
+
+
+def _received(columns: Columns, tx: int, owner: bytes) -> list[int]:
+    # The rows of what moved to an owner. Of a transaction of many flows every owner may be asked
+    # for: then all are found at once.
+    first, stop = columns.flows_of(tx)
+    if stop - first <= FEW_FLOWS:
+        to_owner = (columns.flow_to[first:stop] == address_word(owner)).all(axis=1)
+        found: list[int] = (
+            first + np.flatnonzero(to_owner & columns.flow_moved[first:stop])
+        ).tolist()
+        return found
+    known = columns.received.get(tx)
+    if known is None:
+        known = columns.received[tx] = {}
+        receivers = columns.batch.flows["to_address"].slice(first, stop - first).to_pylist()
+        for row in (first + np.flatnonzero(columns.flow_moved[first:stop])).tolist():
+            known.setdefault(receivers[row - first], []).append(row)
+    return known.get(owner, [])
 
 
 def signer_facts(columns: Columns, tx: int) -> np.void | None:
@@ -102,5 +119,8 @@ def is_arbitrage(columns: Columns, tx: int) -> bool:
     first, stop = columns.flows_of(tx)
     if stop - first < 12:
         return False
-    tokens = columns.batch.flows["token_address"].slice(first, stop - first)
-    return len(tokens.drop_null().unique()) >= 4
+    known = columns.arbitrages.get(tx)
+    if known is None:
+        tokens = columns.batch.flows["token_address"].slice(first, stop - first)
+        known = columns.arbitrages[tx] = len(tokens.drop_null().unique()) >= 4
+    return known

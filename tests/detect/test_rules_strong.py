@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -156,6 +157,22 @@ def test_a_swap_is_no_drain() -> None:
         taking.tokens.append((USDT, SINK, owner, 899 * DOLLAR))
 
     assert _drains(change=swap) == []
+
+
+def test_a_drain_of_thousands_at_once_is_judged_in_time() -> None:
+    """Of ten thousand owners in one transaction each is asked what it got; one of them was paid."""
+    owners = [wallet(20_000 + n) for n in range(10_000)]
+    rule, build = ice(), Build()
+    run(rule, build.batch(Block([approves(o, spender_is_contract=True) for o in owners])))
+    tokens = [(USDC, owner, SINK, 900 * DOLLAR) for owner in owners]
+    tokens.append((USDT, SINK, owners[5_000], 900 * DOLLAR))
+    batch = build.batch(Block([Tx(DRAINER, USDC, tokens=tokens)]))
+    start = time.process_time()
+    found = rule.evaluate(batch)
+    assert time.process_time() - start < 2.0
+    robbed = {f.evidence.addresses[0] for f in found}
+    assert len(robbed) == 9_997  # the first two drains are nothing yet
+    assert owners[5_000] not in robbed
 
 
 def test_half_of_it_back_is_no_swap() -> None:
