@@ -136,7 +136,7 @@ class Metrics:
         self.labels = gauge("labels", "Labels of lists and people that are known")
         self.label_changes = counter("label_changes", "Labels that took force or ended", "kind")
         self.label_lists = counter("label_lists", "Label lists read again, by outcome", "outcome")
-        self.drift = counter("drift", "Drifts found on a stream of scores", "stream")
+        self.drift = counter("drift", "Drifts found on scores, errors or a feature", "stream")
         self.warm = gauge("model_warm", "1 once a model gives scores", "model")
         self.risk_model = gauge("risk_model_info", "1 for each risk model", "role", "configuration")
         judged = "of scored rows whose labels came, of all or of the last 30 to 60 days"
@@ -159,6 +159,15 @@ class Metrics:
         )
         self.risk_recall = gauge(
             "risk_recall_ratio", f"Share of the bad at the alert level, {judged}", "role", "span"
+        )
+        self.reference_alarms = counter(
+            "risk_reference_alarms", "Times the risk model parted from its fixed reference"
+        )
+        self.reference_distance = gauge(
+            "risk_reference_distance_ratio", "How near the next such alarm is, from 0 to 1"
+        )
+        self.reference_timestamp = gauge(
+            "risk_reference_timestamp_seconds", "Block time at which the reference was copied"
         )
         self.risk_gain = gauge(
             "risk_challenger_gain", f"How much lower the challenger's log loss is, {judged}", "span"

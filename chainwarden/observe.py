@@ -31,8 +31,25 @@ def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy)
             metrics.raise_counter(metrics.rule_over_budget, value, name.partition(".")[2])
     observe_chain(metrics, stats)
     observe_models(metrics, detector.models())
+    observe_watch(metrics, stats)
     for reason, count in policy.suppressed.items():
         metrics.raise_counter(metrics.suppressed, count, reason)
+
+
+def observe_watch(metrics: Metrics, stats: Mapping[str, float]) -> None:
+    """Drift of the risk model's errors and features, and its distance from the reference."""
+    if "risk_reference_alarms" not in stats:
+        return
+    metrics.raise_counter(metrics.drift, stats["risk_error_drifts"], "risk_error")
+    for name, value in stats.items():
+        if name.startswith("feature_drifts."):
+            metrics.raise_counter(metrics.drift, value, f"feature.{name.partition('.')[2]}")
+    chain = metrics.chain
+    metrics.reference_alarms.labels(chain)
+    metrics.raise_counter(metrics.reference_alarms, stats["risk_reference_alarms"])
+    metrics.reference_distance.labels(chain).set(stats["risk_reference_distance"])
+    if stats["risk_reference_time"] >= 0:
+        metrics.reference_timestamp.labels(chain).set(stats["risk_reference_time"])
 
 
 def observe_models(metrics: Metrics, told: Mapping[str, Any] | None) -> None:

@@ -37,6 +37,7 @@ from detect.milestones import wallet_rows
 from detect.risk import Outcomes, RiskModel, Turned
 from detect.risk_config import RiskConfig
 from detect.risk_findings import risk_findings
+from detect.risk_watch import parting_findings
 from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
@@ -222,6 +223,8 @@ class Detector:
         findings += wallet_findings(scored, seen, wallets, self._wallet_model, self.config.gates)
         if rated is not None:
             findings += risk_findings(scored, rated, self.config.gates.established)
+        if self._risk is not None:
+            findings += parting_findings(scored, self._risk.alarms)
         findings.sort(key=_chain_order)
         alerts = self._policy.decide(findings, scored)
         self._serial += len(batch)
@@ -358,6 +361,7 @@ class Detector:
             "risk_rows_waiting": float(self._risk.waiting),
             "risk_rows_learnt_good": float(good),
             "risk_rows_learnt_bad": float(bad),
+            **self._risk.watched(),
         }
 
     def _rate(

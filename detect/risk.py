@@ -49,12 +49,15 @@ from detect.kernels.risk import (
     schedule,
 )
 from detect.kernels.shadow import shadow_pass
+from detect.oversight import Oversight
 from detect.prequential import Prequential
+from detect.reference import Alarm
 from detect.relations import Relations
 from detect.risk_config import RiskConfig
 from detect.risk_learner import RiskLearner, within
 from detect.snapshot import digest_of, pack, unpack
 
+_Part = RiskLearner | Relations | Prequential | Oversight
 Outcomes = Callable[[bytes, int], bool]
 """Whether a wallet (20 bytes) is known to be bad at a block time, asked once its label is due."""
 
@@ -119,6 +122,7 @@ class RiskModel:
         self._relations = Relations(config.wallets)
         alerts = tuple(one.alert for one in configs)
         self._figures, self._settled_figures = Prequential(alerts), Prequential(alerts)
+        self._oversight = Oversight(features, config.reference, config.delay_seconds)
         # Held rows from the first that the settled weights have not passed. _until and _tails say
         # of the settled block and each since: the first row that waits then, and where rows end.
         # Before them are the last that it passed, remembered in case that their label changes.
@@ -161,6 +165,16 @@ class RiskModel:
         return self._learners[1 - self._leading] if len(self._learners) > 1 else None
 
     @property
+    def alarms(self) -> list[Alarm]:
+        """Where in the last batch the champion and its fixed reference parted ways."""
+        return self._oversight.alarms
+
+    def watched(self) -> dict[str, float]:
+        """Drifts of the errors of all models, and what else is watched: see ``Oversight.told``."""
+        drifts = sum(learner.errors.detections for learner in self._learners)
+        return {"risk_error_drifts": float(drifts), **self._oversight.told()}
+
+    @property
     def figures(self) -> Prequential:
         """How good the models were so far, in the order of their columns."""
         return self._figures
@@ -197,8 +211,10 @@ class RiskModel:
         end = int(until[-1]) if blocks else begin
         self._ask(begin, end, asked)
         rows = batch.rows._replace(held=np.where(keep, tail + counts[:-1], -1))
-        self._pass(batch.flows, rows, begin, until)
+        self._run(batch.flows, rows, begin, until, times, tails)
         self._figures.count(held, begin, end)
+        for learner in self._learners:
+            learner.judge(held, begin, end)
         self._until = np.concatenate([self._until, until])
         self._tails = np.concatenate([self._tails, tails[1:]])
         counts = np.zeros(blocks, np.int64)
@@ -240,6 +256,7 @@ class RiskModel:
         for learner in self._learners:
             learner.revert(serial)
         self._relations.revert(serial)
+        self._oversight.revert(serial)
         self._rebuild()
 
     def forget(self, serial: int) -> None:
@@ -256,7 +273,8 @@ class RiskModel:
         first = max(0, int(self._until[-1]) - self.config.remembered)
         kept = self._queue.rows.part(first, len(self._queue))
         parts = [learner.digest() for learner in self._learners]
-        parts += [self._relations.digest(), self._figures.digest(), self._corrections.digest()]
+        others = (self._relations, self._figures, self._corrections, self._oversight)
+        parts += [part.digest() for part in others]
         role = self._leading.to_bytes(1, "little")
         return digest_of("".join(parts).encode(), role, *(np.ascontiguousarray(a) for _, a in kept))
 
@@ -284,22 +302,49 @@ class RiskModel:
             part.load(meta[name], within(arrays, f"{name}."))
         self._rebuild()
 
-    def _parts(self) -> Iterator[tuple[str, RiskLearner | Relations | Prequential]]:
+    def _parts(self) -> Iterator[tuple[str, _Part]]:
         for learner in self._learners:
             yield f"model_{learner.column}", learner
         yield "relations", self._relations
         yield "figures", self._settled_figures
+        yield "oversight", self._oversight
 
     def _schema(self) -> str:
         configs = [learner.config for learner in self._learners]
         schema = (configs, self.features, self._own, self.undo_depth, str(RELATION))
         return digest_of(repr(schema).encode())
 
-    def _pass(self, flows: Flows, rows: Rows, begin: int, until: Array) -> None:
-        """Run the kernel; the blocks that can be reverted are journalled."""
+    def _run(
+        self, flows: Flows, rows: Rows, begin: int, until: Array, times: Array, tails: Array
+    ) -> None:
+        """Run the pass over whole blocks, in parts where the reference is copied in between."""
+        blocks, at, held, watch = len(until), 0, self._queue.rows, self._oversight
+        learnt = np.append(begin, until)
+        bad = np.append(0, np.cumsum(held.outcomes[begin : learnt[-1]] == 1))
+        bad = bad[learnt[:-1] - begin] + int(self.champion.head.counts[POSITIVES])
+        watch.begin(tails)
+        while at < blocks:
+            stop = watch.next_copy(times, bad, at)
+            if stop == at:
+                watch.copy(self.champion, self.head_serial + 1 + at, int(times[at]))
+                continue
+            part = rows._replace(starts=rows.starts[at : stop + 1])
+            starts, journalled = flows.starts[at : stop + 1], blocks - self.undo_depth - at
+            self._pass(
+                flows._replace(starts=starts), part, int(learnt[at]), until[at:stop], at, journalled
+            )
+            watch.see(part, held, at, stop)
+            at = stop
+        watch.end(held)
+
+    def _pass(
+        self, flows: Flows, rows: Rows, begin: int, until: Array, at: int, journal_from: int
+    ) -> None:
+        """Run the kernels over the batch's blocks from ``at`` on; those from the
+        ``journal_from``-th of them on can be reverted."""
         blocks = len(until)
-        first = max(0, blocks - self.undo_depth)
-        serial = self.head_serial + 1 + first
+        first = min(blocks, max(0, journal_from))
+        serial = self.head_serial + 1 + at + first
         changes = learnt = 0
         if first < blocks:
             learnt = int(until[-1] - (until[first - 1] if first else begin))
@@ -368,6 +413,7 @@ class RiskModel:
         for learner in self._learners:
             learner.settle(self._queue.rows, begin, passed)
         self._settled_figures.count(self._queue.rows, begin, passed)
+        self._oversight.settle(serial, blocks)
         dropped = max(0, passed - self.config.remembered)
         self._queue.drop_first(dropped)
         self._corrections.forget(serial)
@@ -385,3 +431,4 @@ class RiskModel:
             learner.rebuild(self._queue.rows, begin, end)
         self._figures.copy_state(self._settled_figures)
         self._figures.count(self._queue.rows, begin, end)
+        self._oversight.rebuild()

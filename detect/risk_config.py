@@ -14,7 +14,30 @@ DIGEST_DIGITS: Final = 12
 # What a champion and its challenger have in common: the same rows, with the same labels.
 SHARED: Final = (
     "delay_seconds", "life_seconds", "capacity", "remembered", "wallets", "warm_up",
+    "reference",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceConfig:
+    """When copies are made, which rows are compared, and when an alarm is raised.
+
+    A row counts where either risk reaches ``least``. ``allowance`` is how many log odds the two may
+    be apart for good, ``limit`` what a sum of what is beyond it must reach.
+    """
+
+    every_seconds: int = 180 * 86_400
+    warm_up: int = 200
+    sample: int = 16
+    least: float = 0.2
+    allowance: float = 1.0
+    limit: float = 30.0
+
+    def __post_init__(self) -> None:
+        if min(self.every_seconds, self.warm_up, self.sample) < 1:
+            raise DetectError("a reference's age, warm-up and sample are positive")
+        if min(self.allowance, self.limit) <= 0.0 or not 0.0 < self.least < 1.0:
+            raise DetectError("allowance and limit are positive, the least risk is in (0, 1)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +69,8 @@ class RiskConfig:
             members=1, trees=200, every=512, common=16_384, rare=4_096
         )
     )
+
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
 
     def __post_init__(self) -> None:
         if min(self.delay_seconds, self.life_seconds, self.remembered) < 0:

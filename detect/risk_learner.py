@@ -7,12 +7,13 @@ copy stays behind the head (see ``detect.risk``).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from detect.boosting import BoostedTrees
 from detect.compiled import Array
+from detect.drift import ScoreDrift
 from detect.held import HeldRows
 from detect.kernels.risk import (
     BIAS_SQUARES,
@@ -28,12 +29,16 @@ from detect.kernels.risk import (
 from detect.risk_config import RiskConfig
 from detect.snapshot import digest_of
 
+LOSS_CAP: Final = 4.0
+"""Log losses above it are as bad as it, for drift of the errors."""
+
 
 class RiskLearner:
     """The learners of one configuration, and how they are added.
 
     ``head`` are the weights of bins and pairs as of the last block, ``settled`` those that can no
-    longer be reverted. ``column`` is where the held rows keep what it said of them.
+    longer be reverted. ``column`` is where the held rows keep what it said of them. ``errors`` is
+    the drift of its log losses, by the times at which labels were due.
     """
 
     def __init__(self, config: RiskConfig, features: int, own: int, column: int) -> None:
@@ -43,6 +48,7 @@ class RiskLearner:
         self.settled = _weights(config, own)
         self.trees = BoostedTrees(config.trees, features)
         self.stakes = BoostedTrees(config.stake, features)
+        self.errors, self._settled_errors = ScoreDrift(), ScoreDrift()
         self.mix = Mix(
             config.rate,
             config.warm_up,
@@ -95,21 +101,31 @@ class RiskLearner:
     def settle(self, held: HeldRows, begin: int, end: int) -> None:
         """Let the settled weights follow over those held rows."""
         self._follow(self.settled, held, begin, end)
+        self._judge(self._settled_errors, held, begin, end)
+
+    def judge(self, held: HeldRows, begin: int, end: int) -> None:
+        """Look for drift in the errors of those held rows, whose labels came."""
+        self._judge(self.errors, held, begin, end)
 
     def rebuild(self, held: HeldRows, begin: int, end: int) -> None:
         """The head's weights anew: the settled ones, and those held rows."""
         for own, settled in zip(self.head, self.settled, strict=True):
             own[...] = settled
         self._follow(self.head, held, begin, end)
+        self.errors.copy_state(self._settled_errors)
+        self._judge(self.errors, held, begin, end)
 
     def digest(self) -> str:
         """A digest of what scores depend on, undo excluded."""
-        return digest_of((self.trees.digest() + self.stakes.digest()).encode(), *self.head)
+        parts = self.trees.digest() + self.stakes.digest() + self.errors.digest()
+        return digest_of(parts.encode(), *self.head)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The settled state and the trees' undo, as a snapshot holds them."""
         meta: dict[str, Any] = {}
-        arrays = {f"weights.{name}": a for name, a in self.settled._asdict().items()}
+        meta["errors"], errors = self._settled_errors.dump()
+        arrays = {f"errors.{name}": a for name, a in errors.items()}
+        arrays |= {f"weights.{name}": a for name, a in self.settled._asdict().items()}
         for name, part in (("trees", self.trees), ("stakes", self.stakes)):
             meta[name], content = part.dump()
             arrays |= {f"{name}.{key}": a for key, a in content.items()}
@@ -119,8 +135,17 @@ class RiskLearner:
         """Take over what ``dump`` gave; ``rebuild`` must follow."""
         for name, own in self.settled._asdict().items():
             own[...] = arrays[f"weights.{name}"]
+        self._settled_errors.load(meta["errors"], within(arrays, "errors."))
         for name, part in (("trees", self.trees), ("stakes", self.stakes)):
             part.load(meta[name], within(arrays, f"{name}."))
+
+    def _judge(self, errors: ScoreDrift, held: HeldRows, begin: int, end: int) -> None:
+        risks, labels = held.risks[self.column, begin:end], held.outcomes[begin:end]
+        known = np.isfinite(risks) & ((labels == 0) | (labels == 1))
+        right = np.where(labels == 1, risks, 1.0 - risks)[known]
+        # ADWIN wants values in [0, 1].
+        losses = np.minimum(1.0, -np.log(np.maximum(right, 1e-12)) / LOSS_CAP)
+        errors.update_many(losses, held.due[begin:end][known])
 
     def _follow(self, weights: Weights, held: HeldRows, begin: int, end: int) -> None:
         logits = held.logits[self.column]

@@ -39,4 +39,12 @@ ABOUT: Final[dict[str, About]] = {
         "Look at what moved the risk and where the money goes; the model learns your label.",
         "phishing",
     ),
+    "model_parting": About(
+        "The risk model calls harmless what its fixed reference, an older copy, calls risky.",
+        (
+            "an attack of then has gone out of use, and its look-alikes are harmless by now",
+            "labels that were wrong were withdrawn, and the model follows",
+        ),
+        "Look who labelled what in the last weeks: chainwarden labels. Withdraw what is false.",
+    ),
 }

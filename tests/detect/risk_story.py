@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from detect.compiled import Array
 from detect.features import RELATION_FEATURES
 from detect.kernels.risk import Flows, Rows
 from detect.risk import RiskModel, WalletRows
-from detect.risk_config import RiskConfig
+from detect.risk_config import ReferenceConfig, RiskConfig
 
 OWN = ("a", "b", "c")
 FLOW = ("flow_a", "flow_b")
@@ -26,8 +27,14 @@ STAKES = BoostingConfig(
 )
 
 
+# Copied again and again, and hardly allowed to be apart.
+REFERENCE = ReferenceConfig(
+    every_seconds=200, warm_up=5, sample=2, least=0.2, allowance=0.05, limit=1.0
+)
+
+
 def small(
-    capacity: int = 1000, wallets: int = 64, remembered: int = 65_536, **changes: float
+    capacity: int = 1000, wallets: int = 64, remembered: int = 65_536, **changes: Any
 ) -> RiskConfig:
     """A model with little room, that learns soon."""
     return RiskConfig(
@@ -40,6 +47,7 @@ def small(
         warm_up=1,
         trees=TREES,
         stake=STAKES,
+        reference=REFERENCE,
         **changes,
     )
 

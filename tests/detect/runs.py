@@ -16,7 +16,7 @@ from detect.risk_config import RiskConfig
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
 from tests.detect.chains import START, Block, Shape, batch_of, random_block
-from tests.detect.risk_story import STAKES, TREES
+from tests.detect.risk_story import REFERENCE, STAKES, TREES
 
 SMALL = DetectorConfig(
     wallets=64,
@@ -43,6 +43,7 @@ RISK = RiskConfig(
     warm_up=2,
     trees=TREES,
     stake=STAKES,
+    reference=dataclasses.replace(REFERENCE, every_seconds=9 * 86_400, warm_up=2),
 )
 RISKY = dataclasses.replace(
     SMALL, risk=RISK, challenger=dataclasses.replace(RISK, rate=0.3, alert=0.4)

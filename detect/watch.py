@@ -1,0 +1,164 @@
+"""What is watched of rows as they are scored: drift of features, parting from the reference.
+
+Means of 64 consecutive rows go through River's ADWIN, one for each feature: a feature is a bin of
+64, so means are exact, and the error that ADWIN may make is divided among the features.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from river import drift
+
+from detect.compiled import Array
+from detect.kernels.boosting import BINS
+from detect.kernels.reference import ALARMS, LAST, STATE, SUMMED, follow_parting
+from detect.risk_config import ReferenceConfig
+from detect.snapshot import digest_of
+
+CHUNK: Final = 64
+DELTA: Final = 0.002
+
+_adwin: Any = drift.ADWIN  # untyped in River
+
+
+class Watch:
+    """Follows held rows in the order in which they were scored."""
+
+    def __init__(self, features: int, config: ReferenceConfig) -> None:
+        self._config = config
+        self._features = features
+        self._adwins = [_adwin(delta=DELTA / features) for _ in range(features)]
+        self._drifts = np.zeros(features, np.int64)
+        self._sums = np.zeros(features, np.int64)  # of the chunk under way
+        self._rows = 0
+        self._parting = np.zeros(STATE)
+        self._parting[LAST] = -1.0
+
+    @property
+    def drifts(self) -> Array:
+        """How often each feature drifted."""
+        return self._drifts
+
+    @property
+    def alarms(self) -> int:
+        """How often the online model and the reference parted ways."""
+        return int(self._parting[ALARMS])
+
+    @property
+    def last_alarm_due(self) -> int:
+        """When the label of the row that raised the last alarm is due; negative for none."""
+        return int(self._parting[LAST])
+
+    @property
+    def distance(self) -> float:
+        """How near the next alarm is, from 0 to 1."""
+        return float(self._parting[SUMMED]) / self._config.limit
+
+    def follow(self, bins: Array, apart: Array, due: Array) -> list[tuple[int, float]]:
+        """Take in rows: those that raised an alarm, and the mean difference that led to it.
+
+        ``bins`` (rows, features); ``apart`` how far online was from the reference, NaN where they
+        were not compared; ``due`` when the rows' labels are.
+        """
+        self._follow_features(bins)
+        alarms, means = np.empty(len(apart), np.int64), np.empty(len(apart))
+        found = follow_parting(
+            self._parting, apart, due, self._config.allowance, self._config.limit, alarms, means
+        )
+        return list(zip(alarms[:found].tolist(), means[:found].tolist(), strict=True))
+
+    def copy_state(self, other: Watch) -> None:
+        """Take over the state of another."""
+        self.load(*other.dump())
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The state, as a snapshot holds it."""
+        windows = [np.frombuffer(one._helper.__getstate__(), np.uint8) for one in self._adwins]
+        arrays = {
+            "adwins": np.concatenate(windows),
+            "sizes": np.array([len(window) for window in windows]),
+            "drifts": self._drifts,
+            "sums": self._sums,
+            "drifted": np.array([bool(one.drift_detected) for one in self._adwins]),
+            "parting": self._parting,
+        }
+        return {"rows": self._rows}, arrays
+
+    def load(self, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
+        """Take over what ``dump`` gave."""
+        self._rows = int(meta["rows"])
+        self._drifts, self._sums = arrays["drifts"].copy(), arrays["sums"].copy()
+        self._parting = arrays["parting"].copy()
+        windows = np.split(arrays["adwins"], np.cumsum(arrays["sizes"])[:-1])
+        self._adwins = [_adwin(delta=DELTA / self._features) for _ in windows]
+        drifted = arrays["drifted"].tolist()
+        for one, window, begins_anew in zip(self._adwins, windows, drifted, strict=True):
+            one._helper.__setstate__(window.tobytes())
+            one._drift_detected = begins_anew
+
+    def digest(self) -> str:
+        """A digest of the state."""
+        meta, arrays = self.dump()
+        return digest_of(repr(meta).encode(), *arrays.values())
+
+    def _follow_features(self, bins: Array) -> None:
+        while len(bins) >= CHUNK - self._rows:
+            part, bins = bins[: CHUNK - self._rows], bins[CHUNK - self._rows :]
+            means = (self._sums + part.sum(axis=0, dtype=np.int64)) / (CHUNK * BINS)
+            for n, mean in enumerate(means.tolist()):
+                self._adwins[n].update(mean)
+                self._drifts[n] += self._adwins[n].drift_detected
+            self._sums[:] = 0
+            self._rows = 0
+        self._sums += bins.sum(axis=0, dtype=np.int64)
+        self._rows += len(bins)
+
+
+class RecentRows:
+    """What a watch saw of the blocks since the settled one, so that it can be seen again."""
+
+    def __init__(self, features: int) -> None:
+        self._rows = np.empty((0, features), np.uint8), np.empty(0), np.empty(0, np.int64)
+        self._ends = np.zeros(1, np.int64)  # of the settled block and each since
+
+    def extend(self, bins: Array, apart: Array, due: Array, tails: Array) -> None:
+        """More blocks; ``tails`` (blocks + 1,) is where the rows of each begin and end."""
+        old = self._rows
+        self._rows = (
+            np.concatenate([old[0], bins]),
+            np.concatenate([old[1], apart]),
+            np.concatenate([old[2], due]),
+        )
+        self._ends = np.concatenate([self._ends, self._ends[-1] + tails[1:] - tails[0]])
+
+    def revert(self) -> None:
+        """Forget the last block."""
+        self._ends = self._ends[:-1]
+        self._cut(0, int(self._ends[-1]))
+
+    def settle(self, watch: Watch, blocks: int) -> None:
+        """Let a watch that follows the settled block see the next ones, and forget these."""
+        passed = int(self._ends[blocks])
+        bins, apart, due = self._rows
+        watch.follow(bins[:passed], apart[:passed], due[:passed])
+        self._cut(passed, int(self._ends[-1]))
+        self._ends = self._ends[blocks:] - passed
+
+    def follow(self, watch: Watch) -> None:
+        """Let a watch see all the rows."""
+        watch.follow(*self._rows)
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """The rows, as a snapshot holds them."""
+        bins, apart, due = self._rows
+        return {}, {"bins": bins, "apart": apart, "due": due, "ends": self._ends}
+
+    def load(self, _meta: dict[str, Any], arrays: dict[str, Array]) -> None:
+        """Take over what ``dump`` gave."""
+        self._rows, self._ends = (arrays["bins"], arrays["apart"], arrays["due"]), arrays["ends"]
+
+    def _cut(self, begin: int, end: int) -> None:
+        bins, apart, due = self._rows
+        self._rows = bins[begin:end].copy(), apart[begin:end].copy(), due[begin:end].copy()
