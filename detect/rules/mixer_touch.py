@@ -24,13 +24,15 @@ from detect.known.mixers import (
     TORNADO_ROUTER_DEPOSIT_CALL,
     TORNADO_WITHDRAWAL,
 )
-from detect.known.tokens import PER_ETHER
-from detect.rules.columns import ColumnCache, Columns
+from detect.known.tokens import LARGE, PER_ETHER, VALUE_TOKENS
+from detect.rules.columns import ColumnCache, Columns, address_word
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
 TOPICS = (TORNADO_DEPOSIT, TORNADO_WITHDRAWAL, RAILGUN_SHIELD, RAILGUN_UNSHIELD)
+# By ``Columns.flow_coin``, in whole units; a coin that is not listed has no worth.
+_LARGE = np.array([LARGE[None], *(LARGE[token] for token in VALUE_TOKENS), np.nan])
 DEPOSIT_CALLS = (TORNADO_DEPOSIT_CALL, TORNADO_ROUTER_DEPOSIT_CALL)
 
 
@@ -39,11 +41,13 @@ class MixerConfig:
     """``large_deposit_wei``: from here a deposit is medium, else low.
 
     ``exploit_window_seconds``: a contract deployed by a wallet within that time of a withdrawal to
-    it is medium: attackers fund their deployers that way. ``capacity``: wallets remembered a side.
+    it is medium: attackers fund their deployers that way. ``railgun_floor``: the share of a large
+    theft (100,000 dollars) below which Railgun is nothing. ``capacity``: wallets remembered a side.
     """
 
     large_deposit_wei: int = 10 * PER_ETHER
     exploit_window_seconds: int = 7 * 86_400
+    railgun_floor: float = 0.0015
     capacity: int = 65_536
 
 
@@ -168,7 +172,7 @@ class MixerTouch(Journaled):
         if emitter in RAILGUN and topic in (RAILGUN_SHIELD, RAILGUN_UNSHIELD):
             shielding = topic == RAILGUN_SHIELD
             subject = self._signer(columns, row) if shielding else recipient
-            if subject is None or subject in RAILGUN:
+            if subject is None or subject in RAILGUN or self._is_little(columns, row, emitter):
                 return None
             verb = "shielded funds in" if shielding else "was paid out of"
             return _Touch(
@@ -181,6 +185,22 @@ class MixerTouch(Journaled):
                 addresses=(emitter,),
             )
         return None
+
+    def _is_little(self, columns: Columns, row: int, railgun: bytes) -> bool:
+        # Whether what went in or out in the transaction is known to be worth less than the floor.
+        logs = columns.batch.logs
+        number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
+        tx = columns.tx_row(number, index)
+        if tx < 0:
+            return False
+        first, stop = columns.flows_of(tx)
+        word = address_word(railgun)
+        mine = (columns.flow_from[first:stop] == word).all(axis=1)
+        mine |= (columns.flow_to[first:stop] == word).all(axis=1)
+        mine &= columns.flow_moved[first:stop]
+        coins = columns.flow_coin[first:stop][mine]
+        worth = float((columns.flow_units[first:stop][mine] / _LARGE[coins]).sum())
+        return bool(len(coins) and (coins >= 0).all() and worth < self._config.railgun_floor)
 
     def _deposit(
         self,

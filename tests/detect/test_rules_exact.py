@@ -368,3 +368,13 @@ def test_railgun_is_context() -> None:
     log = (railgun, [RAILGUN_UNSHIELD], word(CAROL) + uint(0) + word(USDC) + uint(0) * 3)
     found = run(MixerTouch(ColumnCache()), Build().batch(Block([Tx(BOB, railgun, logs=[log])])))
     assert told(found) == [("mixer_touch", "info", CAROL)]
+
+
+@pytest.mark.parametrize(("dollars", "times"), [(149, 0), (150, 1), (10_000, 1)])
+def test_small_change_in_railgun_is_nothing(dollars: int, times: int) -> None:
+    """Below 150 dollars in listed tokens; what cannot be valued is told."""
+    railgun = sorted(RAILGUN)[0]
+    log = (railgun, [RAILGUN_UNSHIELD], word(CAROL) + uint(0) + word(USDC) + uint(0) * 3)
+    for token, expected in ((USDC, times), (wallet(9), 1)):
+        tx = Tx(BOB, railgun, logs=[log], tokens=[(token, railgun, CAROL, dollars * 10**6)])
+        assert len(run(MixerTouch(ColumnCache()), Build().batch(Block([tx])))) == expected
