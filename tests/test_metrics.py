@@ -13,11 +13,14 @@ from prometheus_client.metrics import MetricWrapperBase
 from benchmarks.detection.simulated import run
 from chainwarden.errors import SettingsError
 from chainwarden.metrics import Metrics, ScoreHistogram
-from chainwarden.observe import observe_chain
+from chainwarden.observe import observe_chain, observe_watch
 from chainwarden.schema import ETHEREUM, Position
 from chainwarden.server import MetricsServer
+from detect.risk import RiskModel
 from ingest.simulate import SimulationConfig
 from tests.conftest import ROOT
+from tests.detect.risk_story import FEATURES, OWN, risks, small, story
+from tests.detect.test_risk import is_odd
 
 
 @pytest.fixture
@@ -131,3 +134,22 @@ def test_every_figure_of_a_rule_has_its_metric(metrics: Metrics) -> None:
     shown = {key for key in stats if key.startswith("chain.")}
     assert len(shown) > 10
     observe_chain(metrics, stats)
+
+
+def test_what_watches_the_risk_model_is_told(metrics: Metrics) -> None:
+    """Alarms and age of the reference, and drifts of errors and features, are the model's own."""
+    model = RiskModel(small(), FEATURES, len(OWN), 8, is_odd)
+    risks(model, story(6, 200))
+    watched = model.watched()
+    observe_watch(metrics, watched)
+    value, chain = metrics.registry.get_sample_value, {"chain": "ethereum"}
+    alarms = value("chainwarden_risk_reference_alarms_total", chain)
+    assert alarms == watched["risk_reference_alarms"] > 0
+    assert value("chainwarden_risk_reference_timestamp_seconds", chain) == float(
+        watched["risk_reference_time"]
+    )
+    observe_watch(metrics, {**watched, "risk_error_drifts": 2.0, "feature_drifts.a": 3.0})
+    for stream, drifts in (("risk_error", 2), ("feature.a", 3)):
+        labels = {**chain, "stream": stream}
+        assert value("chainwarden_drift_total", labels) == drifts
+    observe_watch(metrics, {})  # no risk model: nothing to tell
