@@ -184,7 +184,7 @@ def test_models_hear_the_chain_the_same_however_blocks_are_batched() -> None:
         block.txs = [replace(tx, salt=100 * n + tx.salt) for tx in block.txs]
     batch = build.batch(*blocks).batch
     assert RISKY.risk is not None
-    config = replace(RISKY, risk=replace(RISKY.risk, delay_seconds=36))
+    config = replace(RISKY, risk=replace(RISKY.risk, delay_seconds=36), challenger=None)
     told = []
     for parts in ([batch], list(batch.split())):
         book = LabelBook()

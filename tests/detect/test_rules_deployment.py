@@ -300,7 +300,7 @@ def test_bad_codes_are_learnt_when_their_label_begins_and_good_ones_when_it_is_d
     assert learnt(1_000) == (1, 1)
     assert learnt(1_099) == (2, 1)
     assert learnt(5_000) == (2, 1)
-    assert ours.gauges()["contract_codes_known_bad"] == 1.0
+    assert ours.gauges()["contract_codes/known_bad"] == 1.0
 
 
 def test_a_lesson_that_a_fork_took_back_is_learnt_again() -> None:
