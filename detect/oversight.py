@@ -45,10 +45,10 @@ class Oversight:
         self._tails = tails
         self._apart = np.full(int(tails[-1] - tails[0]), np.nan)
 
-    def next_copy(self, times: Array, bad: Array, at: int) -> int:
+    def next_copy(self, times: Array, bad: Array, at: int, column: int) -> int:
         """Before which block from ``at`` on a copy is due, as things are: see ``References``."""
         last_alarm = self._watch.last_alarm_due - self._delay
-        return self._references.next_due(times, bad, last_alarm, at)
+        return self._references.next_due(times, bad, last_alarm, at, column)
 
     def copy(self, model: RiskLearner, serial: int, time: int) -> None:
         """Copy a model before the block with that serial and time."""

@@ -2,13 +2,14 @@
 
 Whoever gets false labels believed moves the online model step by step, each step too small to be
 noticed. A copy of the champion, frozen, does not move with it. One wallet in ``sample`` is scored
-by both; where either says that it is risky, the difference of their log odds is summed beyond an
-allowance (a two-sided CUSUM), and an alarm is raised when a sum reaches its limit: one row counts
-for at most 4 log odds, so it takes a while of standing apart, not an odd row.
+by both; where the reference says that it is risky, what the online model is below it in log odds is
+summed beyond an allowance (a one-sided CUSUM), and an alarm is raised when the sum reaches its
+limit: one row counts for at most 4 log odds, so it takes a while of standing apart, not an odd row.
 
-The copy is made when ``warm_up`` bad rows were learnt, and anew after ``every_seconds`` of block
-time, by when the world may have changed. While alarms are raised it is kept: anew only when they
-have been silent for as long. So poison cannot have it refreshed, and no person need do it.
+The copy is made when ``warm_up`` bad rows were learnt, anew where another model is made the
+champion, and anew after ``every_seconds`` of block time, by when the world may have changed. While
+alarms are raised it is kept: anew only when they have been silent for as long. So poison cannot
+have it refreshed, and no person need do it.
 
 References
 ----------
@@ -42,10 +43,11 @@ class Alarm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What a model was before the block with that serial and time."""
+    """What a model was before the block with that serial and time; ``column`` says which model."""
 
     serial: int
     time: int
+    column: int
     mix: Mix
     weights: Weights
     trees: Boosted
@@ -57,6 +59,7 @@ class Frozen:
         return cls(
             serial,
             time,
+            model.column,
             model.mix,
             Weights(*(part.copy() for part in model.head)),
             _only_trees(model.trees.model),
@@ -86,14 +89,14 @@ class References:
         """What rows are compared with; None before the first copy."""
         return self._kept[-1] if self._kept else None
 
-    def next_due(self, times: Array, bad: Array, last_alarm: int, first: int) -> int:
+    def next_due(self, times: Array, bad: Array, last_alarm: int, first: int, column: int) -> int:
         """Before which block, from ``first`` on, the next copy is due; ``len(times)`` for none.
 
         ``times`` are the blocks' times, ``bad`` the bad rows learnt before each, ``last_alarm`` a
-        block time, negative for none.
+        block time, negative for none, ``column`` the champion's.
         """
         ready = bad[first:] >= self.config.warm_up
-        if self._kept:
+        if self._kept and self._kept[-1].column == column:
             since = max(self._kept[-1].time, last_alarm)
             ready &= times[first:] >= since + self.config.every_seconds
         found = np.flatnonzero(ready)
@@ -136,24 +139,28 @@ class References:
     def digest(self) -> str:
         """A digest of what rows are compared with."""
         newest = self.newest
-        return "" if newest is None else digest_of(*newest.arrays().values())
+        if newest is None:
+            return ""
+        return digest_of(bytes([newest.column]), *newest.arrays().values())
 
     def dump(self) -> tuple[list[Any], dict[str, Array]]:
         """The copies, as a snapshot holds them."""
         arrays: dict[str, Array] = {}
         for n, frozen in enumerate(self._kept):
             arrays |= {f"{n}.{name}": a for name, a in frozen.arrays().items()}
-        return [[one.serial, one.time, list(one.mix)] for one in self._kept], arrays
+        kept = [[one.serial, one.time, one.column, list(one.mix)] for one in self._kept]
+        return kept, arrays
 
     def load(self, meta: list[Any], arrays: dict[str, Array]) -> None:
         """Take over what ``dump`` gave."""
         self._kept = []
-        for n, (serial, time, mix) in enumerate(meta):
+        for n, (serial, time, column, mix) in enumerate(meta):
             mine = within(arrays, f"{n}.")
             self._kept.append(
                 Frozen(
                     int(serial),
                     int(time),
+                    int(column),
                     Mix(*mix),
                     Weights(**within(mine, "weights.")),
                     _made_of(within(mine, "trees.")),

@@ -182,8 +182,9 @@ class RiskModel:
     def promote(self, digest: str) -> bool:
         """From the next block on the model with that configuration is the champion.
 
-        False where neither has it; then nothing has changed. A revert does not take it back: the
-        blocks of the other branch are scored by who is the champion then.
+        False where neither has it; then nothing has changed. The reference is copied from it then.
+        A revert does not take it back: the blocks of the other branch are scored by who is the
+        champion then.
         """
         for learner in self._learners:
             if learner.config.digest == digest:
@@ -217,9 +218,9 @@ class RiskModel:
             learner.judge(held, begin, end)
         self._until = np.concatenate([self._until, until])
         self._tails = np.concatenate([self._tails, tails[1:]])
-        counts = np.zeros(blocks, np.int64)
-        counts[:1] = inserted
-        self._inserted = np.concatenate([self._inserted, counts])
+        corrected = np.zeros(blocks, np.int64)
+        corrected[:1] = inserted
+        self._inserted = np.concatenate([self._inserted, corrected])
         self._settle(self.head_serial - self.undo_depth)
         return rows
 
@@ -324,7 +325,7 @@ class RiskModel:
         bad = bad[learnt[:-1] - begin] + int(self.champion.head.counts[POSITIVES])
         watch.begin(tails)
         while at < blocks:
-            stop = watch.next_copy(times, bad, at)
+            stop = watch.next_copy(times, bad, at, self._leading)
             if stop == at:
                 watch.copy(self.champion, self.head_serial + 1 + at, int(times[at]))
                 continue

@@ -112,6 +112,24 @@ def test_a_reference_is_copied_anew_when_it_is_old_and_silent() -> None:
         assert (gaps >= 300).all()
 
 
+def test_a_promoted_model_is_held_against_itself() -> None:
+    """With the next block the reference is copied from the new champion, after a revert once more;
+    that it scores otherwise than the old one raises no alarm."""
+    told, _ = learnable(6)
+    timid = dataclasses.replace(CONFIG, pairs=1.0, rate=0.001)
+    one = RiskModel(CONFIG, FEATURES, len(OWN), 8, is_odd, timid)
+    one.advance(told.batch(0, 8_000))
+    assert one.watched()["risk_reference_time"] < told.times[7_999]
+    assert one.promote(timid.digest)
+    for _ in range(2):
+        one.advance(told.batch(8_000, 8_001))
+        assert one.watched()["risk_reference_time"] == told.times[8_000]
+        one.revert(8_000)
+    one.advance(told.batch(8_000))
+    assert one.watched()["risk_reference_time"] == told.times[8_000]
+    assert one.watched()["risk_reference_alarms"] == 0
+
+
 def test_alarms_keep_the_reference() -> None:
     """While alarms are raised nothing new is copied, however old it is."""
     told, _ = learnable(5)
