@@ -143,7 +143,8 @@ def turned_in(labels: LabelBook) -> Turned:
                 "more labels changed at once than are kept: of some the risk model keeps what it "
                 "learnt; rebuild the state to have them corrected"
             )
-        version = labels.version
+        if changes:
+            version = changes[-1].version  # not the book's: another thread may have spoken since
         return tuple(change.address for change in changes)
 
     return turned

@@ -28,6 +28,7 @@ from chainwarden.replay import every_alert, rebuild
 from chainwarden.restart import resume
 from chainwarden.schema import ETHEREUM, Alert, BlocksAdded, ChainEvent, FlowKind, Label
 from chainwarden.settings import DetectSettings, LabelSettings, Settings, load_settings
+from detect.labels import LabelBook, Verdict
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig
@@ -243,6 +244,26 @@ def test_what_was_said_before_a_batch_is_committed_is_not_said_twice(
     numbers = [int(e.batch.numbers()[0]) for e in added[1:3]]
     assert [c.number for c in run.ledger.label_changes()] == numbers
     assert run.labelling.counts.said == 2
+
+
+def test_what_took_force_with_the_first_block_scored_again_is_a_change(
+    run: Run, events: list[ChainEvent], busy: bytes
+) -> None:
+    """Models are to correct what they learnt by then; what was said earlier they knew already."""
+    added = [e for e in events if isinstance(e, BlocksAdded)]
+    run.feed(list(added[:1]))
+    set_label(run.ledger, AnalystWord(b"\x44" * 20, "scam", "ana"), 0)
+    run.feed(list(added[1:2]))
+    set_label(run.ledger, AnalystWord(busy, "phishing", "ana"), 0)
+    run.feed(list(added[2:4]))
+    book = LabelBook()
+    again = added[2]
+    (part,) = RecordedLabels(book, run.ledger, run.stores.lists).cut(again)
+    assert part.batch.numbers().tolist() == again.batch.numbers().tolist()
+    (change,), whole = book.changes_since(0)
+    assert (change.address, change.after) == (busy, Verdict.BAD)
+    assert whole
+    assert {label.label for label in book.labels_of(b"\x44" * 20)} == {"scam"}
 
 
 def disturbed(run: Run, events: list[ChainEvent], busy: bytes, listed: Path) -> None:
