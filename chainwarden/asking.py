@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
+import msgspec
+
 from chainwarden.api_client import ApiClient, Unreachable
 from chainwarden.errors import LedgerLocked
 from chainwarden.explain import Explainer
@@ -174,5 +176,4 @@ class _Running:
         return self._client.get(_MODELS)
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
-        body = {"author": said.author, "note": said.note, "configuration": said.configuration}
-        return self._client.post(f"{_MODELS}/promotions", body)
+        return self._client.post(f"{_MODELS}/promotions", msgspec.structs.asdict(said))

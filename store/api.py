@@ -86,16 +86,8 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every_chain: bool = False
 
 
-class NewPromotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a POST to promotions."""
-
-    author: str = ""
-    note: str = ""
-    configuration: str = ""
-
-
 _NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
-_NEW_PROMOTION: Final = msgspec.json.Decoder(NewPromotion)
+_PROMOTION: Final = msgspec.json.Decoder(PromotionWord)
 
 
 class Api:
@@ -218,8 +210,7 @@ class Api:
         return json_answer(await self._read(models_answer))
 
     async def _promote(self, request: Request) -> Response:
-        body = await _body(request, _NEW_PROMOTION, "perhaps author, note, configuration")
-        said = PromotionWord(body.author, body.note, body.configuration)
+        said = await _body(request, _PROMOTION, "perhaps author, note, configuration")
         return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
 
     # --- inside --------------------------------------------------------------------------------

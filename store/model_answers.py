@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from chainwarden.errors import RequestRefused
 from store.answers import Answer
@@ -10,9 +10,8 @@ from store.label_answers import checked_text
 from store.ledger import Ledger
 
 
-@dataclass(frozen=True, slots=True)
-class PromotionWord:
-    """Somebody's word that the challenger shall be the champion.
+class PromotionWord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Somebody's word that the challenger shall be the champion, as it is posted.
 
     ``configuration`` is which one, or how its digest begins: whoever names it cannot promote
     another that was put in its place since. Empty is whichever there is.

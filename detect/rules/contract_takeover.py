@@ -119,9 +119,8 @@ class ContractTakeover(Journaled):
     ) -> None:
         self._config = config or ContractTakeoverConfig()
         self._safes = JournaledTable(self._config.safes)  # Safe -> ()
-        self._made = JournaledTable(
-            self._config.made
-        )  # contract -> (time, whether its maker was fresh)
+        # contract -> (time, whether its maker was fresh)
+        self._made = JournaledTable(self._config.made)
         self._notices = JournaledTable(self._config.notices)  # timelock + id -> (time,)
         self._keepers = JournaledTable(self._config.keepers)  # contract + signer -> (time,)
         super().__init__(

@@ -104,10 +104,10 @@ class SignaturePhishing(Journaled):
     Permit2: medium at the first owner where the taker calls Permit2 itself, low where a contract
     does; high for a large theft or from the third owner on. EIP-3009, which honest payments use as
     well: low only where a node says that the owner was emptied, medium for a large theft or from
-    the third owner on if they lost 500 dollars each, high where
-    both. Suppressed: services and whoever has a reputation,
-    transfers into contracts, settled orders, the owner's own cluster, relayers and facilitators
-    (see the configuration), payments below a hundred dollars, and owners who keep something.
+    the third owner on if they lost 500 dollars each, high where both. Suppressed: services and
+    whoever has a reputation, transfers into contracts, settled orders, the owner's own cluster,
+    relayers and facilitators (see the configuration), payments below a hundred dollars, and owners
+    who keep something.
     """
 
     id = "signature_phishing"
