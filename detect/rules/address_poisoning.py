@@ -215,7 +215,7 @@ class AddressPoisoning(Journaled):
     ) -> Finding:
         flows = columns.batch.flows
         tx_hash = flows["transaction_hash"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         name, value, threshold = reason
         return Finding(
             rule=self.id,
@@ -275,7 +275,7 @@ class AddressPoisoning(Journaled):
             evidence = (suspect, original)
             after = ""
         token = flows["token_address"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         return Finding(
             rule=self.payoff_id,
             rule_version=self.version,

@@ -20,8 +20,9 @@ from detect.compiled import Array
 from detect.journal import Journaled
 from detect.known.mixers import TORNADO
 from detect.known.services import BUILDERS
+from detect.rules.arrow_arrays import address_key, address_set, address_words
 from detect.rules.block_log import BlockLog
-from detect.rules.columns import ColumnCache, Columns, address_key, address_set, address_words
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding, about_chain
 from detect.scored import ScoredBatch
 

@@ -21,7 +21,8 @@ from detect.known.sanctions import SANCTIONS_ADDED, SANCTIONS_ORACLE, SANCTIONS_
 from detect.known.tokens import USDC, USDT
 from detect.label_words import FROZEN, SANCTIONED
 from detect.labels import LabelBook
-from detect.rules.columns import ColumnCache, logs_with
+from detect.rules.arrow_arrays import logs_with
+from detect.rules.columns import ColumnCache
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
 

@@ -11,11 +11,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chainwarden.schema import ADDRESS, FlowKind, column
+from chainwarden.schema import FlowKind, column
 from detect.compiled import Array
 from detect.kernels.flows import Flows
 from detect.known.calls import NATIVE_CLAIMS
 from detect.known.tokens import ETHER, VALUE_TOKENS
+from detect.rules.arrow_arrays import (
+    address_words,
+    fixed_bytes,
+    logs_with,
+    nullable,
+    nulls,
+    topic_prefixes,
+    variable_bytes,
+)
 from detect.rules.block_log import headers_of
 from detect.scored import ScoredBatch
 
@@ -84,7 +93,7 @@ class Columns:
         words = address_words(names)
         key: Array = words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
         if names.null_count:
-            key[_nulls(names)] = 0
+            key[nulls(names)] = 0
         return key
 
     @cached_property
@@ -167,6 +176,10 @@ class Columns:
     def flow_value(self) -> Array:
         """Value per flow, float64 wei or token units."""
         return column(self.batch.flows, "value_f64")
+
+    def amount(self, row: int) -> int:
+        """What a flow moves, exactly, in the smallest unit."""
+        return int.from_bytes(self.batch.flows["value"][row].as_py(), "big")
 
     @cached_property
     def flow_tx_index(self) -> Array:
@@ -366,32 +379,6 @@ class ColumnCache:
                 log.info("the source has no %s: %s", name, lost)
 
 
-def topic_prefixes(logs: pa.Table) -> Array:
-    """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
-    topics = logs["topic0"]
-    raw = np.ascontiguousarray(fixed_bytes(topics, 32)[:, :8]).view(">u8").reshape(-1)
-    out = raw.astype(np.uint64)
-    if topics.null_count:
-        out[_nulls(topics)] = 0
-    return out
-
-
-def logs_with(logs: pa.Table, topics: Iterable[bytes], prefixes: Array | None = None) -> Array:
-    """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
-    if not logs.num_rows:
-        return np.empty(0, np.int64)
-    wanted = list(topics)
-    found = topic_prefixes(logs) if prefixes is None else prefixes
-    near = np.array([int.from_bytes(t[:8], "big") for t in wanted], np.uint64)
-    rows = np.flatnonzero(np.isin(found, near))
-    names = np.ascontiguousarray(fixed_bytes(logs["topic0"], 32)[rows]).view(">u8")
-    same = np.zeros(len(rows), np.bool_)
-    for topic in wanted if len(rows) else ():
-        same |= (names == np.frombuffer(topic, ">u8")).all(axis=1)
-    kept: Array = rows[same]
-    return kept
-
-
 def within_transaction(ordinal: int) -> tuple[int, int]:
     """Where an ordinal stands in its transaction: native, then internal calls, then logs.
 
@@ -401,64 +388,8 @@ def within_transaction(ordinal: int) -> tuple[int, int]:
     return (ordinal > 0) - (ordinal == 0), abs(ordinal)
 
 
-def nullable(values: pa.ChunkedArray, default: int) -> Array:
-    """An integer column as NumPy, nulls replaced."""
-    if values.null_count == len(values):
-        return np.full(len(values), default, values.type.to_pandas_dtype())
-    if values.null_count:
-        values = pc.fill_null(values, default)
-    chunk = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-    return np.asarray(chunk.to_numpy(zero_copy_only=False))
-
-
-def fixed_bytes(values: pa.ChunkedArray, width: int) -> Array:
-    """A fixed-size binary column as a (rows, width) uint8 array; null rows hold anything."""
-    if not len(values):
-        return np.empty((0, width), np.uint8)
-    array = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-    data = array.buffers()[1]
-    if data is None:
-        return np.zeros((len(array), width), np.uint8)
-    flat = np.frombuffer(data, np.uint8, count=len(array) * width, offset=array.offset * width)
-    return flat.reshape(-1, width)
-
-
-def address_words(values: pa.ChunkedArray) -> Array:
-    """An address column as (rows, 5) uint32 words, big-endian: word 0 holds the first 8 digits."""
-    raw = np.ascontiguousarray(fixed_bytes(values, 20))
-    return raw.view(">u4").astype(np.uint32)
-
-
-def address_word(address: bytes) -> Array:
-    """One address as ``address_words`` gives them."""
-    return np.frombuffer(address, ">u4").astype(np.uint32)
-
-
-def numbered(values: Array) -> tuple[Array, list[bytes]]:
-    """Number the distinct items of an array of one void type in order of first appearance.
-
-    A hash table does it in a tenth of the time that ``np.unique`` sorts such items in.
-    """
-    if not len(values):
-        return np.empty(0, np.int64), []
-    buffer = pa.py_buffer(np.ascontiguousarray(values).tobytes())
-    kind = pa.binary(values.dtype.itemsize)
-    encoded = pa.Array.from_buffers(kind, len(values), [None, buffer]).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
-
-
 def _key_words(values: pa.ChunkedArray) -> Array:
     return np.require(fixed_bytes(values, 20), requirements=["C", "A"]).view("<u4")
-
-
-def address_key(address: bytes) -> int:
-    """The first eight bytes of an address, as ``Columns.tx_to_key`` has them."""
-    return int.from_bytes(address[:8], "big")
-
-
-def address_set(addresses: Iterable[bytes]) -> pa.Array:
-    """Addresses as the value set of ``Columns.members``."""
-    return pa.array(sorted(addresses), ADDRESS)
 
 
 def _frozen(array: Array) -> Array:
@@ -466,22 +397,3 @@ def _frozen(array: Array) -> Array:
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
-
-
-def _nulls(values: pa.ChunkedArray) -> Array:
-    return np.asarray(pc.is_null(values).to_numpy())
-
-
-def variable_bytes(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
-    """Lengths (-1: null), offsets and bytes of a variable binary column, from its buffers."""
-    count = len(values)
-    if not count or values.null_count == count:
-        return np.full(count, -1, np.int64), np.zeros(count, np.int64), np.empty(0, np.uint8)
-    array = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-    _, offset_buffer, data_buffer = array.buffers()
-    bounds = np.frombuffer(offset_buffer, np.int32, count=count + 1, offset=array.offset * 4)
-    lengths = np.diff(bounds).astype(np.int64)
-    if values.null_count:
-        lengths[_nulls(values)] = -1
-    data = np.frombuffer(data_buffer, np.uint8) if data_buffer else np.empty(0, np.uint8)
-    return lengths, bounds[:-1].astype(np.int64), data

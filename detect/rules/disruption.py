@@ -22,8 +22,9 @@ from detect.journal import Journaled
 from detect.kernels import outlook
 from detect.kernels.outlook import HORIZONS, LONGEST, MODEL_SIZE, STEP
 from detect.known.slots import SLOT_CLOCKS
+from detect.rules.arrow_arrays import address_words
 from detect.rules.block_log import HEADER, BlockLog, Versions
-from detect.rules.columns import ColumnCache, address_words
+from detect.rules.columns import ColumnCache
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
 

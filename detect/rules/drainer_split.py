@@ -135,7 +135,7 @@ class DrainerSplit(Journaled):
             parts: dict[bytes, int] = {}
             for row in mine:
                 receiver = flows["to_address"][row].as_py()
-                amount = int.from_bytes(flows["value"][row].as_py(), "big")
+                amount = columns.amount(row)
                 parts[receiver] = parts.get(receiver, 0) + amount
             claims = int(columns.selectors[tx]) in NATIVE_CLAIMS
             tx_hash = transactions["transaction_hash"][tx].as_py()

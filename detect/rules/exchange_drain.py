@@ -22,7 +22,8 @@ from detect.known.services import SERVICE_ADDRESSES, SERVICE_LABELS
 from detect.known.tokens import VALUE_TOKENS
 from detect.labels import LabelBook
 from detect.quantiles import Sketch
-from detect.rules.columns import ColumnCache, Columns, address_set, address_word
+from detect.rules.arrow_arrays import address_set, address_word
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.node import WITHOUT_NODE, NodeCalls
 from detect.rules.rule import Finding
 from detect.rules.settlement import worth_class

@@ -323,7 +323,7 @@ def _balance(columns: Columns, tx: int) -> _Balance:
     for row in range(*columns.flows_of(tx)):
         kind, token = int(columns.flow_kind[row]), flows["token_address"][row].as_py()
         giver, taker = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         if token is None:
             if amount and WETH not in (giver, taker):
                 gains[giver][None] -= amount

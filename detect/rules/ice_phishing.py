@@ -293,7 +293,7 @@ class IcePhishing(Journaled):
             or self._labels.is_service(receiver, time, chain)
         ):
             return None
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         if settled(columns, tx, owner, token, amount) or _is_own(columns, row, tx, name):
             return None
         before = self._spender(spender, time) or _Spender(time, -1, False)

@@ -21,12 +21,8 @@ from detect.known.freezes import (
     USDT_UNFROZEN,
 )
 from detect.known.tokens import USDC, USDT, VALUE_TOKENS
-from detect.rules.columns import (
-    ColumnCache,
-    Columns,
-    address_set,
-    within_transaction,
-)
+from detect.rules.arrow_arrays import address_set
+from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -149,7 +145,7 @@ class IssuerFreeze(Journaled):
         failed = flows["status"][row].as_py() == 0
         if not failed and not columns.flow_value[row]:
             return None  # a call that moved nothing and did not fail: an approval, a query
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         moved = flows["token_address"][row].as_py()
         what = f"{amount_text(moved, amount)} to {hex_of(receiver)}"
         if not amount:

@@ -202,7 +202,7 @@ class KeyCompromise(Journaled):
         severity = _SEVERITIES[level + confirmed]
         score = (0.4, 0.6, 0.8, 0.95)[level + confirmed]
         receiver, tx_hash = flows["to_address"][row].as_py(), flows["transaction_hash"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         how = "have nothing left, says a node" if confirmed else "sent all they were seen to hold"
         hours = self._config.window_seconds / 3600
         return Finding(

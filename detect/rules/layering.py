@@ -276,7 +276,7 @@ def _hop(columns: Columns, row: int) -> Hop:
         flows["transaction_hash"][row].as_py(),
         flows["from_address"][row].as_py(),
         flows["to_address"][row].as_py(),
-        int.from_bytes(flows["value"][row].as_py(), "big"),
+        columns.amount(row),
         flows["token_address"][row].as_py(),
     )
 

@@ -295,7 +295,7 @@ class MixerLink(Journaled):
                 table["transaction_hash"][row].as_py(),
                 sender,
                 receiver,
-                int.from_bytes(table["value"][row].as_py(), "big"),
+                columns.amount(row),
                 table["token_address"][row].as_py(),
             )
             among = sum(min(self._config.ring, (self._pools.get(p) or (0,))[0]) for p in pools)

@@ -25,7 +25,8 @@ from detect.known.mixers import (
     TORNADO_WITHDRAWAL,
 )
 from detect.known.tokens import LARGE, PER_ETHER, VALUE_TOKENS
-from detect.rules.columns import ColumnCache, Columns, address_word
+from detect.rules.arrow_arrays import address_word
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -273,7 +274,7 @@ class MixerTouch(Journaled):
             if columns.flow_tx_index[flow] == index and flows["to_address"][flow].as_py() == pool:
                 token = flows["token_address"][flow].as_py()
                 if token is not None:
-                    return token, int.from_bytes(flows["value"][flow].as_py(), "big")
+                    return token, columns.amount(flow)
         return None
 
     def _finding(

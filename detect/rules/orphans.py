@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from detect.known.calls import TRANSFER
 from detect.known.tokens import VALUE_TOKENS
-from detect.rules.columns import Columns, address_set
+from detect.rules.arrow_arrays import address_set
+from detect.rules.columns import Columns
 
 COLUMNS: Final = ["nonce", "from_address", "transaction_hash", "to_address", "value", "input"]
 VARIANTS: Final = 4  # orphaned transactions remembered of one sender and nonce

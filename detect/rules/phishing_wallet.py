@@ -32,7 +32,8 @@ from detect.known.services import SERVICES
 from detect.known.tokens import DAI, USDC, USDT, VALUE_TOKENS, WETH
 from detect.labels import LabelBook
 from detect.records import DEFAULT_SECRET, RecordTable, Secret
-from detect.rules.columns import ColumnCache, Columns, address_set
+from detect.rules.arrow_arrays import address_set
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -215,7 +216,7 @@ class PhishingWallet(Journaled):
             flows["transaction_hash"][row].as_py(),
             sender,
             receiver,
-            int.from_bytes(flows["value"][row].as_py(), "big"),
+            columns.amount(row),
             flows["token_address"][row].as_py(),
         )
         units = float(columns.flow_units[row])
@@ -258,7 +259,7 @@ class PhishingWallet(Journaled):
             flows["transaction_hash"][row].as_py(),
             deposit,
             exchange,
-            int.from_bytes(flows["value"][row].as_py(), "big"),
+            columns.amount(row),
             flows["token_address"][row].as_py(),
         )
         leaving = _Exit(collector, money, units, income, strangers, first)

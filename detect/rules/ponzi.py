@@ -20,7 +20,8 @@ from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known.prices import Prices
 from detect.labels import LabelBook
-from detect.rules.columns import ColumnCache, Columns, address_set, within_transaction
+from detect.rules.arrow_arrays import address_set
+from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch

@@ -32,13 +32,8 @@ from detect.known.pools import (
     V4_MODIFY,
     V4_SWAP,
 )
-from detect.rules.columns import (
-    ColumnCache,
-    Columns,
-    fixed_bytes,
-    numbered,
-    variable_bytes,
-)
+from detect.rules.arrow_arrays import fixed_bytes, numbered, variable_bytes
+from detect.rules.columns import ColumnCache, Columns
 from detect.scored import ScoredBatch
 
 SHAPES: Final[dict[bytes, tuple[int, int]]] = {

@@ -113,7 +113,7 @@ class SanctionsTouch(Journaled):
         if not self._listed(subject, time, chain) and self._labels.is_service(subject, time, chain):
             role = Role.SERVICE
         tx_hash = flows["transaction_hash"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         token = flows["token_address"][row].as_py()
         listed = receiver if to_listed else sender
         index = int(columns.flow_tx_index[row])

@@ -8,7 +8,8 @@ import numpy as np
 
 from chainwarden.schema import FlowKind
 from detect.known.tokens import DAI, NATIVE, USDC, USDT, VALUE_TOKENS, WETH
-from detect.rules.columns import Columns, address_word
+from detect.rules.arrow_arrays import address_word
+from detect.rules.columns import Columns
 
 BACK: Final = 0.9  # who gets so much of what he gave has swapped it
 FEW_FLOWS: Final = 64

@@ -146,7 +146,7 @@ class SignaturePhishing(Journaled):
     def _is_innocent(self, columns: Columns, signed: Signed, row: int) -> bool:
         flows, facts = columns.batch.flows, columns.scored.flow_facts[row]
         receiver, token = flows["to_address"][row].as_py(), flows["token_address"][row].as_py()
-        amount, now = _amount(columns, row), int(columns.block_times[columns.flow_row[row]])
+        amount, now = columns.amount(row), int(columns.block_times[columns.flow_row[row]])
         if receiver in (signed.owner, ZERO_ADDRESS):
             return True
         if signed.way != Way.DIRECT and not _is_loot(token, amount, self._config.least):
@@ -233,7 +233,7 @@ class SignaturePhishing(Journaled):
         token = flows["token_address"][row].as_py()
         at = columns.batch.position(int(columns.flow_row[row]))
         balance = self._node.token_balance_at(token, flows["from_address"][row].as_py(), at)
-        return None if balance is None else balance / max(1, _amount(columns, row))
+        return None if balance is None else balance / max(1, columns.amount(row))
 
     def _judge(
         self, taker: _Taker, way: Way, *, large: bool, emptied: bool, fresh: bool
@@ -267,7 +267,7 @@ class SignaturePhishing(Journaled):
         receiver, token = flows["to_address"][row].as_py(), flows["token_address"][row].as_py()
         tx_hash, amount, owners = (
             flows["transaction_hash"][row].as_py(),
-            _amount(columns, row),
+            columns.amount(row),
             len(taker.owners),
         )
         reasons = [
@@ -304,12 +304,8 @@ class SignaturePhishing(Journaled):
         )
 
 
-def _amount(columns: Columns, row: int) -> int:
-    return int.from_bytes(columns.batch.flows["value"][row].as_py(), "big")
-
-
 def _is_large(columns: Columns, row: int) -> bool:
-    return is_large(columns.batch.flows["token_address"][row].as_py(), _amount(columns, row))
+    return is_large(columns.batch.flows["token_address"][row].as_py(), columns.amount(row))
 
 
 def _share(columns: Columns, row: int) -> int:
@@ -318,7 +314,7 @@ def _share(columns: Columns, row: int) -> int:
     if known is None:
         return 0
     large: int = LARGE[token] * 10**known.decimals
-    return min(_amount(columns, row) * MILLION // large, MOST_TAKEN)
+    return min(columns.amount(row) * MILLION // large, MOST_TAKEN)
 
 
 def _is_loot(token: bytes, amount: int, least: float) -> bool:

@@ -20,7 +20,8 @@ from detect.known.tokens import NATIVE, VALUE_TOKENS
 from detect.label_store import FOREVER
 from detect.label_words import BAD_LABELS, TRUSTED, Verdict
 from detect.labels import LabelBook
-from detect.rules.columns import Columns, address_set, fixed_bytes
+from detect.rules.arrow_arrays import address_set, fixed_bytes
+from detect.rules.columns import Columns
 
 BAD: Final = 1  # its money is others': a label in force says so
 SERVICE: Final = 2  # an exchange, router, bridge … that nobody calls bad

@@ -304,7 +304,7 @@ class SweeperDelegation(Journaled):
     ) -> Iterator[Finding]:
         flows = columns.batch.flows
         token = flows["token_address"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        amount = columns.amount(row)
         known = NATIVE if token is None else VALUE_TOKENS[token]
         if amount < LARGE[token] * 10**known.decimals * self._config.valuable:
             return

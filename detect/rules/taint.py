@@ -19,7 +19,8 @@ from detect.kernels.taint import PAYS_SERVICE, SINK, SOURCE_BAD, SOURCE_MIXER, T
 from detect.known.mixers import TORNADO_POOLS
 from detect.known.tokens import ETHER
 from detect.labels import LabelBook
-from detect.rules.columns import ColumnCache, Columns, address_set
+from detect.rules.arrow_arrays import address_set
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.mixer_payouts import Payout, payouts_of
 from detect.rules.rule import Finding
 from detect.rules.standing import BAD, MIXER, PER_ETHER_WORTH, SERVICE, Standings
@@ -213,7 +214,7 @@ class _Moved:
             flows["transaction_hash"][row].as_py(),
             flows["from_address"][row].as_py(),
             flows["to_address"][row].as_py(),
-            int.from_bytes(flows["value"][row].as_py(), "big"),
+            self._columns.amount(row),
             flows["token_address"][row].as_py(),
         )
 

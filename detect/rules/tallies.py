@@ -9,7 +9,8 @@ import numpy as np
 
 from detect.compiled import Array
 from detect.kernels.tallies import MOST, SLOTS, top_of_blocks
-from detect.rules.columns import Columns, nullable
+from detect.rules.arrow_arrays import nullable
+from detect.rules.columns import Columns
 
 TOP: Final = 4  # contracts and selectors of a block that are remembered
 LEAST: Final = 3  # calls in a block, below which a selector is not remembered

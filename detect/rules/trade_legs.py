@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from detect.compiled import Array
 from detect.known.services import SERVICE_ADDRESSES
-from detect.rules.columns import fixed_bytes, numbered
+from detect.rules.arrow_arrays import fixed_bytes, numbered
 from detect.rules.pool_events import PoolEvents
 
 SCANNED: Final = 256  # how many trades between two slices are looked at for victims

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from chainwarden.schema import Hop, path_of
 from detect.compiled import Array
-from detect.rules.columns import fixed_bytes
+from detect.rules.arrow_arrays import fixed_bytes
 
 NONE: Final = -1
 """The number of no hop."""

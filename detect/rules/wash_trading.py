@@ -16,7 +16,8 @@ from chainwarden.schema import ZERO_ADDRESS, Evidence, FlowKind, Reason, Role, S
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.labels import LabelBook
-from detect.rules.columns import ColumnCache, Columns, address_word
+from detect.rules.arrow_arrays import address_word
+from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding
 from detect.rules.settlement import is_arbitrage, kinship, related
 from detect.rules.wash_items import ItemSales
