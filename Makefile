@@ -31,7 +31,7 @@ check: $(STAMP)  ## ruff and mypy
 bench: $(STAMP)  ## the performance figures, as ratios
 	$(PY) -m benchmarks
 
-bench-detection: $(STAMP)  ## what is caught, beside reference models; about ten minutes
+bench-detection: $(STAMP)  ## what is caught, beside reference models; about thirteen minutes
 	$(PY) -m benchmarks.detection
 
 clean:  ## remove what the targets made
