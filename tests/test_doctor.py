@@ -32,8 +32,8 @@ from store.snapshots import SnapshotStore
 from tests.anvil import Anvil
 from tests.command import run, running
 from tests.conftest import ROOT
-from tests.ingest.liar import Liar, Oops, Recording
-from tests.receiver import SECRET
+from tests.rigs.liar import Liar, Oops, Recording
+from tests.rigs.receiver import SECRET
 from tests.store.made import alert, blocks, position
 
 KEY = "s3cr3t-key-in-the-url"

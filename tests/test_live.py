@@ -19,7 +19,7 @@ import pytest
 from ingest.simulate.playing import play
 from tests.anvil import Anvil
 from tests.command import run_json, running, wait_for
-from tests.receiver import SECRET, Received, WebhookReceiver
+from tests.rigs.receiver import SECRET, Received, WebhookReceiver
 
 pytestmark = pytest.mark.anvil
 

@@ -32,9 +32,9 @@ from ingest.raw import RawBlock
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.verify import Verifier
 from tests.anvil import Anvil, start_anvil
-from tests.ingest.liar import Answer, Json, Liar, Recording
 from tests.ingest.published import Published
 from tests.ingest.test_heads import until
+from tests.rigs.liar import Answer, Json, Liar, Recording
 
 QUICK = RpcConfig(
     pool=PoolConfig(

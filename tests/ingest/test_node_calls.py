@@ -13,7 +13,7 @@ import pytest
 from chainwarden.schema import Position
 from ingest.node_calls import NodeCallsConfig, RpcNodeCalls
 from tests.anvil import Anvil
-from tests.ingest.liar import Answer, Liar, Recording
+from tests.rigs.liar import Answer, Liar, Recording
 
 ETHER = 10**18
 # Code by hand: ``balanceOf`` of anybody is 42; anything else reverts with the word 7.

@@ -33,8 +33,8 @@ from ingest.raw import RawBlock, RpcBlock, RpcCall
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.verify import Verifier
 from tests.anvil import Anvil
-from tests.ingest.liar import Answer, Json, Liar, Oops, Recording, Tamper
 from tests.ingest.real_blocks import load
+from tests.rigs.liar import Answer, Json, Liar, Oops, Recording, Tamper
 
 QUICK = RpcConfig(
     pool=PoolConfig(

@@ -21,9 +21,9 @@ from chainwarden.report.markdown import escaped, to_markdown
 from chainwarden.report.rows import COLUMNS, defused, to_csv
 from chainwarden.report.words import plain
 from chainwarden.scorecard import read_truth
-from tests.report import hostile
 from tests.report.conftest import Replays
 from tests.report.test_gather import alerts_of, gathered
+from tests.rigs import hostile
 
 GOLDEN = Path(__file__).parent / "golden.md"
 FORBIDDEN = {"script", "img", "iframe", "object", "embed", "form", "base", "b", "i"}

@@ -30,8 +30,8 @@ from chainwarden.schema import (
 from chainwarden.scorecard import read_truth
 from store.lake import Lake
 from store.ledger import Ledger
-from tests.report import hostile
 from tests.report.conftest import Replays
+from tests.rigs import hostile
 
 
 def gathered(out: Path, wanted: Wanted | None = None, chain: Chain = ETHEREUM) -> Report:

@@ -23,7 +23,7 @@ def test_killed_at_any_instant_nothing_is_lost_or_torn(tmp_path: Path) -> None:
     acknowledged block is there once, whole, with its alerts, its files and its notification.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "tests.store.crash", str(tmp_path), "48", "7"],
+        [sys.executable, "-m", "tests.rigs.crash", str(tmp_path), "48", "7"],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ from store.ledger import Commit, Ledger
 from store.outbox import MOVED, RAISED, RETRACTED, SCHEDULE
 from store.payload import MAX_BYTES
 from store.webhook import Receiver, WebhookSender
-from tests.receiver import LOOPBACK, SECRET, WebhookReceiver
+from tests.rigs.receiver import LOOPBACK, SECRET, WebhookReceiver
 from tests.store.made import alert, hash_of, position
 
 

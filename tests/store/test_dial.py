@@ -9,7 +9,7 @@ import httpcore2
 import pytest
 
 from store.dial import AddressRefused, CheckedBackend, refusal, resolve
-from tests.receiver import WebhookReceiver
+from tests.rigs.receiver import WebhookReceiver
 
 # Each of these reaches, or could reach, something that is not the public internet.
 REFUSED = """

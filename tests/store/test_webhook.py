@@ -15,7 +15,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from chainwarden.errors import DeliveryError, SettingsError
 from store.dial import resolve
 from store.webhook import Receiver, WebhookSender
-from tests.receiver import LOOPBACK, SECRET, WebhookReceiver
+from tests.rigs.receiver import LOOPBACK, SECRET, WebhookReceiver
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret of the receiver..").decode()
 BODY = b'{"type":"alert.raised","data":{"name":"\xc3\xa9"}}'

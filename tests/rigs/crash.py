@@ -1,6 +1,6 @@
 """Commits blocks until it is killed, again and again, and checks what is left each time.
 
-Run as ``python -m tests.store.crash FOLDER KILLS SEED`` from the project's root. This process only
+Run as ``python -m tests.rigs.crash FOLDER KILLS SEED`` from the project's root. This process only
 imports and forks: the ledger is opened in children, of which one commits and is killed (SIGKILL) at
 a random instant or at a chosen file operation, and the next one checks. Ends with exit code 0 if
 every check held, and prints what did not.

@@ -1,0 +1,1 @@
+"""What the tests break things with: lying nodes, misbehaving receivers, kills, hostile text."""
