@@ -61,7 +61,7 @@ class ApiClient:
         if answer.status == 401:
             raise SettingsError(
                 f"the process at {self.address} wants its token",
-                hint="give its settings: --config, or CHAINWARDEN_SERVER_TOKEN",
+                hint="give its settings, or your own token: --config, or CHAINWARDEN_SERVER_TOKEN",
             )
         if answer.status >= 500:
             raise StoreError(str(tree.get("error", "")), hint=str(tree.get("hint", "")))

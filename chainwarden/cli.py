@@ -457,6 +457,32 @@ def serve(
     command(config=config, flags=flags)
 
 
+@app.command(epilog="Example: chainwarden token create ana --role analyst --days 90")
+def token(
+    act: Annotated[str, typer.Argument(help="create, list or revoke.")],
+    name: Annotated[str | None, typer.Argument(help="The token's name: whose it is.")] = None,
+    role: Annotated[str | None, typer.Option(help="viewer, analyst or admin.")] = None,
+    days: Annotated[
+        int | None, typer.Option(help="How long it holds.", show_default="until it is revoked")
+    ] = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Make, list and revoke the tokens of the API; a running process knows at once."""
+    from chainwarden.commands.token import token as command
+
+    command(
+        act,
+        name,
+        role,
+        days,
+        config=config,
+        flags={"store.out": str(out) if out else None},
+        json=json,
+    )
+
+
 @app.command(epilog="Example: chainwarden doctor --rpc http://127.0.0.1:8545 --json")
 def doctor(
     rpc: Rpc = None,

@@ -56,9 +56,12 @@ class RequestRefused(ChainwardenError):
 
     exit_code = 3
 
-    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+    def __init__(
+        self, message: str, status: int, *, hint: str = "", retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class SourceError(ChainwardenError):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from chainwarden.explain import Explainer
 from chainwarden.metrics import Metrics
-from chainwarden.server import Bind, HttpServer, Readiness
+from chainwarden.server import Bind, HttpServer, Limits, Readiness
+from chainwarden.server.tokens import FILE
 from chainwarden.server.whereabouts import published
 from chainwarden.settings import Settings
 from detect.label_lists import parse_address
@@ -36,8 +37,10 @@ def serve_ledger(
     explain = Explainer(ledger, lake, labels).explain
     api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explain)
     stack.callback(api.close)
-    bind = Bind(settings.server.host, settings.server.port, settings.server.token)
-    server = HttpServer(bind, metrics.registry, not_ready, api.routes)
+    tokens = Path(settings.store.out) / FILE
+    bind = Bind(settings.server.host, settings.server.port, settings.server.token, tokens)
+    limits = Limits(per_minute=settings.server.requests_per_minute)
+    server = HttpServer(bind, metrics.registry, not_ready, api.routes, limits)
     stack.callback(server.close)
     stack.enter_context(published(Path(settings.store.out), server.host, server.port))
     sys.stderr.write(f"chainwarden: metrics on http://{server.address}/metrics\n")

@@ -207,7 +207,12 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     host: str = "127.0.0.1"
     port: int = 9464
     token: Secret = Secret("")
-    """What callers of the API must send, wherever it listens beyond this machine."""
+    """An admin's: what callers of the API may send, and what our own commands send it.
+
+    Others are made with ``chainwarden token``, each with a role. Where there is any, one is wanted.
+    """
+    requests_per_minute: int = 600
+    """Of one caller of the API: a token, or an address."""
 
 
 class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -410,6 +415,7 @@ def _checked(settings: Settings) -> Settings:
     positive("alerts.budget_per_hour", settings.alerts.budget_per_hour)
     positive("store.snapshot_minutes", settings.store.snapshot_minutes)
     positive("store.snapshots_kept", settings.store.snapshots_kept)
+    positive("server.requests_per_minute", settings.server.requests_per_minute)
     digits = settings.detect.hash_key.reveal()
     if digits and (len(digits) != 32 or set(digits.lower()) - set("0123456789abcdef")):
         raise SettingsError("detect.hash_key must be 32 hex digits", hint="openssl rand -hex 16")

@@ -15,6 +15,8 @@
     POST   /api/v1/models/promotions   makes the challenger the champion: author, note,
                                        configuration
 
+Each route names the role it wants: to read, viewer; to label, analyst; to promote, admin. Who acts
+is the name of the token that was shown; only where that names nobody, who the request says.
 Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
 takes too long is ended in the database, too. Errors are ``{error, hint}``.
 """
@@ -33,11 +35,10 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from chainwarden.errors import RequestRefused
 from chainwarden.schema import Severity
-from chainwarden.server import json_answer
+from chainwarden.server import GuardedRoute, Role, author_of, json_answer
 from store.answers import (
     Answer,
     alert_answer,
@@ -112,17 +113,17 @@ class Api:
         # Few, and always the same ones: the ledger keeps a cursor for each thread.
         self._threads = ThreadPoolExecutor(_THREADS, "api")
         self.routes = [
-            Route("/api/v1/status", self._status),
-            Route("/api/v1/alerts", self._alerts),
-            Route("/api/v1/alerts/{id}", self._alert),
-            Route("/api/v1/alerts/{id}/explanation", self._explanation),
-            Route("/api/v1/wallets/{address}", self._wallet),
-            Route("/api/v1/labels", self._labels, methods=["GET"]),
-            Route("/api/v1/labels/history", self._history),
-            Route("/api/v1/models", self._models),
-            Route("/api/v1/models/promotions", self._promote, methods=["POST"]),
-            Route("/api/v1/labels", self._label, methods=["POST"]),
-            Route("/api/v1/labels", self._withdraw, methods=["DELETE"]),
+            GuardedRoute("/api/v1/status", self._status, Role.VIEWER),
+            GuardedRoute("/api/v1/alerts", self._alerts, Role.VIEWER),
+            GuardedRoute("/api/v1/alerts/{id}", self._alert, Role.VIEWER),
+            GuardedRoute("/api/v1/alerts/{id}/explanation", self._explanation, Role.VIEWER),
+            GuardedRoute("/api/v1/wallets/{address}", self._wallet, Role.VIEWER),
+            GuardedRoute("/api/v1/labels", self._labels, Role.VIEWER),
+            GuardedRoute("/api/v1/labels/history", self._history, Role.VIEWER),
+            GuardedRoute("/api/v1/models", self._models, Role.VIEWER),
+            GuardedRoute("/api/v1/models/promotions", self._promote, Role.ADMIN, ["POST"]),
+            GuardedRoute("/api/v1/labels", self._label, Role.ANALYST, ["POST"]),
+            GuardedRoute("/api/v1/labels", self._withdraw, Role.ANALYST, ["DELETE"]),
         ]
 
     def close(self) -> None:
@@ -179,7 +180,7 @@ class Api:
         said = AnalystWord(
             self._address(body.address),
             body.label,
-            body.author,
+            author_of(request, body.author),
             body.note,
             body.from_alert,
             body.valid_from,
@@ -194,7 +195,8 @@ class Api:
         if not {"address", "label"} <= query.keys():
             raise RequestRefused("give address and label", 422)
         address, label = self._address(query["address"]), query["label"]
-        said = AnalystWord(address, label, query.get("author", ""), query.get("note", ""))
+        author = author_of(request, query.get("author", ""))
+        said = AnalystWord(address, label, author, query.get("note", ""))
         return json_answer(await self._write(lambda ledger: withdraw_label(ledger, said)))
 
     async def _history(self, request: Request) -> Response:
@@ -211,6 +213,7 @@ class Api:
 
     async def _promote(self, request: Request) -> Response:
         said = await _body(request, _PROMOTION, "perhaps author, note, configuration")
+        said = msgspec.structs.replace(said, author=author_of(request, said.author))
         return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
 
     # --- inside --------------------------------------------------------------------------------

@@ -20,4 +20,6 @@ def error_answer(refused: RequestRefused) -> Response:
     answer = json_answer({"error": refused.message, "hint": refused.hint}, refused.status)
     if refused.status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
+    if refused.retry_after_seconds is not None:
+        answer.headers["Retry-After"] = str(refused.retry_after_seconds)
     return answer

@@ -1,17 +1,20 @@
 """What every request passes before a page sees it, and every answer before it leaves.
 
 ``/metrics``, ``/healthz`` and ``/readyz`` are open: they hold no address and no secret. Everything
-else wants the bearer token where one is set. Where none is, the server listens on loopback only,
+else wants a bearer token where there is one. Where none is, the server listens on loopback only,
 and a web page that somebody on this machine has open must not reach it by a name of its own (DNS
-rebinding): the Host header has to name this machine.
+rebinding): the Host header has to name this machine. Nobody may ask more often than the limit:
+counted by token, or by address for who shows none; the open pages are counted apart, so that no
+flood of questions hides that the process lives.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,11 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chainwarden.errors import RequestRefused
 from chainwarden.server.answers import error_answer
+from chainwarden.server.keys import NOBODY, Keys
+from chainwarden.server.rates import Rates, neighbourhood
+from chainwarden.server.roles import CALLER, Caller
 
 log = logging.getLogger(__name__)
 
 OPEN_PAGES: Final = frozenset(["/metrics", "/healthz", "/readyz"])
-_HEADERS: Final = {
+SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -36,22 +42,34 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one request: its body, the time from its head to the end of its answer."""
+    """Bounds of one request: its head, its body, the time from one to the end of its answer.
 
+    ``per_minute`` bounds the requests of one caller.
+    """
+
+    head_bytes: int = 16 * 1024
     body_bytes: int = 16 * 1024
     seconds: float = 10.0
+    per_minute: int = 600
 
 
 DEFAULT_LIMITS: Final = Limits()
 
 
 class Guard:
-    """The outermost layer. ``token`` empty: none is wanted, and only this machine's names are."""
+    """The outermost layer. Where ``keys`` want none, only this machine's names are answered."""
 
-    def __init__(self, app: ASGIApp, token: str, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        limits: Limits = DEFAULT_LIMITS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
-        self._token = token.encode()
+        self._keys = keys
         self._limits = limits
+        self._rates = Rates(limits.per_minute, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing is raised."""
@@ -64,7 +82,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(raw=message["headers"])
-                for name, value in _HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -87,27 +105,47 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN_PAGES:
-            if self._token:
-                self._check_token(headers.get("authorization", ""))
-            elif not names_loopback(headers.get("host", "")):
+        # The parser's own limit is on a head that is still coming; one read may bring more.
+        head = sum(len(name) + len(value) + 4 for name, value in headers.raw)
+        if head + len(scope["raw_path"]) + len(scope["query_string"]) > self._limits.head_bytes:
+            raise RequestRefused(f"the head is above {self._limits.head_bytes} bytes", 431)
+        client = scope.get("client")
+        address = neighbourhood(client[0]) if client else ""
+        if scope["path"] in OPEN_PAGES:
+            self._count(f"open {address}")
+        else:
+            scope[CALLER] = self._identified(headers, address)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:12]) > self._limits.body_bytes:
+            raise self._too_large()
+
+    def _identified(self, headers: Headers, address: str) -> Caller:
+        """Who asks; counted as him where that is known, else by where he asks from."""
+        try:
+            if self._keys.wanted:
+                caller = self._keys.caller(headers.get("authorization", ""))
+            elif names_loopback(headers.get("host", "")):
+                caller = NOBODY
+            else:
                 raise RequestRefused(
                     "the Host header does not name this machine",
                     403,
                     hint="ask 127.0.0.1 or localhost, or set server.token",
                 )
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:12]) > self._limits.body_bytes:
-            raise self._too_large()
+        except RequestRefused:
+            self._count(address)
+            raise
+        self._count(f"token {caller.name}" if caller.name else address)
+        return caller
 
-    def _check_token(self, header: str) -> None:
-        scheme, _, given = header.partition(" ")
-        right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self._token)
-        if scheme.lower() != "bearer" or not right:
+    def _count(self, who: str) -> None:
+        seconds = self._rates.wait(who)
+        if seconds:
             raise RequestRefused(
-                "the bearer token is missing or wrong",
-                401,
-                hint="send 'Authorization: Bearer' with the value of server.token",
+                f"more than {self._limits.per_minute} requests in a minute",
+                429,
+                hint=f"ask again after {seconds} s; server.requests_per_minute sets how many",
+                retry_after_seconds=seconds,
             )
 
     def _too_large(self) -> RequestRefused:

@@ -8,6 +8,8 @@ import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -16,39 +18,42 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chainwarden.errors import ChainwardenError, RequestRefused, SettingsError, StoreError
 from chainwarden.server.answers import error_answer
-from chainwarden.server.guard import DEFAULT_LIMITS, Guard, Limits
+from chainwarden.server.guard import DEFAULT_LIMITS, SECURITY_HEADERS, Guard, Limits
+from chainwarden.server.keys import Keys
 from chainwarden.server.pages import Readiness, pages
+from chainwarden.server.roles import GuardedRoute
+from chainwarden.server.tokens import TokenFile
 from chainwarden.settings import Secret
 
 CONNECTIONS: Final = 64
 HEAD_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 5
-HEAD_BYTES: Final = 16 * 1024
 NO_TOKEN: Final = Secret("")
 
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """Where to listen, and the bearer token that pages other than the open three want.
+    """Where to listen, and the tokens that pages other than the open three want.
 
-    ``port`` 0 picks a free one.
+    ``port`` 0 picks a free one. ``token`` is an admin's; ``tokens`` is where more of them are kept,
+    each with a role.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     token: Secret = NO_TOKEN
+    tokens: Path | None = None
 
 
 class HttpServer:
     """Metrics and health, and the given routes beside them, from a daemon thread.
 
-    Raises SettingsError where the port is taken, or where routes would be open to others than this
-    machine without a token.
+    Raises SettingsError where the port is taken, where routes would be open to others than this
+    machine without a token, or where the tokens cannot be read.
     """
 
     def __init__(
@@ -56,16 +61,20 @@ class HttpServer:
         bind: Bind,
         registry: CollectorRegistry,
         not_ready: Readiness,
-        routes: Sequence[BaseRoute] = (),
+        routes: Sequence[GuardedRoute] = (),
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        if not all(isinstance(route, GuardedRoute) for route in routes):
+            raise TypeError("every route says which role it wants: see GuardedRoute")
+        self._keys = Keys(bind.token, None if bind.tokens is None else TokenFile(bind.tokens))
         self._socket = _listening(bind)
         self.host, self.port = self._socket.getsockname()[:2]
-        if routes and not bind.token and not ipaddress.ip_address(self.host).is_loopback:
+        if routes and not ipaddress.ip_address(self.host).is_loopback and not self._keys.usable():
             self._socket.close()
             raise SettingsError(
                 f"the API would be open to everybody who reaches {bind.host}",
-                hint="set server.token (openssl rand -hex 32), or server.host to 127.0.0.1",
+                hint="make a token (chainwarden token create), or set server.token, or server.host "
+                "to 127.0.0.1",
             )
         app = Starlette(
             routes=[*pages(registry, not_ready), *routes],
@@ -74,7 +83,7 @@ class HttpServer:
         app.router.redirect_slashes = False
         self._server = uvicorn.Server(
             uvicorn.Config(
-                Guard(app, bind.token.reveal(), limits),
+                Guard(app, self._keys, limits),
                 http=_Protocol,
                 loop="asyncio",
                 ws="none",
@@ -84,10 +93,9 @@ class HttpServer:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=CONNECTIONS,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=2,
-                h11_max_incomplete_event_size=HEAD_BYTES,
+                h11_max_incomplete_event_size=limits.head_bytes,
             )
         )
         self._thread = threading.Thread(
@@ -105,6 +113,7 @@ class HttpServer:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+        self._keys.close()
 
 
 class MetricsServer(HttpServer):
@@ -120,13 +129,22 @@ class _Protocol(H11Protocol):
     """uvicorn's, which closes connections that send no whole request head for a while.
 
     uvicorn itself has a limit only between requests; one that never ends its first, or that drips,
-    would hold its place for ever.
+    would hold its place for ever. What is answered below the guard, because there are too many
+    connections or it is no HTTP, has the same headers as what is answered above.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._seen: Any = self.cycle
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+        if len(self.connections) > CONNECTIONS:
+            transport.write(_bare_answer(503))
+            transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        del msg  # says how the parser works
+        self.transport.write(_bare_answer(400))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._watch.cancel()
@@ -139,6 +157,16 @@ class _Protocol(H11Protocol):
             return
         self._seen = self.cycle
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+
+def _bare_answer(status: int) -> bytes:
+    """An answer without a body, after which the connection ends."""
+    more = {"Content-Length": "0", "Connection": "close"}
+    if status == 503:
+        more["Retry-After"] = "1"
+    lines = [f"{name}: {value}" for name, value in {**SECURITY_HEADERS, **more}.items()]
+    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *lines]
+    return "\r\n".join([*head, "", ""]).encode()
 
 
 def _listening(bind: Bind) -> socket.socket:

@@ -8,87 +8,21 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from chainwarden.errors import SettingsError, StoreError
-from chainwarden.schema import ETHEREUM, Cursor, Label, Retraction, Severity, alert_to_dict
-from chainwarden.server import Bind, HttpServer, Limits
+from chainwarden.schema import ETHEREUM, Cursor, Label, alert_to_dict
+from chainwarden.server import Bind
 from chainwarden.server import listen as listening
 from chainwarden.settings import Secret
-from detect.label_lists import parse_address
 from store import label_answers
-from store.api import Api
 from store.ledger import AlertFilter, Commit, InForce, Ledger, ListNote
+from tests.store.asking import ALERTS, LABELS, MODELS, NOW, OTHER, TOKEN, Client, fill, serving
 from tests.store.made import GENESIS_TIME, WALLET, alert, position
-
-OTHER = b"\x07" * 20
-TOKEN = "correct-horse-battery-staple"
-ALERTS = "/api/v1/alerts"
-LABELS = "/api/v1/labels"
-MODELS = "/api/v1/models"
-NOW = 1_700_500_000
-
-
-@dataclass
-class Client:
-    """Asks one server."""
-
-    server: HttpServer
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def ask(
-        self,
-        target: str,
-        method: str = "GET",
-        body: object = None,
-        headers: dict[str, str] | None = None,
-    ) -> tuple[int, Any, http.client.HTTPMessage]:
-        """Status, decoded body, headers."""
-        connection = http.client.HTTPConnection(self.server.host, self.server.port, timeout=10)
-        sent = {**self.headers, **(headers or {})}
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        if data is not None:
-            sent.setdefault("Content-Type", "application/json")
-        try:
-            connection.request(method, target, data, sent)
-            answer = connection.getresponse()
-            content = answer.read()
-        finally:
-            connection.close()
-        is_json = answer.headers.get_content_type() == "application/json"
-        return answer.status, json.loads(content) if is_json else content, answer.headers
-
-    def get(self, target: str) -> Any:
-        """The body of a page that is there."""
-        status, body, _ = self.ask(target)
-        assert status == 200, body
-        return body
-
-    def ids(self, query: str) -> list[str]:
-        """The ids on a page of alerts."""
-        return [one["id"] for one in self.get(f"{ALERTS}?{query}")["alerts"]]
-
-
-def fill(ledger: Ledger) -> None:
-    """Twelve alerts about two wallets by two rules, one of them taken back."""
-    for number in range(1, 13):
-        one = alert(
-            number,
-            subject=WALLET if number % 3 else OTHER,
-            severity=Severity(number % 5),
-            rule="mixer_touch" if number % 2 else "ice_phishing",
-        )
-        ledger.commit(Commit(Cursor(position(number), {}, number, 2 * number, 3 * number), [one]))
-    ledger.commit(
-        Commit(Cursor(position(11), {}, 11, 22, 33), retractions=[Retraction(one.id, one.position)])
-    )
 
 
 @pytest.fixture
@@ -97,24 +31,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM, receivers=["ops"]) as opened:
         fill(opened)
         yield opened
-
-
-@contextmanager
-def serving(
-    ledger: Ledger, bind: Bind | None = None, seconds: float = 10.0
-) -> Iterator[HttpServer]:
-    """A server over the ledger, closed in the order the product closes it."""
-    api = Api(ledger, parse_address, clock=lambda: NOW + 0.5)
-    try:
-        server = HttpServer(
-            bind or Bind(), CollectorRegistry(), lambda: "", api.routes, Limits(seconds=seconds)
-        )
-        try:
-            yield server
-        finally:
-            server.close()
-    finally:
-        api.close()
 
 
 @pytest.fixture
