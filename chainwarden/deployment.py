@@ -208,6 +208,8 @@ def kafka_config(settings: Settings, chain: Chain) -> KafkaConfig:
         bootstrap_servers=bus.bootstrap_servers,
         chain=chain,
         partitions=bus.partitions,
+        timeout_seconds=bus.timeout_seconds,
+        patience_seconds=bus.patience_seconds,
         security_protocol=bus.security_protocol,
         sasl_mechanism=bus.sasl_mechanism,
         username=bus.username,

@@ -12,9 +12,10 @@
     │   ├── MissingAncestor     the parent is unknown; fetch it by hash
     │   └── DeepReorg           a fork reaches below what can be undone; rebuild from a snapshot
     ├── BusError                the bus cannot take or give records
+    │   ├── Fenced              another process publishes this chain now
     │   ├── InvalidRecord       one record cannot be decoded; it goes to the dead letters
     │   ├── IncompleteBlock     records of one block are missing for good; fetch it from a node
-    │   └── OffsetGone          the stored offset is no longer on the bus; rebuild
+    │   └── OffsetGone          the stored offset is no longer on the bus; fetch what is missing
     ├── DetectError             the detector refuses what it was given
     │   └── SnapshotRefused     a snapshot of another version, truncated, or tampered with
     ├── StoreError              the ledger or the lake cannot take what it was given
@@ -130,6 +131,10 @@ class BusError(ChainwardenError):
     """The bus cannot take or give records."""
 
     exit_code = 5
+
+
+class Fenced(BusError):
+    """Another process publishes this chain now: this one must not go on."""
 
 
 class InvalidRecord(BusError):

@@ -41,13 +41,17 @@ MAX_EVENTS = 64
 
 @dataclass(slots=True)
 class Health:
-    """What ``/readyz`` asks: empty when the pipeline works, else why it does not."""
+    """What ``/readyz`` asks: empty when the pipeline works, else why it does not.
+
+    ``others`` are asked, too: the first reason that one of them has.
+    """
 
     reason: str = "starting"
+    others: list[Callable[[], str]] = field(default_factory=list)
 
     def __call__(self) -> str:
         """The reason why it is not ready; empty when it is."""
-        return self.reason
+        return self.reason or next((why for ask in self.others if (why := ask())), "")
 
 
 @contextmanager
@@ -132,11 +136,13 @@ class DetectOptions:
     """How a detect loop works.
 
     ``offsets``: whether the bus outlives the process, so that its offsets belong in the ledger.
+    ``answers`` says whether the bus can be asked: while it cannot, nothing is idle.
     """
 
     snapshot_seconds: float = 600.0
     exit_when_idle_seconds: float | None = None
     offsets: bool = True
+    answers: Callable[[], bool] = lambda: True
 
 
 def detect_loop(
@@ -163,6 +169,7 @@ def detect_loop(
         if deliveries:
             pipeline.flush()
             health.reason = ""
+        if deliveries or not options.answers():
             idle_since = now
         elif (
             options.exit_when_idle_seconds is not None

@@ -8,6 +8,7 @@ the chain.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -101,6 +102,7 @@ class Metrics:
         self.lag_blocks = gauge("lag_blocks", "Blocks behind the stage before", "stage")
         self.lag_seconds = gauge("lag_seconds", "Now minus the newest block's time", "stage")
         self.bus_lag = gauge("bus_lag_records", "Records on the bus that are not read yet")
+        self.bus_away = gauge("bus_away_seconds", "How long the bus has not answered; 0: it does")
         # throughput
         self.blocks = counter("blocks", "Blocks taken in", "outcome")
         self.transactions = counter("transactions", "Transactions scored")
@@ -249,6 +251,19 @@ class Metrics:
         if stage in self._heads:
             lag = max(0, head_number - self._heads[stage][0])
             self.lag_blocks.labels(self.chain, stage).set(lag)
+
+    def behind_bus(self, newest: Callable[[], int | None], records: Callable[[], int]) -> None:
+        """From now on the lag of ``detect`` is asked for when it is looked at.
+
+        ``newest`` gives the number of the newest block on the bus, ``records`` how many lie there.
+        """
+
+        def blocks() -> float:
+            ahead, head = newest(), self.head_of("detect")
+            return math.nan if ahead is None or head is None else max(0, ahead - head)
+
+        self.lag_blocks.labels(self.chain, "detect").set_function(blocks)
+        self.bus_lag.labels(self.chain).set_function(records)
 
     def head_of(self, stage: str) -> int | None:
         """The number of the newest block of a stage, if there is one."""

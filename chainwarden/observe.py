@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from chainwarden.kafka_bus import BusWatch
 from chainwarden.metrics import Metrics
+from chainwarden.schema import Offsets
 from detect.alerts import AlertPolicy
 from detect.detector import Detector
 from ingest.node_calls import NodeCallsStats
@@ -125,3 +127,11 @@ def observe_node_calls(metrics: Metrics, stats: NodeCallsStats) -> None:
     """What rules asked a node, by how it ended."""
     for outcome in ("answered", "cached", "failed", "over_bound", "paused"):
         metrics.raise_counter(metrics.node_calls, getattr(stats, outcome), outcome)
+
+
+def observe_bus(metrics: Metrics, watch: BusWatch, offsets: Callable[[], Offsets]) -> None:
+    """Show in the metrics how far a detector at these offsets is behind the bus."""
+    metrics.behind_bus(
+        lambda: watch.newest.number if watch.newest else None, lambda: watch.behind(offsets())
+    )
+    metrics.bus_away.labels(metrics.chain).set_function(lambda: watch.silent_seconds)

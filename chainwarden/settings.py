@@ -96,6 +96,10 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """``memory`` (one process) or ``kafka``."""
     bootstrap_servers: str = "127.0.0.1:9092"
     partitions: int = 4
+    timeout_seconds: float = 60.0
+    """The longest that one request to the broker may take."""
+    patience_seconds: float = 600.0
+    """How long a broker may be away, before that ends the process with exit code 5."""
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = ""
     username: str = ""
@@ -410,6 +414,8 @@ def _checked(settings: Settings) -> Settings:
     if settings.bus.kind not in ("memory", "kafka"):
         raise SettingsError(f"bus.kind is {settings.bus.kind!r}", hint="memory or kafka")
     positive("bus.partitions", settings.bus.partitions)
+    positive("bus.timeout_seconds", settings.bus.timeout_seconds)
+    positive("bus.patience_seconds", settings.bus.patience_seconds)
     positive("detect.wallets", settings.detect.wallets)
     positive("alerts.cool_down_hours", settings.alerts.cool_down_hours)
     positive("alerts.budget_per_hour", settings.alerts.budget_per_hour)

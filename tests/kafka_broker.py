@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -24,15 +25,46 @@ class BrokerMissing(Exception):
 
 @dataclass
 class KafkaNode:
-    """One broker process on loopback."""
+    """One broker process on loopback. Its data and its port outlive the process."""
 
     bootstrap: str
     process: subprocess.Popen[bytes]
+    folder: Path
+    words: tuple[str, ...]
 
     def stop(self) -> None:
-        """End the process and wait for it. Data is thrown away, so it is not asked politely."""
+        """Kill the process and wait for its end."""
         self.process.kill()
         self.process.wait(timeout=30)
+
+    def start(self) -> None:
+        """Start again after ``stop``, and wait until it answers."""
+        with (self.folder / "broker.log").open("ab") as log:
+            self.process = subprocess.Popen(self.words, stdout=log, stderr=log)
+        self.wait_until_it_answers()
+
+    def freeze(self) -> None:
+        """Let it do nothing from now on: connections stay open, and nobody is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def wait_until_it_answers(self) -> None:
+        """Raise RuntimeError unless it listens in time."""
+        host, _, port = self.bootstrap.partition(":")
+        deadline = time.monotonic() + START_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        self.stop()
+        log = (self.folder / "broker.log").read_text()
+        raise RuntimeError(f"the broker did not start: {log[-2000:]}")
 
 
 def free_ports(count: int) -> list[int]:
@@ -98,21 +130,13 @@ def start_node(folder: Path) -> KafkaNode:
     java = ["java", "-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-cp", jars]
     cluster = urlsafe_b64encode(bytes(15) + b"\x01").decode().rstrip("=")
     storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)]
-    log = (folder / "broker.log").open("wb")
-    with log:
+    words = (*java, "kafka.Kafka", str(properties))
+    with (folder / "broker.log").open("wb") as log:
         subprocess.run([*java, *storage], stdout=log, stderr=log, check=True)
-        process = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
-    node = KafkaNode(f"127.0.0.1:{port}", process)
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return node
-    node.stop()
-    raise RuntimeError(f"the broker did not start: {(folder / 'broker.log').read_text()[-2000:]}")
+        process = subprocess.Popen(words, stdout=log, stderr=log)
+    node = KafkaNode(f"127.0.0.1:{port}", process, folder, words)
+    node.wait_until_it_answers()
+    return node
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from chainwarden.deployment import configured_chain, kafka_config
 from chainwarden.detecting import detecting
-from chainwarden.kafka_bus import BlockConsumer
+from chainwarden.kafka_bus import BlockConsumer, BusWatch
 from chainwarden.live import DetectOptions, detect_loop, stop_on_signals
+from chainwarden.observe import observe_bus
 from chainwarden.settings import load_settings
 from chainwarden.terminal import print_json, print_line
 
@@ -27,25 +28,33 @@ def detect(
     settings = load_settings(config, os.environ, flags)
     chain = configured_chain(settings)
     stop = threading.Event()
+    bus = kafka_config(settings, chain)
     with (
         stop_on_signals(stop),
-        closing(BlockConsumer(kafka_config(settings, chain))) as consumer,
+        closing(BlockConsumer(bus)) as consumer,
+        BusWatch(bus) as watch,
         detecting(settings, chain, stop, consumer.commit) as behind,
     ):
         metrics = behind.metrics
+        observe_bus(metrics, watch, lambda: behind.pipeline.cursor.offsets)
+        behind.health.others.append(watch.reason)
         consumer.seek(behind.pipeline.cursor.offsets)
 
         def observe() -> None:
             behind.observe()
-            metrics.bus_lag.labels(metrics.chain).set(consumer.lag())
             metrics.raise_counter(metrics.dead_letters, consumer.dead_letters)
+            watch.check()
 
         detect_loop(
             consumer,
             behind.pipeline,
             stop.is_set,
             behind.health,
-            DetectOptions(settings.store.snapshot_minutes * 60, exit_when_idle),
+            DetectOptions(
+                settings.store.snapshot_minutes * 60,
+                exit_when_idle,
+                answers=lambda: not watch.silent_seconds,
+            ),
             observe,
         )
         outcome = {**behind.outcome(), "out": settings.store.out}

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from chainwarden.deployment import (
@@ -19,6 +20,8 @@ from chainwarden.deployment import (
 from chainwarden.errors import SourceError
 from chainwarden.kafka_bus import BlockProducer
 from chainwarden.live import Health, follow, ingest_loop, observe_source, stop_on_signals
+from chainwarden.patience import Patience
+from chainwarden.schema import ChainEvent
 from chainwarden.server import MetricsServer
 from chainwarden.settings import Settings, load_settings
 from chainwarden.terminal import print_error, print_json, print_line
@@ -50,10 +53,11 @@ def _ingest_file(settings: Settings, file: Path) -> dict[str, object]:
         on_rejected=print_error,
     )
     producer = BlockProducer(kafka_config(settings, chain))
+    patience = Patience(settings.bus.patience_seconds, threading.Event())
     failure: SourceError | None = None
     try:
         for event in intake.events():
-            producer.publish(event)
+            patience.until_taken(partial(producer.publish, event))
     except SourceError as error:
         failure = error
     finally:
@@ -90,10 +94,18 @@ def _ingest_node(settings: Settings) -> dict[str, object]:
         producer = BlockProducer(kafka_config(settings, source.chain))
         stack.callback(producer.close)
         publisher = Publisher(producer, cursor_path)
+        patience = Patience(settings.bus.patience_seconds, stop)
+        health.others.append(patience.reason)
+        away = metrics.bus_away.labels(metrics.chain)
+        away.set_function(lambda: patience.away_seconds)
         events = follow(source, follower, settings, metrics, stop)
+
+        def publish(event: ChainEvent) -> None:
+            patience.until_taken(lambda: publisher.publish(event, follower.recent()))
+
         ingest_loop(
             events,
-            lambda event: publisher.publish(event, follower.recent()),
+            publish,
             metrics,
             health,
             lambda: observe_source(metrics, source.stats),

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _FETCH_RECORDS: Final = 4000
 _MOST_EVENTS_AHEAD: Final = 20_000
-_MOST_FAILURES: Final = 5
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 _GONE: Final = (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError)
 
 
@@ -39,11 +39,12 @@ class BlockConsumer:
 
     No group management: every partition is assigned and sought. A block is handed on when all its
     records are there; blocks that are ready together come as one batch. What is read ahead is
-    bounded. When the client raises from a poll it is built anew and goes on where it was.
+    bounded. When the client raises from a poll it is built anew and goes on where it was; BusError
+    is raised once that has not helped for ``patience_seconds``.
 
     Records that are no records of ``chainwarden.wire`` go to the dead letters topic (topic,
     partition, offset, reason, SHA-256; never the payload) and are counted in ``dead_letters``. A
-    block that lacks records with nothing arriving for ``incomplete_seconds``, or that was
+    block that lacks records with nothing left to read for ``incomplete_seconds``, or that was
     overtaken in every partition, raises IncompleteBlock, again at every poll: the caller gets that
     block from a node and seeks to the error's offsets.
     """
@@ -70,6 +71,7 @@ class BlockConsumer:
         self._reading: list[TopicPartition] = []
         self._waited = 0.0
         self._failures = 0
+        self._failing_since = 0.0
 
     # --- the protocol --------------------------------------------------------------------------
 
@@ -131,7 +133,7 @@ class BlockConsumer:
         try:
             self._consumer.commit(
                 {where[name]: OffsetAndMetadata(at, "", -1) for name, at in offsets.items()},
-                timeout_ms=5000,
+                timeout_ms=2000,
             )
         except (KafkaError, OSError) as error:
             log.warning("offsets were not committed for monitoring: %s", error)
@@ -193,7 +195,18 @@ class BlockConsumer:
             self._waited += time.monotonic() - started
             if self._waited >= self._config.incomplete_seconds:
                 self._waited = 0.0
-                assembly.give_up()
+                if self._everything_is_read(assembly):
+                    assembly.give_up()
+
+    def _everything_is_read(self, assembly: Assembly) -> bool:
+        """Whether the broker answers, and has nothing more: its silence alone proves nothing."""
+        try:
+            ends = self._consumer.end_offsets(self._all)
+        except (KafkaError, OSError, RuntimeError) as error:
+            log.warning("a block lacks records, and the broker cannot be asked: %r", error)
+            return False
+        lanes = assembly.lanes
+        return all(lanes[self._names[where]].position >= end for where, end in ends.items())
 
     def _read(self, seconds: float) -> bool:
         """Take in what the client has, waiting so long for it; whether there was anything."""
@@ -257,13 +270,16 @@ class BlockConsumer:
 
     def _reconnect(self, error: Exception) -> None:
         """A client that raised from a poll is not trusted: make another, go on where it was."""
-        self._failures += 1
-        if self._failures >= _MOST_FAILURES:
+        if not self._failures:
+            self._failing_since = time.monotonic()
+        elif time.monotonic() - self._failing_since >= self._config.patience_seconds:
             raise BusError(
                 f"the bus cannot be read: {type(error).__name__}: {error}",
                 hint=f"is the Kafka broker at {self._config.bootstrap_servers} healthy?",
             ) from error
         log.warning("reading from Kafka failed, connecting again: %r", error)
+        time.sleep(min(0.05 * 2 ** min(self._failures, 10), _LONGEST_PAUSE_SECONDS))
+        self._failures += 1
         with suppress(KafkaError, OSError, RuntimeError):
             self._consumer.close(autocommit=False, timeout_ms=1000)
         try:

@@ -17,7 +17,7 @@ from kafka.errors import (
 )
 from kafka.partitioner.default import murmur2
 
-from chainwarden.errors import BusError
+from chainwarden.errors import BusError, Fenced
 from chainwarden.kafka_bus.parts import cut
 from chainwarden.kafka_bus.topics import KafkaConfig, broker_errors, ensure_topics, require_codecs
 from chainwarden.schema import BlockBatch, BlocksAdded, ChainEvent, column
@@ -38,7 +38,7 @@ class BlockProducer:
     Publishing a block is one Kafka transaction (several blocks of one event may share one): its
     transaction records, then its block record. A crash in the middle leaves nothing that a reader
     of committed records sees. A second producer of the same chain takes over: this one raises
-    BusError from then on. After any other BusError the next ``publish`` starts afresh; whether the
+    Fenced from then on. After any other BusError the next ``publish`` starts afresh; whether the
     failed one was committed is not known, and publishing it again is harmless.
     """
 
@@ -92,7 +92,6 @@ class BlockProducer:
                 delivery_timeout_ms=int(config.timeout_seconds * 1000),
                 max_block_ms=int(config.timeout_seconds * 1000),
                 transaction_timeout_ms=int(config.timeout_seconds * 1000),
-                request_timeout_ms=int(min(30.0, config.timeout_seconds / 2) * 1000),
                 allow_auto_create_topics=False,
             )
             try:
@@ -162,8 +161,8 @@ class BlockProducer:
             hint=f"is the Kafka broker at {self._config.bootstrap_servers} healthy?",
         )
 
-    def _fenced_error(self) -> BusError:
-        return BusError(
+    def _fenced_error(self) -> Fenced:
+        return Fenced(
             f"another producer publishes {self._config.chain.name}: this one was fenced off",
             hint="run one ingest for each chain",
         )

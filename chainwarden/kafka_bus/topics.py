@@ -24,7 +24,9 @@ class KafkaConfig:
 
     ``group`` only names the offsets that ``commit`` shows to monitoring. ``incomplete_seconds`` is
     how long a block may lack records, with nothing arriving, before it counts as incomplete for
-    good. ``buffer_bytes`` bounds the transaction records that are read ahead.
+    good. ``buffer_bytes`` bounds the transaction records that are read ahead. ``timeout_seconds``
+    bounds one request; ``patience_seconds`` is how long a broker may be away before that is an
+    error.
     """
 
     bootstrap_servers: str
@@ -41,6 +43,7 @@ class KafkaConfig:
     password: str = field(default="", repr=False)
     ca_file: str = ""
     timeout_seconds: float = 60.0
+    patience_seconds: float = 600.0
     incomplete_seconds: float = 30.0
     buffer_bytes: int = 128 * 1024 * 1024
 
@@ -66,6 +69,9 @@ class KafkaConfig:
             "client_id": self.client_id,
             "security_protocol": self.security_protocol,
             "bootstrap_timeout_ms": int(min(30.0, self.timeout_seconds) * 1000),
+            "request_timeout_ms": int(min(30.0, self.timeout_seconds / 2) * 1000),
+            # kafka-python's 30 s would be the least that a restart of the broker costs.
+            "reconnect_backoff_max_ms": 2000,
         }
         if self.sasl_mechanism:
             options |= {

@@ -16,18 +16,24 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import InvalidRequestError
+from kafka.errors import InvalidRequestError, KafkaTimeoutError
 
 from chainwarden.bus import Delivery
 from chainwarden.errors import BusError, IncompleteBlock, OffsetGone
-from chainwarden.kafka_bus import PART_BYTES, BlockConsumer, BlockProducer, KafkaConfig
+from chainwarden.kafka_bus import (
+    PART_BYTES,
+    BlockConsumer,
+    BlockProducer,
+    BusWatch,
+    KafkaConfig,
+)
 from chainwarden.schema import BlockBatch, BlocksAdded, Chain
 from chainwarden.wire import encode_blocks
 from ingest.decode import decode_blocks
 from ingest.files import open_source
 from ingest.raw import RawBlock
 from ingest.source import BlockSource
-from tests.bus.blocks import added, finalized, plain_batch, position, story
+from tests.bus.blocks import added, finalized, plain_batch, position, reverted, story
 from tests.bus.contracts import DurableBusContract, Rig, drain, told
 from tests.conftest import ROOT
 from tests.kafka_broker import BrokerMissing, start_node
@@ -225,16 +231,18 @@ def test_a_consumer_whose_client_raises_goes_on(
 def test_a_client_that_keeps_raising_is_an_error(
     rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading does not try for ever."""
-    consumer = rig.consumer()
+    """Reading does not try for ever, only for as long as its patience."""
+    consumer = rig.consumer(patience_seconds=1.0)
     consumer.seek({})
 
     def fail(*_: Any, **__: Any) -> None:
         raise InvalidRequestError
 
     monkeypatch.setattr(KafkaConsumer, "poll", fail)
+    started = time.monotonic()
     with pytest.raises(BusError, match="InvalidRequestError"):
         consumer.poll(20.0)
+    assert 1.0 <= time.monotonic() - started < 10.0
 
 
 NO_BROKER = """
@@ -319,6 +327,25 @@ def test_a_broker_that_is_away_for_a_while_is_no_error(
     assert not refusals
 
 
+def test_the_lag_is_known_within_a_second_without_reading(rig: KafkaRig) -> None:
+    """Who reads nothing for a while still knows the newest block, and how much lies before it."""
+    producer = put(rig, added(1))
+    consumer = rig.consumer()
+    consumer.seek({})
+    (first,) = drain(consumer, 1)
+    with BusWatch(rig.config) as watch:
+        for event in (added(2, 3), reverted(3), added(*range(4, 300))):
+            producer.publish(DurableBusContract.on(rig, event))
+        deadline = time.monotonic() + 1.0
+        while watch.newest is None or watch.newest.number < 299:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert watch.newest.timestamp == added(299).batch.blocks["block_timestamp"][0].as_py()
+        assert watch.behind(first.offsets) == consumer.lag() > 4 * 298
+        assert not watch.reason()
+        watch.check()
+
+
 # --- what others write ---------------------------------------------------------------------------
 
 
@@ -372,8 +399,13 @@ def test_copies_by_somebody_else_change_nothing(rig: KafkaRig) -> None:
     assert consumer.dead_letters == 0
 
 
-def spoil(rig: KafkaRig, spoiler: Callable[[list[bytes]], list[bytes]]) -> None:
-    """Publish block 2 of blocks 1 to 3 by hand, with its transaction values changed."""
+def spoil(
+    rig: KafkaRig, spoiler: Callable[[list[bytes]], list[bytes]], *, later: bool = True
+) -> None:
+    """Publish block 2 of blocks 1 to 3 by hand, with its transaction values changed.
+
+    Without ``later`` it is the last.
+    """
     put(rig, added(1)).close()
     client = KafkaProducer(bootstrap_servers=[rig.bootstrap])
     end = KafkaConsumer(bootstrap_servers=[rig.bootstrap])
@@ -385,7 +417,8 @@ def spoil(rig: KafkaRig, spoiler: Callable[[list[bytes]], list[bytes]]) -> None:
         client.send(rig.config.transactions_topic, value, partition=0)
     client.send(rig.config.blocks_topic, event.block, partition=0)
     client.close(timeout=5)
-    put(rig, added(3, transactions=40), finalized(1))
+    if later:
+        put(rig, added(3, transactions=40), finalized(1))
 
 
 @pytest.mark.parametrize("later", [True, False])
@@ -405,6 +438,25 @@ def test_a_block_that_lacks_a_record_is_an_error_with_a_way_on(rig: KafkaRig, la
     assert consumer.dead_letters == 1
     consumer.seek(caught.value.offsets)
     assert told(drain(consumer, 2)) == story([added(3), finalized(1)])
+
+
+def test_the_silence_of_a_broker_proves_no_gap(
+    rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block that lacks records is not given up while the broker cannot say that none are left."""
+    spoil(rig, lambda values: values[:2], later=False)
+    consumer = rig.consumer(incomplete_seconds=0.2)
+    consumer.seek({})
+    assert numbers(consumer.poll(10.0, 10)) == [1]
+
+    def silent(*_: Any, **__: Any) -> None:
+        raise KafkaTimeoutError
+
+    monkeypatch.setattr(consumer._consumer, "end_offsets", silent)
+    assert consumer.poll(2.0, 10) == []
+    monkeypatch.undo()
+    with pytest.raises(IncompleteBlock, match="block 2"):
+        consumer.poll(10.0, 10)
 
 
 def test_a_record_that_fits_no_column_is_found_and_buried(rig: KafkaRig) -> None:

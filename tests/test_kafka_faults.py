@@ -1,0 +1,236 @@
+"""What ``ingest`` and ``detect`` do when a real broker stops, freezes, or loses what it held."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient
+
+from ingest.publish import load_cursor
+from ingest.raw import RawBlock
+from ingest.record import BlockRecorder
+from ingest.simulate import Simulation, SimulationConfig
+from tests.command import wait_for
+from tests.kafka_broker import BrokerMissing, KafkaNode, start_node
+from tests.rigs.liar import Liar, Recording
+from tests.rigs.warm import Command, WarmCommands
+
+pytestmark = pytest.mark.broker
+
+BLOCKS = 160
+CHAIN = "told"
+TIMEOUT = 3.0
+"""Of one request to the broker, in seconds; 60 where it is not set, which no test has time for."""
+ENV = {
+    "CHAINWARDEN_CHAIN_ID": "1",
+    "CHAINWARDEN_BUS_TIMEOUT_SECONDS": str(TIMEOUT),
+    "CHAINWARDEN_BUS_PATIENCE_SECONDS": "120",
+    "CHAINWARDEN_STORE_SNAPSHOT_MINUTES": "0.02",
+}
+DIGESTS = ("blocks", "transactions", "flows", "wallets", "alerts", "state_digest", "alerts_digest")
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmCommands]:
+    """Commands that start at once."""
+    with WarmCommands() as warm:
+        yield warm
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaNode]:
+    """A broker of these tests' own, which they may stop and freeze."""
+    try:
+        node = start_node(tmp_path_factory.mktemp("kafka"))
+    except BrokerMissing as why:
+        pytest.skip(f"no Kafka broker: {why}")
+    yield node
+    node.thaw()
+    node.stop()
+
+
+@dataclass(frozen=True)
+class Told:
+    """A simulated chain without its orphans, as a node tells it, and what a replay makes of it."""
+
+    recording: Recording
+    first: int
+    last: int
+    replayed: dict[str, Any]
+
+
+def canonical(blocks: list[RawBlock]) -> list[RawBlock]:
+    """The blocks that lead to the last one."""
+    by_hash = {raw.block.hash: raw for raw in blocks}
+    chain, at = [], blocks[-1].block.hash
+    while at in by_hash:
+        chain.append(by_hash[at])
+        at = by_hash[at].block.parent_hash
+    return chain[::-1]
+
+
+@pytest.fixture(scope="module")
+def told(warm: WarmCommands, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """The chain, and an undisturbed run of it."""
+    folder = tmp_path_factory.mktemp("chain")
+    config = SimulationConfig(seed=5, blocks=BLOCKS, transactions_per_block=5.0)
+    chain = canonical(list(Simulation(config).blocks()))
+    recording = Recording()
+    with BlockRecorder(folder / "chain") as recorder:
+        for raw in chain:
+            recorder.write(raw)
+            recording.add(msgspec.to_builtins(raw.block), msgspec.to_builtins(raw.receipts))
+    replayed = warm.start(
+        "replay", recorder.blocks_file, "--chain", CHAIN, "--json", "--out", folder / "out",
+        folder=folder, name="replay", env=ENV,
+    ).result()  # fmt: skip
+    assert replayed["alerts"] > 0
+    return Told(recording, recording.numbers[0], recording.numbers[-1], replayed)
+
+
+@dataclass
+class Deployment:
+    """``ingest`` and ``detect`` with a broker between them, as processes, in one folder."""
+
+    warm: WarmCommands
+    broker: KafkaNode
+    folder: Path
+    starts: int = 0
+
+    def ingest(self, node: Liar, start: int) -> Command:
+        """Follow the node."""
+        return self._start(
+            "ingest", "--rpc", node.url, "--start", start, "--out", self.folder / "ingest"
+        )
+
+    def detect(self, *words: object) -> Command:
+        """Score what is on the bus."""
+        return self._start("detect", "--out", self.folder / "detect", *words)
+
+    def _start(self, *words: object) -> Command:
+        self.starts += 1
+        common = "--bootstrap", self.broker.bootstrap, "--chain", CHAIN, "--port", 0, "--json"
+        name = f"{words[0]}{self.starts}"
+        return self.warm.start(*words, *common, folder=self.folder, name=name, env=ENV)
+
+
+@contextmanager
+def admin(broker: KafkaNode) -> Iterator[Any]:
+    """Kafka's administration."""
+    client = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def deployment(warm: WarmCommands, broker: KafkaNode, tmp_path: Path) -> Deployment:
+    """Nothing runs yet, and the chain has no topics."""
+    with admin(broker) as client:
+        delete_topics(client)
+    return Deployment(warm, broker, tmp_path)
+
+
+def delete_topics(client: Any) -> None:
+    """Delete the chain's topics, and wait until they are gone."""
+
+    def ours() -> list[str]:
+        return [name for name in client.list_topics() if name.startswith(f"chainwarden.{CHAIN}.")]
+
+    if topics := ours():
+        client.delete_topics(topics)
+        wait_for("the topics to go", lambda: not ours(), seconds=20)
+
+
+def page(command: Command, path: str) -> str | None:
+    """A page of a command that runs; None while it has none."""
+    address = command.address()
+    if address is None:
+        return None
+    try:
+        with urllib.request.urlopen(f"{address}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
+def metric(command: Command, name: str, labels: str = "") -> float | None:
+    """A sample, by the beginning of its line."""
+    for line in (page(command, "/metrics") or "").splitlines():
+        if line.startswith(name) and labels in line:
+            return float(line.rsplit(" ", 1)[1])
+    return None
+
+
+def head_of(command: Command, stage: str) -> float | None:
+    """The number of the newest block of a stage."""
+    return metric(command, "chainwarden_head_block", f'stage="{stage}"')
+
+
+def reaches(command: Command, stage: str, number: int) -> None:
+    """Wait until a stage has come to a block."""
+    wait_for(f"block {number}", lambda: head_of(command, stage) == number, seconds=60)
+
+
+def says(command: Command, words: str) -> Callable[[], bool]:
+    """Whether /readyz has these words."""
+    return lambda: words in (page(command, "/readyz") or "")
+
+
+def end(result: dict[str, Any]) -> dict[str, Any]:
+    """What a run ended with."""
+    return {name: result[name] for name in DIGESTS}
+
+
+@pytest.mark.timeout(300)
+def test_a_broker_that_stops_and_one_that_freezes_cost_nothing(
+    deployment: Deployment, told: Told
+) -> None:
+    """Killed and restarted, then frozen for longer than every timeout of a client: both wait.
+
+    They say why, the cursor of ingest stays behind what was committed, and the end is a replay's.
+    """
+    with Liar(told.recording) as node:
+        node.head = told.first + 40
+        ingest, detect = deployment.ingest(node, told.first), deployment.detect()
+        reaches(detect, "detect", node.head)
+
+        deployment.broker.stop()
+        node.head += 30
+        wait_for("ingest to say so", says(ingest, "waiting for the bus"), seconds=30)
+        wait_for("detect to say so", says(detect, "has not answered"), seconds=30)
+        (path,) = (deployment.folder / "ingest").glob("*.cursor.json")
+        cursor = load_cursor(path)
+        assert cursor is not None
+        assert cursor.recent[-1].number == told.first + 40
+        assert (metric(ingest, "chainwarden_bus_away_seconds") or 0) > 0
+        assert (metric(detect, "chainwarden_bus_away_seconds") or 0) > 0
+        deployment.broker.start()
+        reaches(detect, "detect", node.head)
+        assert page(detect, "/readyz") == page(ingest, "/readyz") == "ready\n"
+
+        deployment.broker.freeze()
+        node.head += 30
+        time.sleep(2 * TIMEOUT)
+        wait_for("ingest to say so", says(ingest, "waiting for the bus"), seconds=30)
+        wait_for("detect to say so", says(detect, "has not answered"), seconds=30)
+        deployment.broker.thaw()
+        reaches(detect, "detect", node.head)
+
+        node.head = told.last
+        reaches(detect, "detect", node.head)
+        for command in (ingest, detect):
+            command.send(15)
+        assert ingest.wait() == 0, ingest.errors()
+        assert end(detect.result()) == end(told.replayed), detect.errors()
