@@ -69,6 +69,7 @@ class Tx:
     facts: dict[str, Any] = field(default_factory=dict)
     salt: int = 0
     internal: list[tuple[bytes, bytes, int]] = field(default_factory=list)
+    type: int | None = None
 
     def hash(self) -> bytes:
         """A hash that depends on what makes the transaction another one."""
@@ -190,6 +191,7 @@ class Build:
         rows["transactions"].append(
             {
                 **key,
+                "transaction_type": tx.type,
                 "nonce": tx.nonce,
                 "from_address": tx.sender,
                 "to_address": tx.to,
