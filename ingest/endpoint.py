@@ -6,7 +6,8 @@ is the client for one-off calls (``ingest.rpc.RpcSource.web3``), which go throug
 
 An endpoint's URL is a secret: its path or query often is the key. Only ``name`` (scheme, host and
 port) is ever shown, and what a node says about itself is shown with every part of its URL masked.
-Proxies, netrc files and redirects are not followed.
+Proxies, netrc files and redirects are not followed, and only where a node may be is connected to
+(``ingest.dial``).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import httpcore2
 import msgspec
 
+from chainwarden.addresses import Resolver, resolve
 from chainwarden.errors import EndpointError, SettingsError
+from ingest.dial import AddressRefused, NodeBackend
 from ingest.fault import Fault, NodeError, RpcFault, classify
 
 MAX_RETRY_AFTER_SECONDS: Final = 3600.0
@@ -70,7 +73,9 @@ class Endpoint:
     one, ``block_receipts`` once it does not know ``eth_getBlockReceipts``.
     """
 
-    def __init__(self, url: str, config: EndpointConfig = EndpointConfig()) -> None:
+    def __init__(
+        self, url: str, config: EndpointConfig = EndpointConfig(), resolver: Resolver = resolve
+    ) -> None:
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -103,6 +108,7 @@ class Endpoint:
             port=port,
             target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         )
+        self._resolver = resolver
         self._pool: httpcore2.AsyncConnectionPool | None = None
         self._next_id = 0
 
@@ -211,6 +217,7 @@ class Endpoint:
                 ssl_context=ssl.create_default_context(),
                 max_connections=self.config.max_connections,
                 keepalive_expiry=30.0,
+                network_backend=NodeBackend(self._resolver),
             )
         self.requests += 1
         timeout = self.config.timeout_seconds
@@ -318,6 +325,8 @@ def _retry_after(value: bytes | None) -> float | None:
 def _cause(error: Exception) -> str:
     """Why a connection failed, in words that hold no URL."""
     match error:
+        case AddressRefused():
+            return str(error)
         case httpcore2.ConnectError():
             return "cannot connect"
         case httpcore2.RemoteProtocolError():

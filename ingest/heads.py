@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from chainwarden.addresses import Resolver, resolve
 from chainwarden.errors import SettingsError
+from ingest.dial import connected
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +47,22 @@ class HeadDoorbell:
     """Sets ``rang`` whenever a node announces a head. Use it as a context.
 
     ``rings`` and ``connections`` count. Nothing is ever raised after the constructor: without a
-    connection the bell just does not ring. Its URL is a secret and never shown.
+    connection the bell just does not ring. Its URL is a secret and never shown; redirects are not
+    followed.
     """
 
-    def __init__(self, url: str, config: DoorbellConfig = DoorbellConfig()) -> None:
+    def __init__(
+        self, url: str, config: DoorbellConfig = DoorbellConfig(), resolver: Resolver = resolve
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname:
             raise SettingsError("the WebSocket endpoint is no ws:// or wss:// URL")
+        try:
+            self._place = parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80)
+        except ValueError as error:
+            raise SettingsError("the WebSocket endpoint's URL has no valid port") from error
         self.name = f"{parts.scheme}://{parts.hostname}"
+        self._resolver = resolver
         self.rang = threading.Event()
         self.rings = 0
         self.connections = 0
@@ -92,8 +102,10 @@ class HeadDoorbell:
         while not self._closing.is_set():
             before = self.rings
             try:
+                # With a socket of our own the library follows no redirect.
                 with connect(
                     self._url,
+                    sock=connected(*self._place, self._config.open_seconds, self._resolver),
                     open_timeout=self._config.open_seconds,
                     close_timeout=_GLANCE_SECONDS,
                     max_size=self._config.max_message_bytes,
@@ -102,7 +114,7 @@ class HeadDoorbell:
                     self.connections += 1
                     self._subscribed(connection)
                 failure = "was silent or is closing"
-            except (OSError, WebSocketException, TimeoutError) as error:
+            except (OSError, WebSocketException, ValueError) as error:
                 failure = type(error).__name__  # its text may hold the URL
             if self._closing.is_set():
                 return

@@ -11,82 +11,19 @@ from __future__ import annotations
 
 import ipaddress
 import queue
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import httpcore2
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Resolver = Callable[[str, int], list[str]]
-
-# ipaddress.is_global is not enough: it passes multicast, NAT64, 6to4, Azure's wire server and more.
-# IPv4: everything is public but these (IANA's special-purpose registry, and two cloud addresses).
-_REFUSED_V4: Final = tuple(
-    (ipaddress.IPv4Network(network), why)
-    for network, why in (
-        ("0.0.0.0/8", "this network"),
-        ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "carrier-grade NAT"),
-        ("127.0.0.0/8", "loopback"),
-        ("168.63.129.16/32", "a cloud's metadata service"),
-        ("169.254.0.0/16", "link-local"),
-        ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "protocol assignments"),
-        ("192.0.2.0/24", "documentation"),
-        ("192.88.99.0/24", "6to4 relays"),
-        ("192.168.0.0/16", "private"),
-        ("198.18.0.0/15", "benchmarking"),
-        ("198.51.100.0/24", "documentation"),
-        ("203.0.113.0/24", "documentation"),
-        ("224.0.0.0/4", "multicast"),
-        ("240.0.0.0/4", "reserved"),
-    )
-)
-# IPv6: nothing is public but the global unicast block, without these.
-_GLOBAL_V6: Final = ipaddress.IPv6Network("2000::/3")
-_REFUSED_V6: Final = tuple(
-    (ipaddress.IPv6Network(network), why)
-    for network, why in (
-        ("2001::/23", "protocol assignments, Teredo among them"),
-        ("2001:db8::/32", "documentation"),
-        ("2002::/16", "6to4"),
-        ("3fff::/20", "documentation"),
-    )
-)
+from chainwarden.addresses import Network, Resolver, refusal, resolve
 
 
 class AddressRefused(httpcore2.ConnectError):
     """A name resolves to an address that nothing is sent to. The message names neither."""
-
-
-def refusal(address: Address, allow: Sequence[Network] = ()) -> str | None:
-    """Why nothing may be sent to an address, or None if it may. ``allow`` overrides.
-
-    >>> refusal(ipaddress.ip_address("169.254.169.254"))
-    'link-local'
-    >>> refusal(ipaddress.ip_address("1.1.1.1")) is None
-    True
-    """
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if any(address.version == network.version and address in network for network in allow):
-        return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return next((why for network, why in _REFUSED_V4 if address in network), None)
-    if address.scope_id is not None or address not in _GLOBAL_V6:
-        return "not global unicast"
-    return next((why for network, why in _REFUSED_V6 if address in network), None)
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host as text, in the system's order of preference, each once."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 class CheckedBackend(httpcore2.NetworkBackend):

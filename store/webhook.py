@@ -22,8 +22,9 @@ import httpcore2
 import httpx2
 from standardwebhooks import Webhook
 
+from chainwarden.addresses import Network, Resolver, resolve
 from chainwarden.errors import DeliveryError, SettingsError
-from store.dial import AddressRefused, CheckedBackend, Network, Resolver, resolve
+from store.dial import AddressRefused, CheckedBackend
 
 DEADLINE_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024

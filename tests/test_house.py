@@ -19,6 +19,7 @@ PACKAGES = ("chainwarden", *STAGES, "dashboards")
 # What is below what: a module may import from its own layer's set and from those before it.
 BOTTOM = {"chainwarden.schema", "chainwarden.errors"}
 MIDDLE = BOTTOM | {
+    "chainwarden.addresses",
     "chainwarden.bus",
     "chainwarden.metrics",
     "chainwarden.settings",

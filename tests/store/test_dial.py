@@ -8,40 +8,19 @@ from functools import partial
 import httpcore2
 import pytest
 
-from store.dial import AddressRefused, CheckedBackend, refusal, resolve
+from chainwarden.addresses import refusal, resolve
+from store.dial import AddressRefused, CheckedBackend
+from tests.rigs.addresses import LOOPBACKS, PUBLIC, REFUSED
 from tests.rigs.receiver import WebhookReceiver
 
-# Each of these reaches, or could reach, something that is not the public internet.
-REFUSED = """
-0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.100.100.200 100.127.255.255 127.0.0.1
-127.255.255.254 168.63.129.16 169.254.0.1 169.254.169.254 169.254.170.2 172.16.0.1 172.31.255.255
-192.0.0.1 192.0.0.170 192.0.0.192 192.0.2.1 192.88.99.1 192.168.0.1 192.168.255.255 198.18.0.1
-198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255
-:: ::1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:a9fe:a9fe ::ffff:0:127.0.0.1
-64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b:1::1 100::1 100:0:0:1::1 2001::1 2001:0:1::1 2001:2::1
-2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 2002:a9fe:a9fe:: 3fff::1 5f00::1 fc00::1 fd00::1
-fd00:ec2::254 fd20:ce::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 ff0e::1 4000::1 8000::1 e000::1
-"""
-PUBLIC = """
-1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.1 100.63.255.255 100.128.0.1 126.255.255.255 128.0.0.1
-168.63.129.15 168.63.129.17 169.253.255.255 169.255.0.1 172.15.255.255 172.32.0.1 192.0.1.1
-192.167.255.255 192.169.0.1 198.17.255.255 198.20.0.1 203.0.112.255 203.0.114.1 223.255.255.255
-::ffff:1.1.1.1 2001:200::1 2001:4860:4860::8888 2003::1 2606:4700:4700::1111 2a00:1450::1 3ffe::1
-"""
-# Ways to write an address of this machine that a check of the text would miss.
-LOOPBACKS = """
-127.0.0.1 127.1 127.0.1 0x7f.1 0x7f000001 0x7f.0x0.0x0.0x1 2130706433 017700000001 0177.0.0.1
-0 0.0.0.0 ::1 ::ffff:127.0.0.1 ::ffff:7f00:1 localhost
-"""
 
-
-@pytest.mark.parametrize("text", REFUSED.split())
+@pytest.mark.parametrize("text", REFUSED)
 def test_no_address_outside_the_public_internet_passes(text: str) -> None:
     """Private, loopback, link-local, metadata, translated, tunnelled, reserved: all refused."""
     assert refusal(ipaddress.ip_address(text))
 
 
-@pytest.mark.parametrize("text", PUBLIC.split())
+@pytest.mark.parametrize("text", PUBLIC)
 def test_public_addresses_pass(text: str) -> None:
     """The neighbours of every refused network are reachable."""
     assert refusal(ipaddress.ip_address(text)) is None
@@ -56,7 +35,7 @@ def test_an_allowed_network_passes_and_no_other() -> None:
         assert refusal(ipaddress.ip_address(text), allow)
 
 
-@pytest.mark.parametrize("host", LOOPBACKS.split())
+@pytest.mark.parametrize("host", LOOPBACKS)
 def test_no_spelling_of_this_machine_is_dialled(host: str) -> None:
     """With a receiver really listening, none of the spellings gets through to it."""
     with WebhookReceiver() as receiver:

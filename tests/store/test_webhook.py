@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from chainwarden.addresses import resolve
 from chainwarden.errors import DeliveryError, SettingsError
-from store.dial import resolve
 from store.webhook import Receiver, WebhookSender
 from tests.rigs.receiver import LOOPBACK, SECRET, WebhookReceiver
 
