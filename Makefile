@@ -1,5 +1,5 @@
 # Everything sets itself up: python3 (3.11 or newer), make and the package registries are enough.
-.PHONY: setup demo test check bench bench-detection clean
+.PHONY: setup demo test check soak bench bench-detection clean
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 STAMP := .venv/.installed
@@ -27,6 +27,10 @@ check: $(STAMP)  ## ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+soak: $(STAMP)  ## hours of chain under random faults, MINUTES=20; then all must be equal
+	tests/setup.sh
+	$(PY) -m tests.soak --minutes $(or $(MINUTES),20) $(if $(SEED),--seed $(SEED))
 
 bench: $(STAMP)  ## the performance figures, as ratios
 	$(PY) -m benchmarks

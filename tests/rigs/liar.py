@@ -53,6 +53,14 @@ class Recording:
         self.by_number[int(block["number"], 16)] = block["hash"]
         self.receipts[block["hash"]] = receipts
 
+    def forget_below(self, number: int) -> None:
+        """Drop the blocks with lower numbers."""
+        for hash_, block in list(self.by_hash.items()):
+            if int(block["number"], 16) < number:
+                del self.by_hash[hash_], self.receipts[hash_]
+        for old in [known for known in self.by_number if known < number]:
+            del self.by_number[old]
+
     @property
     def numbers(self) -> list[int]:
         """The numbers that are there, in order."""

@@ -1,0 +1,283 @@
+"""``python -m tests.soak --minutes 20``: ends with a table, and with 0 only if all is equal.
+
+A chain grows, with forks up to 40 blocks deep, on three nodes that lie by turns. Two deployments
+follow it: ``run``, all in one process, and ``ingest`` and ``detect`` with a real Kafka broker
+between them; each posts to two receivers. All of them are killed, frozen, tampered with and asked.
+Then everything is honest again, what is behind catches up, and ledgers, lakes, states and receivers
+are held against a replay of the winning chain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from tests.command import run_json, wait_for
+from tests.kafka_broker import KafkaNode, free_ports, start_node
+from tests.rigs.liar import Liar
+from tests.rigs.receiver import SECRET, WebhookReceiver
+from tests.soak.chain import GrowingChain, random_depth
+from tests.soak.deployment import START_SECONDS, Service
+from tests.soak.faults import (
+    Faults,
+    broker_faults,
+    node_faults,
+    process_faults,
+    question_faults,
+    receiver_faults,
+    snapshot_faults,
+)
+from tests.soak.verdict import (
+    MOST_GROWTH,
+    Verdict,
+    compare_receiver,
+    compare_states,
+    compare_stores,
+    growth,
+    show,
+)
+
+_TICK: Final = 0.1
+_FARTHEST_BEHIND: Final = 300
+"""Blocks: the chain waits for who is further behind, as nodes do not keep everything here."""
+_CATCH_UP_SECONDS: Final = 600.0
+
+CONFIG: Final = """
+[detect]
+wallets = 50000
+labels = ["{labels}"]
+
+[source]
+rpc = [{nodes}]
+start = {start}
+
+[bus]
+bootstrap_servers = "{bootstrap}"
+
+[store]
+snapshot_minutes = 0.25
+"""
+RECEIVER: Final = """
+[[webhooks]]
+name = "{name}"
+url = "{url}"
+secret = "{secret}"
+allow_networks = ["127.0.0.0/8"]
+"""
+
+
+class Deployment:
+    """A folder with settings, services that work in it, and two receivers of its own."""
+
+    def __init__(self, name: str, folder: Path, receivers: Sequence[WebhookReceiver]) -> None:
+        self.name = name
+        self.folder = folder
+        self.out = folder / "chainwarden-out"
+        self.receivers = receivers
+        self.services: list[Service] = []
+        folder.mkdir()
+
+    def configure(self, chain: GrowingChain, liars: Sequence[Liar], bootstrap: str) -> None:
+        """Write ``chainwarden.toml``."""
+        text = CONFIG.format(
+            labels=chain.labels_file,
+            nodes=", ".join(f'"{liar.url}"' for liar in liars),
+            start=chain.number,
+            bootstrap=bootstrap,
+        )
+        for number, receiver in enumerate(self.receivers, 1):
+            text += RECEIVER.format(name=f"ops-{number}", url=receiver.url, secret=SECRET)
+        (self.folder / "chainwarden.toml").write_text(text, encoding="utf-8")
+
+    def add(self, name: str, *words: object) -> Service:
+        """A service that is kept up."""
+        service = Service(name, [name, *words], self.folder, free_ports(1)[0])
+        self.services.append(service)
+        return service
+
+    @property
+    def scores(self) -> Service:
+        """The service that has the ledger."""
+        return self.services[-1]
+
+    def settled(self, head: int) -> bool:
+        """Whether it has scored that block and told its receivers everything."""
+        for service in self.services:
+            service.keep_up()
+        return (
+            self.scores.head("detect") == head
+            and self.scores.metric("chainwarden_outbox_pending") == 0
+        )
+
+
+def soak(minutes: float, seed: int, folder: Path) -> int:
+    """Run it; the exit code."""
+    with ExitStack() as stack:
+        chain = stack.enter_context(GrowingChain(seed, folder))
+        liars = [stack.enter_context(Liar(chain.recording)) for _ in range(3)]
+        (folder / "broker").mkdir()
+        broker = start_node(folder / "broker")
+        stack.callback(broker.stop)
+        deployments = _deployments(stack, folder, chain, liars, broker)
+        services = [service for one in deployments for service in one.services]
+        for service in services:
+            stack.callback(service.end)
+        faults = Faults(
+            [
+                *node_faults(liars),
+                *process_faults(services),
+                *(
+                    fault
+                    for one in deployments
+                    for fault in snapshot_faults(one.scores, one.out / "snapshots")
+                ),
+                *receiver_faults([r for one in deployments for r in one.receivers]),
+                *broker_faults(broker),
+                *question_faults([one.scores for one in deployments]),
+            ],
+            seed,
+        )
+        try:
+            _rage(minutes * 60, seed, chain, liars, deployments, faults)
+        finally:
+            faults.calm()
+        sys.stderr.write("soak: all is honest again, catching up\n")
+        outcomes = [_settle(one, chain.number) for one in deployments]
+    return _judge(folder, chain, deployments, outcomes, faults)
+
+
+def _deployments(
+    stack: ExitStack,
+    folder: Path,
+    chain: GrowingChain,
+    liars: Sequence[Liar],
+    broker: KafkaNode,
+) -> list[Deployment]:
+    made = []
+    for name in ("run", "kafka"):
+        receivers = [stack.enter_context(WebhookReceiver()) for _ in range(2)]
+        deployment = Deployment(name, folder / name, receivers)
+        deployment.configure(chain, liars, broker.bootstrap)
+        made.append(deployment)
+    made[0].add("run")
+    made[1].add("ingest")
+    made[1].add("detect")
+    for one in made:
+        for service in one.services:
+            service.keep_up()
+    wait_for(
+        "the start",
+        lambda: all(one.scores.head("detect") is not None for one in made),
+        seconds=START_SECONDS,
+    )
+    return made
+
+
+def _rage(
+    seconds: float,
+    seed: int,
+    chain: GrowingChain,
+    liars: Sequence[Liar],
+    deployments: Sequence[Deployment],
+    faults: Faults,
+) -> None:
+    """Let the chain grow and everything break, for so long."""
+    rng = random.Random(f"soak {seed}")
+    began = before = time.monotonic()
+    heads = {one.name: float(chain.number) for one in deployments}
+    reported = 0
+    while (now := time.monotonic()) - began < seconds:
+        faults.step(now, now - before)
+        before = now
+        for one in deployments:
+            for service in one.services:
+                service.keep_up()
+            heads[one.name] = one.scores.head("detect") or heads[one.name]
+        if chain.number - min(heads.values()) < _FARTHEST_BEHIND:
+            if rng.random() < 0.02:
+                depth = chain.fork(random_depth(rng))
+                faults.injected["fork of 1 to 3 blocks" if depth < 4 else "deeper fork"] += 1
+            else:
+                chain.extend()
+        for liar in liars:
+            liar.head = chain.shown
+            liar.finalized = max(chain.first, chain.number - 70)
+        if (minute := int(now - began) // 60) > reported:
+            reported = minute
+            sys.stderr.write(
+                f"soak: {minute} min, block {chain.number}, {sum(faults.injected.values())} faults,"
+                f" behind {', '.join(f'{n} {chain.number - h:.0f}' for n, h in heads.items())}\n"
+            )
+        time.sleep(max(0.0, _TICK - (time.monotonic() - now)))
+    chain.extend()
+    for liar in liars:
+        liar.head = chain.shown
+
+
+def _settle(deployment: Deployment, head: int) -> Any:
+    wait_for(f"{deployment.name} to catch up", lambda: deployment.settled(head), _CATCH_UP_SECONDS)
+    results = [service.stop() for service in deployment.services]
+    return results[-1]
+
+
+def _judge(
+    folder: Path,
+    chain: GrowingChain,
+    deployments: Sequence[Deployment],
+    outcomes: Sequence[Any],
+    faults: Faults,
+) -> int:
+    replayed = run_json(
+        "replay", chain.blocks_file, "--out", folder / "replay",
+        "--config", deployments[0].folder / "chainwarden.toml", cwd=folder,
+    )  # fmt: skip
+    verdicts = []
+    for one, outcome in zip(deployments, outcomes, strict=True):
+        verdict = Verdict(one.name)
+        compare_states(verdict, outcome, replayed)
+        records = compare_stores(verdict, one.out, folder / "replay")
+        for receiver in one.receivers:
+            compare_receiver(verdict, receiver, records)
+        slopes = [s for service in one.services if (s := growth(service.memory)) is not None]
+        verdict.slope = max(slopes, default=None)
+        if verdict.slope is not None and verdict.slope > MOST_GROWTH:
+            verdict.problems.append(f"its memory grows by {verdict.slope:.2f} MiB a minute")
+        if verdict.lost or verdict.duplicated:
+            verdict.problems.append(f"{verdict.lost} lost, {verdict.duplicated} duplicated")
+        if failed := [code for service in one.services for code in service.ended if code]:
+            verdict.problems.append(f"ended by itself with {failed}")
+        verdicts.append(verdict)
+    show(faults.injected, verdicts)
+    return int(any(verdict.problems for verdict in verdicts))
+
+
+def main() -> int:
+    """Parse the words, soak in a folder that is kept where something was wrong."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=None, help="default: by the clock")
+    words = parser.parse_args()
+    seed = int(time.time()) if words.seed is None else words.seed
+    folder = Path(tempfile.mkdtemp(prefix="chainwarden-soak-"))
+    sys.stderr.write(f"soak: seed {seed}, {words.minutes:g} min, in {folder}\n")
+    code = 1
+    try:
+        code = soak(words.minutes, seed, folder)
+    finally:
+        if code == 0:
+            shutil.rmtree(folder)
+        else:
+            sys.stderr.write(f"soak: not equal (seed {seed}); everything is kept in {folder}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

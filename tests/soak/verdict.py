@@ -1,0 +1,164 @@
+"""What a soak ends with: whether all is equal, and the table that says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from chainwarden.schema import ETHEREUM
+from store.lake import ORPHANED, Lake
+from store.ledger import AlertFilter, AlertRecord, Ledger
+from store.queries import MAX_LIMIT
+from tests.rigs.receiver import WebhookReceiver
+
+WARM_SECONDS: Final = 60.0
+"""Of a process' life, in which it loads its code and its state, and grows."""
+MOST_GROWTH: Final = 1.0
+"""MiB a minute, of a process that has been warm for a while: more is a leak."""
+NOT_IN_BLOCKS: Final = frozenset(
+    ["double_spend", "dropped_by_reorg", "finality_delay", "inactivity_leak", "reorg_depth"]
+)
+"""Rules about forks and finality: the winning chain alone does not tell what they saw."""
+_LONG_ENOUGH: Final = 120.0  # seconds of a life, warm, without which a slope says nothing
+
+
+@dataclass
+class Verdict:
+    """What was found of one deployment; ``problems`` empty: all is equal."""
+
+    name: str
+    blocks: int = 0
+    alerts: int = 0
+    retracted: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    repeated: int = 0
+    slope: float | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def compare_states(verdict: Verdict, outcome: Any, replayed: Any) -> None:
+    """The detector's state at a deployment's end and after a replay of the winning chain."""
+    verdict.blocks, verdict.alerts = outcome["blocks"], outcome["alerts"]
+    if outcome["state_digest"] != replayed["state_digest"]:
+        verdict.problems.append("the detector's state differs from a replay's")
+
+
+def compare_stores(verdict: Verdict, out: Path, replay_out: Path) -> list[AlertRecord]:
+    """The alerts of the ledger and every row of the lake; returns the ledger's records."""
+    records, lake = _contents(out)
+    expected, expected_lake = _contents(replay_out)
+    active = {
+        record.alert.id: record.alert
+        for record in records
+        if record.retraction is None and record.alert.rule not in NOT_IN_BLOCKS
+    }
+    wanted = {record.alert.id: record.alert for record in expected}
+    verdict.retracted = sum(record.retraction is not None for record in records)
+    verdict.lost += len(wanted.keys() - active.keys())
+    if extra := active.keys() - wanted.keys():
+        verdict.problems.append(f"{len(extra)} alerts that a replay does not have")
+    if changed := [i for i in active.keys() & wanted.keys() if active[i] != wanted[i]]:
+        verdict.problems.append(f"{len(changed)} alerts say something else than in a replay")
+    for dataset, table in expected_lake.items():
+        if not lake[dataset].equals(table):
+            verdict.problems.append(f"lake: {dataset} differ from a replay's")
+    return records
+
+
+def _contents(out: Path) -> tuple[list[AlertRecord], dict[str, pa.Table]]:
+    with Ledger.open(out / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        records: list[AlertRecord] = []
+        page = AlertFilter(status="all", limit=MAX_LIMIT, oldest_first=True)
+        while found := ledger.records(page):
+            records += found
+            page = AlertFilter(
+                status="all", limit=MAX_LIMIT, oldest_first=True, after=found[-1].alert.id
+            )
+        lake, files = Lake(out / "lake", ETHEREUM), ledger.files()
+        datasets = sorted({file.dataset for file in files} - set(ORPHANED))
+        tables = {
+            name: lake.read([file for file in files if file.dataset == name]).combine_chunks()
+            for name in datasets
+        }
+    return records, tables
+
+
+def compare_receiver(
+    verdict: Verdict, receiver: WebhookReceiver, records: Sequence[AlertRecord]
+) -> None:
+    """What a receiver knows of every alert, once repeats are dropped by id, is the ledger's."""
+    messages = receiver.accepted()
+    verdict.repeated += sum(one.accepted for one in receiver.received) - len(messages)
+    if unsigned := len(receiver.unsigned()):
+        verdict.problems.append(f"{unsigned} messages with a wrong signature")
+    known: dict[str, str] = {}
+    raised: Counter[str] = Counter()
+    for one in messages:
+        alert, kind = one.message["data"]["id"], one.message["type"]
+        known[alert] = kind
+        raised[alert] += kind == "alert.raised"
+    verdict.duplicated += sum(count > 1 for count in raised.values())
+    for record in records:
+        kind = known.pop(record.alert.id, None)
+        if record.retraction is None:
+            verdict.lost += kind not in ("alert.raised", "alert.moved")
+        elif kind not in (None, "alert.retracted"):
+            verdict.problems.append(f"{record.alert.id} was taken back and {kind} stands")
+    if known:
+        verdict.problems.append(f"{len(known)} messages about alerts that nobody raised")
+
+
+def growth(lives: Iterable[Sequence[tuple[float, int]]]) -> float | None:
+    """MiB a minute of the longest life, from when it was warm; None where none was long enough.
+
+    >>> growth([[(second, 1000 << 20) for second in range(300)]])
+    0.0
+    >>> growth([[(10.0, 1 << 20)]]) is None
+    True
+    """
+    warm = [[(at, size) for at, size in life if at >= WARM_SECONDS] for life in lives]
+    longest = max(warm, key=lambda life: life[-1][0] - life[0][0] if life else 0.0, default=[])
+    if not longest or longest[-1][0] - longest[0][0] < _LONG_ENOUGH:
+        return None
+    mean_at = sum(at for at, _ in longest) / len(longest)
+    mean_size = sum(size for _, size in longest) / len(longest)
+    covariance = sum((at - mean_at) * (size - mean_size) for at, size in longest)
+    variance = sum((at - mean_at) ** 2 for at, _ in longest)
+    return covariance / variance * 60 / (1 << 20)
+
+
+def show(injected: Counter[str], verdicts: Sequence[Verdict]) -> None:
+    """The one table, and below it what is wrong."""
+    console = Console(width=100)
+    table = Table(title="soak", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for kind, count in sorted(injected.items()):
+        table.add_row(f"injected: {kind}", str(count))
+    table.add_section()
+    for verdict in verdicts:
+        slope = "too short" if verdict.slope is None else f"{verdict.slope:+.2f} MiB/min"
+        for what, figure in (
+            ("blocks", verdict.blocks),
+            ("alerts", verdict.alerts),
+            ("lost", verdict.lost),
+            ("duplicated", verdict.duplicated),
+            ("retracted", verdict.retracted),
+            ("repeated under the same id", verdict.repeated),
+            ("memory slope", slope),
+            ("equal to a replay", "no" if verdict.problems else "yes"),
+        ):
+            table.add_row(f"{verdict.name}: {what}", str(figure))
+        table.add_section()
+    console.print(table)
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            console.print(f"{verdict.name}: {problem}", style="red", markup=False)
