@@ -103,6 +103,8 @@ class Pipeline:
 
     def handle(self, event: ChainEvent, offsets: Offsets | None = None) -> None:
         """Score one event; ``offsets`` are the bus offsets behind it."""
+        if self._ends_a_commit(event):
+            self.flush()  # before the offsets move: what they are behind is not done yet
         if offsets is not None:
             self.cursor = replace(self.cursor, offsets=offsets)
         match event:
@@ -165,10 +167,15 @@ class Pipeline:
             lake.remove(removed)
         ledger.outbox.prune(self.metrics.clock() - SETTLED_SECONDS)
 
+    def _ends_a_commit(self, event: ChainEvent) -> bool:
+        """Whether what was handled so far has to be committed before the event."""
+        if isinstance(event, BlocksAdded):
+            # Numbers increase within a commit, as within a batch.
+            pending = self._pending.batches
+            return bool(pending) and bool(event.batch.numbers()[0] <= pending[-1].numbers()[-1])
+        return isinstance(event, BlockReverted)
+
     def _add(self, batch: BlockBatch, gap: bool) -> None:
-        last = self._pending.batches[-1].numbers()[-1] if self._pending.batches else None
-        if last is not None and batch.numbers()[0] <= last:
-            self.flush()  # numbers increase within a commit, as within a batch
         if self.labelling is not None:
             timestamp = batch.blocks["block_timestamp"][0].as_py()
             self.labelling.before(int(batch.numbers()[0]), timestamp)
@@ -191,7 +198,6 @@ class Pipeline:
             self.flush()
 
     def _revert(self, position: Position) -> None:
-        self.flush()
         retractions = self.detector.revert(position)
         lake, manifest = self.stores.lake, self.stores.ledger.files()
         orphan = lake.write_orphan(read_block(lake, manifest, position))

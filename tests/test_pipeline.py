@@ -16,6 +16,7 @@ from chainwarden.restart import resume
 from chainwarden.schema import (
     ETHEREUM,
     BlockFinalized,
+    BlockReverted,
     BlocksAdded,
     ChainEvent,
     Position,
@@ -143,6 +144,29 @@ def test_a_refused_commit_leaves_nothing_behind(
     assert set((tmp_path / "lake").rglob("*.parquet")) == known
     run.feed(events[30:])
     assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_offsets_never_run_ahead_of_what_was_done(
+    events: list[ChainEvent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended between the two commits of a revert, the ledger does not say that it was read."""
+    fork = next(i for i, event in enumerate(events) if isinstance(event, BlockReverted))
+    run = Run(tmp_path)
+    for offset, event in enumerate(events[:fork], 1):
+        run.pipeline.handle(event, {"t/0": offset})
+
+    def full(_block: object) -> None:
+        raise DiskFull("no space left for the orphan")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.stores.lake, "write_orphan", full)
+        with pytest.raises(DiskFull):
+            run.pipeline.handle(events[fork], {"t/0": fork + 1})
+    run.close()
+    run = Run(tmp_path)
+    assert run.cursor is not None
+    assert run.cursor.offsets == {"t/0": fork}
     run.close()
 
 
