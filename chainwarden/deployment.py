@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -180,11 +181,17 @@ def compile_kernels(settings: Settings) -> None:
 
 
 def open_stores(
-    out: Path, chain: Chain, mode: Mode, receivers: Sequence[str] = (), snapshots_kept: int = 3
+    out: Path,
+    chain: Chain,
+    mode: Mode,
+    receivers: Sequence[str] = (),
+    snapshots_kept: int = 3,
+    clock: Callable[[], float] = time.time,
 ) -> Stores:
     """Ledger, lake and snapshots in a folder, made if it is not there.
 
     The ledger comes first: its lock is what keeps a second process out of the whole folder.
+    ``clock`` is the wall clock, in seconds since 1970.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +199,7 @@ def open_stores(
         raise SettingsError(
             f"{out}: {error.strerror}", hint="give --out a folder that can be written"
         ) from error
-    ledger = Ledger.open(out / "ledger.duckdb", chain, mode, receivers)
+    ledger = Ledger.open(out / "ledger.duckdb", chain, mode, receivers, clock)
     return Stores(
         ledger,
         Lake(out / "lake", chain),
@@ -270,6 +277,6 @@ def open_node_calls(settings: Settings, chain: Chain) -> RpcNodeCalls | None:
     return RpcNodeCalls([url.reveal() for url in settings.source.rpc], chain.id)
 
 
-def new_metrics(chain: Chain) -> Metrics:
+def new_metrics(chain: Chain, clock: Callable[[], float] = time.time) -> Metrics:
     """Metrics on a registry of their own."""
-    return Metrics(CollectorRegistry(), chain.name)
+    return Metrics(CollectorRegistry(), chain.name, clock)

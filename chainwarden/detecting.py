@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -79,10 +80,12 @@ def detecting(
     chain: Chain,
     stop: threading.Event,
     bus_commit: Callable[[Offsets], None] = lambda _: None,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[Detecting]:
     """Open everything, resume, and deliver in a thread until the context ends.
 
-    Deliveries that are under way at the end are finished; the others wait in the outbox.
+    Deliveries that are under way at the end are finished; the others wait in the outbox. ``clock``
+    is the wall clock, in seconds since 1970: deliveries and metrics go by it, results never.
     """
     senders = webhook_senders(settings)
     with ExitStack() as stack:
@@ -92,9 +95,10 @@ def detecting(
             "live",
             [sender.name for sender in senders],
             settings.store.snapshots_kept,
+            clock,
         )
         stack.callback(stores.ledger.close)
-        metrics, health = new_metrics(chain), Health()
+        metrics, health = new_metrics(chain, clock), Health()
         labels = new_book()
         serve_ledger(settings, stores.ledger, labels, metrics, health, stack)
         compile_kernels(settings)
@@ -118,7 +122,7 @@ def detecting(
             labelling=Labelling(labels, stores.ledger, stores.lists, watch),
             bus_commit=bus_commit,
         )
-        delivery = Delivery(stores.ledger.outbox, senders)
+        delivery = Delivery(stores.ledger.outbox, senders, clock)
         no_more = threading.Event()
         deliverer = Worker("deliver", lambda: delivery.run(no_more), stop)
         watcher = Worker("labels", lambda: watch.run(no_more), stop)
