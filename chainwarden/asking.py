@@ -93,7 +93,7 @@ def _running(out: Path, settings: Settings, locked: LedgerLocked) -> Asked:
 
 
 class _File:
-    """A ledger that this process opened."""
+    """A ledger that this process opened. What only asks can write nothing."""
 
     def __init__(self, ledger: Ledger, out: Path) -> None:
         self._ledger = ledger
@@ -101,12 +101,14 @@ class _File:
         self._lake = Lake(out / "lake", ledger.chain)
 
     def alerts(self, wanted: AlertFilter) -> dict[str, Any]:
-        found = alerts_answer(self._ledger, wanted)
+        with self._ledger.reading():
+            found = alerts_answer(self._ledger, wanted)
         return {"total": found["total"], "alerts": found["alerts"]}
 
     def explain(self, alert_id: str) -> dict[str, Any]:
-        labels = recorded_book(self._ledger, LabelArchive(self._out / "label-lists"))
-        return Explainer(self._ledger, self._lake, labels).explain(alert_id)
+        with self._ledger.reading():
+            labels = recorded_book(self._ledger, LabelArchive(self._out / "label-lists"))
+            return Explainer(self._ledger, self._lake, labels).explain(alert_id)
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
         return set_label(self._ledger, said, head_time(self._ledger, self._lake))
@@ -115,10 +117,12 @@ class _File:
         return withdraw_label(self._ledger, said)
 
     def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
-        return label_history_answer(self._ledger, limit, address)
+        with self._ledger.reading():
+            return label_history_answer(self._ledger, limit, address)
 
     def models(self) -> dict[str, Any]:
-        return models_answer(self._ledger)
+        with self._ledger.reading():
+            return models_answer(self._ledger)
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         return promote(self._ledger, said)

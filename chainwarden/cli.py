@@ -16,6 +16,7 @@ import typer
 
 from chainwarden import __version__
 from chainwarden.errors import ChainwardenError
+from chainwarden.logs import log_to
 
 app = typer.Typer(
     name="chainwarden",
@@ -540,6 +541,7 @@ def bench(
 
 def main() -> None:
     """The entry point: errors become one line and an exit code."""
+    log_to()
     try:
         app()
     except ChainwardenError as error:

@@ -1,6 +1,7 @@
 """What a person sees: progress bars, tables, one-line errors; or one JSON object for a script.
 
-Results go to stdout, everything else to stderr. Colour and bars only on a terminal.
+Results go to stdout, everything else to stderr. Colour and bars only on a terminal. Text may be a
+stranger's: what would drive the terminal, hide, break the line or turn it around is shown instead.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 
 from chainwarden.errors import ChainwardenError
+from chainwarden.logs import escaped
 
 
 class Advance(Protocol):
@@ -34,25 +36,34 @@ class Advance(Protocol):
 
 
 def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
-    """One JSON object, or one list, on a line of stdout."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    """One JSON object, or one list, on a line of stdout; what cannot be printed as its escape."""
+    text = msgspec.json.encode(value).decode()
+    if not text.isprintable():  # only within strings: what is between them can be printed
+        text = "".join(c if c.isprintable() else _json_escape(c) for c in text)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def print_line(text: str) -> None:
     """A line for a person, on stdout."""
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(highlight=False, soft_wrap=True, emoji=False).print(escaped(text), markup=False)
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for a person, on stdout; numbers to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=escaped(title), title_justify="left", header_style="bold")
     for index, name in enumerate(columns):
         numeric = rows and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    width = None if sys.stdout.isatty() else 140
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def _cell(value: object) -> str:
@@ -62,13 +73,13 @@ def _cell(value: object) -> str:
         return f"{value:.2f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return escaped(str(value))
 
 
 def print_error(error: ChainwardenError) -> None:
     """One line on stderr: what is wrong, and what to do."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"chainwarden: {error}", markup=False, style="red")
+    console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    console.print(f"chainwarden: {escaped(str(error))}", markup=False, style="red")
 
 
 @contextmanager

@@ -285,6 +285,7 @@ def _attach(path: Path) -> duckdb.DuckDBPyConnection:
         # Files that the previous major version can still open: a way back.
         connection.execute(f"ATTACH '{quoted}' AS ledger (STORAGE_VERSION 'v1.5.0')")
         connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
         migrate(connection)
     except duckdb.Error as error:
         connection.close()

@@ -53,7 +53,8 @@ def report(
     campaigns = read_truth(truth) if truth else None
     with open_ledger(out, settings) as ledger:
         other = _other(against, settings, ledger.chain.id) if against else None
-        facts = gather(_name(out), ledger, out / "lake", Wanted(cases, campaigns, other))
+        with ledger.reading():
+            facts = gather(_name(out), ledger, out / "lake", Wanted(cases, campaigns, other))
     path = output or out / f"report.{ending}"
     # A lone surrogate has no form in UTF-8.
     text = write(facts).encode("utf-8", "replace")
@@ -78,7 +79,7 @@ def _name(out: Path) -> str:
 
 
 def _other(path: Path, settings: Settings, chain_id: int) -> tuple[str, list[Alert]]:
-    with open_ledger(path, settings) as ledger:
+    with open_ledger(path, settings) as ledger, ledger.reading():
         if ledger.chain.id != chain_id:
             raise SettingsError(
                 f"{path} is of chain {ledger.chain.id}, not {chain_id}",
