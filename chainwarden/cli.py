@@ -136,6 +136,10 @@ def detect(
     exit_when_idle: Annotated[
         float | None, typer.Option(help="End after that many seconds without a block.")
     ] = None,
+    rpc: Annotated[
+        list[str] | None,
+        typer.Option("--rpc", help="A node to fetch blocks from that the bus lost."),
+    ] = None,
     labels: Labels = None,
     chain: ChainName = None,
     out: Out = None,
@@ -147,6 +151,7 @@ def detect(
     from chainwarden.commands.detect import detect as command
 
     flags = {
+        "source.rpc": rpc or None,
         "bus.kind": "kafka",
         "bus.bootstrap_servers": bootstrap,
         "detect.labels": [str(p) for p in labels] if labels else None,

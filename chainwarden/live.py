@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from chainwarden.backfill import Node
 from chainwarden.bus import Consumer
 from chainwarden.errors import BadBlock
 from chainwarden.metrics import Metrics
@@ -27,10 +28,10 @@ from chainwarden.settings import Settings
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.heads import HeadDoorbell
-from ingest.live import live
-from ingest.pool import RpcStats
+from ingest.live import Following, LiveConfig, live
+from ingest.pool import PoolConfig, RpcStats
 from ingest.raw import RawBlock
-from ingest.rpc import RpcSource
+from ingest.rpc import RpcConfig, RpcSource
 from ingest.verify import Verifier
 
 log = logging.getLogger(__name__)
@@ -218,6 +219,29 @@ def follow(
         stop=stop,
         doorbell=HeadDoorbell(websocket) if websocket else None,
     )
+
+
+@contextmanager
+def backfill_node(
+    settings: Settings, chain: Chain, metrics: Metrics, stop: threading.Event
+) -> Iterator[Node | None]:
+    """The nodes that give blocks which the bus lost; None where the settings name none.
+
+    Nothing is asked before something is missing, so they may be down until then.
+    """
+    if not settings.source.rpc:
+        yield None
+        return
+    urls = [url.reveal() for url in settings.source.rpc]
+    # Short, for the loop that waits meanwhile: it comes back, while its patience lasts.
+    pool = PoolConfig(deadline_seconds=10.0)
+    with RpcSource(urls, chain, RpcConfig(traces=settings.source.traces, pool=pool)) as source:
+        source.stop_on(stop)
+        accept = accept_blocks(chain, metrics)
+        yield Node(
+            lambda follower: Following(source, follower, accept, LiveConfig()),
+            settings.bus.patience_seconds,
+        )
 
 
 def observe_source(metrics: Metrics, stats: RpcStats) -> None:

@@ -121,6 +121,7 @@ class Metrics:
         self.reverted_blocks = counter("reverted_blocks", "Blocks taken back by a fork")
         self.gaps = counter("gaps", "Places where the source has a hole")
         self.dead_letters = counter("dead_letters", "Records of the bus that cannot be decoded")
+        self.backfilled = counter("backfilled_blocks", "Blocks that the bus lost and a node gave")
         self.rpc_requests = counter("rpc_requests", "Requests to nodes, by outcome", "outcome")
         self.node_calls = counter(
             "node_calls", "What rules asked a node about a block's state, by outcome", "outcome"
@@ -233,6 +234,7 @@ class Metrics:
         for plain in (self.transactions, self.flows, self.reverted_blocks, self.gaps):
             plain.labels(chain)
         self.dead_letters.labels(chain)
+        self.backfilled.labels(chain)
         self.finality_conflicts.labels(chain)
 
     def at_head(self, stage: str, position: Position, timestamp: int) -> None:

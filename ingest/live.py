@@ -70,7 +70,7 @@ def live(
     happened when it is yielded: whoever stores ``follower.recent()`` does so after storing the
     event, and before asking for the next.
     """
-    following = _Following(source, follower, verify_and_decode, config)
+    following = Following(source, follower, verify_and_decode, config)
     source.stop_on(stop)
     pause, failures = config.shortest_pause_seconds, 0
     with doorbell or nullcontext():
@@ -96,8 +96,8 @@ def live(
                 doorbell.wait(pause, stop)
 
 
-class _Following:
-    """The steps of ``live``."""
+class Following:
+    """The steps of ``live``, and of whoever else brings a follower to a block."""
 
     def __init__(
         self, source: RpcSource, follower: ChainFollower, accept: Accept, config: LiveConfig
@@ -125,10 +125,21 @@ class _Following:
         if head.number <= floor.number:
             self._source.stats.stale_heads += 1  # a node that lags, or one that was reset
             return
-        if head.number - ours.number > self._config.far_blocks:
-            for batch in self._range(ours.number + 1, head.number - self._config.near_blocks):
-                yield from self._add(batch)
-        yield from self._add(self._by_hash(head))
+        yield from self._approach(head.number)
+        yield from self.reach_position(head)
+
+    def reach_position(self, position: Position) -> Iterator[ChainEvent]:
+        """Fetch a block and make it the head, after what is missing below it."""
+        yield from self._add(self._by_hash(position))
+        self._unconnected.clear()
+
+    def reach(self, batch: BlockBatch) -> Iterator[ChainEvent]:
+        """Make the last of these blocks, which follow one another, the head.
+
+        What is missing below them is fetched. It may be called again after a SourceError.
+        """
+        yield from self._approach(batch.position(0).number)
+        yield from self._add(batch)
         self._unconnected.clear()
 
     def finality(self) -> Iterator[ChainEvent]:
@@ -145,6 +156,13 @@ class _Following:
             log.error("block %s is final for the node, but our chain has another one", final)
             return
         yield from self._follower.finalize(final)
+
+    def _approach(self, number: int) -> Iterator[ChainEvent]:
+        """Come near a number that is far above the head, by ranges."""
+        head = self._follower.head
+        if head is not None and number - head.number > self._config.far_blocks:
+            for batch in self._range(head.number + 1, number - self._config.near_blocks):
+                yield from self._add(batch)
 
     def _add(self, batch: BlockBatch) -> Iterator[ChainEvent]:
         """Claim the batch as the head, after its ancestors as far as they are missing."""

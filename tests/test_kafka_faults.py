@@ -8,12 +8,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 
 from ingest.publish import load_cursor
 from ingest.raw import RawBlock
@@ -234,3 +235,51 @@ def test_a_broker_that_stops_and_one_that_freezes_cost_nothing(
             command.send(15)
         assert ingest.wait() == 0, ingest.errors()
         assert end(detect.result()) == end(told.replayed), detect.errors()
+
+
+@pytest.mark.timeout(300)
+def test_what_the_broker_lost_is_fetched_from_a_node(deployment: Deployment, told: Told) -> None:
+    """Records deleted before they were read, then topics made anew: the end is a replay's.
+
+    Without a node the first is an error that says what to do, and nothing is skipped.
+    """
+    broker = deployment.broker
+    with Liar(told.recording) as node:
+        node.head = told.first + 40
+        ingest, detect = deployment.ingest(node, told.first), deployment.detect()
+        reaches(detect, "detect", node.head)
+        detect.send(15)
+        assert detect.wait() == 0
+        node.head += 30
+        reaches(ingest, "ingest", node.head)
+        with admin(broker) as client:
+            delete_records(client)
+        halted = deployment.detect()
+        node.head += 10
+        assert halted.wait(60) == 5
+        assert "what is between them is not on it (give --rpc" in halted.errors()
+
+        detect = deployment.detect("--rpc", node.url)
+        reaches(detect, "detect", node.head)
+        fetched = partial(metric, detect, "chainwarden_backfilled_blocks_total")
+        wait_for("the count", lambda: fetched() == 30, seconds=5)
+        ingest.send(15)
+        assert ingest.wait() == 0
+        with admin(broker) as client:
+            delete_topics(client)
+        node.head += 30
+        ingest = deployment.ingest(node, told.first)
+        reaches(detect, "detect", node.head)
+        node.head = told.last
+        reaches(detect, "detect", node.head)
+        assert fetched() == 30  # the new topics go on where the old ones ended
+        detect.send(15)
+        assert end(detect.result()) == end(told.replayed), detect.errors()
+        ingest.send(15)
+
+
+def delete_records(client: Any) -> None:
+    """Delete everything that is on the chain's topics now, as retention would."""
+    names = {f"chainwarden.{CHAIN}.blocks": 1, f"chainwarden.{CHAIN}.transactions": 4}
+    every = [TopicPartition(name, n) for name, count in names.items() for n in range(count)]
+    client.delete_records(dict.fromkeys(every, -1))

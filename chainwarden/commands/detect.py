@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from chainwarden.deployment import configured_chain, kafka_config
+from chainwarden.backfill import BackfilledConsumer
+from chainwarden.deployment import UNDO_BLOCKS, configured_chain, kafka_config
 from chainwarden.detecting import detecting
 from chainwarden.kafka_bus import BlockConsumer, BusWatch
-from chainwarden.live import DetectOptions, detect_loop, stop_on_signals
+from chainwarden.live import DetectOptions, backfill_node, detect_loop, stop_on_signals
 from chainwarden.observe import observe_bus
 from chainwarden.settings import load_settings
 from chainwarden.terminal import print_json, print_line
+from store.lake_blocks import recent_positions
 
 
 def detect(
@@ -34,19 +36,23 @@ def detect(
         closing(BlockConsumer(bus)) as consumer,
         BusWatch(bus) as watch,
         detecting(settings, chain, stop, consumer.commit) as behind,
+        backfill_node(settings, chain, behind.metrics, stop) as node,
     ):
-        metrics = behind.metrics
+        metrics, stores = behind.metrics, behind.stores
+        recent = recent_positions(stores.lake, stores.ledger.files("blocks"), UNDO_BLOCKS + 1)
+        whole = BackfilledConsumer(consumer, recent, UNDO_BLOCKS, node)
         observe_bus(metrics, watch, lambda: behind.pipeline.cursor.offsets)
-        behind.health.others.append(watch.reason)
-        consumer.seek(behind.pipeline.cursor.offsets)
+        behind.health.others += [watch.reason, whole.reason]
+        whole.seek(behind.pipeline.cursor.offsets)
 
         def observe() -> None:
             behind.observe()
             metrics.raise_counter(metrics.dead_letters, consumer.dead_letters)
+            metrics.raise_counter(metrics.backfilled, whole.fetched)
             watch.check()
 
         detect_loop(
-            consumer,
+            whole,
             behind.pipeline,
             stop.is_set,
             behind.health,
