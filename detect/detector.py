@@ -304,7 +304,7 @@ class Detector:
         return pack("detector", self._schema(), meta, {n: _bytes(b) for n, b in self._parts()})
 
     def restore(self, data: bytes) -> None:
-        """Take over a snapshot.
+        """Take over a snapshot, whole or not at all.
 
         Raises SnapshotRefused for one of another version, chain, configuration, feature set or
         set of rules, or one that is damaged.
@@ -320,8 +320,13 @@ class Detector:
         }
         if set(arrays) != set(targets):
             raise SnapshotRefused(f"the snapshot holds {sorted(arrays)}, not {sorted(targets)}")
-        for name, target in targets.items():
-            target.restore(arrays[name].tobytes())
+        before = self.snapshot()
+        try:
+            for name, target in targets.items():
+                target.restore(arrays.pop(name).tobytes())
+        except SnapshotRefused:
+            self.restore(before)
+            raise
         self._serial, self._forgotten = int(meta["serial"]), int(meta["forgotten"])
         self._positions = [Position(n, bytes.fromhex(h)) for n, h in meta["positions"]]
 

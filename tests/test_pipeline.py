@@ -33,7 +33,12 @@ from store.ledger import Commit
 @pytest.fixture(scope="module")
 def events() -> list[ChainEvent]:
     """The chain events of a simulated chain with forks, block by block."""
-    config = SimulationConfig(seed=6, blocks=220, transactions_per_block=6.0)
+    return simulated_events(220)
+
+
+def simulated_events(blocks: int) -> list[ChainEvent]:
+    """The same of a chain that long."""
+    config = SimulationConfig(seed=6, blocks=blocks, transactions_per_block=6.0)
     follower = ChainFollower(UNDO_BLOCKS)
     return [
         event
