@@ -1,0 +1,36 @@
+"""Killed anywhere, nothing is lost and nothing is there twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.rigs.failpoints import POINTS
+from tests.rigs.killer import RECEIVER, Killer, doomed
+
+KILLS = int(os.environ.get("CHAINWARDEN_TEST_KILLS", "200"))
+SEED = int(os.environ.get("CHAINWARDEN_TEST_SEED", "1"))
+BLOCKS = 125  # the shortest chain in which there are forks and every kind of file
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+def test_killed_anywhere_it_ends_as_if_undisturbed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGKILL before and after every fsync, rename, commit, snapshot, POST, 2xx and ack, and at
+    random instants: at every start ledger and lake agree and no file is torn; in the end alerts,
+    cursor, lake, detector and what the receiver believes are those of a run without kills.
+    """
+    with doomed(tmp_path / "chain", SEED + 5, BLOCKS) as forks:
+        tally = Killer(forks, tmp_path, SEED).run(KILLS)
+    with capsys.disabled():
+        print(f"\n{tally}")
+    assert tally.trials >= KILLS
+    assert tally.alerts
+    if KILLS >= 200:
+        reached = {place.partition(" ")[2] for place in tally.kills}
+        assert len(reached & set(POINTS)) > 0.8 * len(POINTS), sorted(set(POINTS) - reached)
+        assert tally.kills[RECEIVER]
+        assert tally.lost_answers
