@@ -42,6 +42,13 @@ Rpc = Annotated[
     list[str] | None, typer.Option("--rpc", help="HTTP endpoint of a node; may be repeated.")
 ]
 
+Standby = Annotated[
+    bool,
+    typer.Option(
+        "--standby", help="Wait, warmed up, until no other process has the ledger; then take over."
+    ),
+]
+
 
 def _version(show: bool) -> None:
     if show:
@@ -81,6 +88,7 @@ def run(
     websocket: Annotated[str | None, typer.Option(help="WebSocket endpoint, a doorbell.")] = None,
     webhook: Annotated[str | None, typer.Option(help="Receiver of signed webhooks.")] = None,
     start: Annotated[int | None, typer.Option(help="First block of a first run.")] = None,
+    standby: Standby = False,
     labels: Labels = None,
     chain: ChainName = None,
     out: Out = None,
@@ -100,7 +108,7 @@ def run(
         "store.out": str(out) if out else None,
         "server.port": port,
     }
-    command(config=config, flags=flags, webhook=webhook, json=json)
+    command(config=config, flags=flags, webhook=webhook, standby=standby, json=json)
 
 
 @app.command(epilog="Example: chainwarden ingest blocks.jsonl.gz --bootstrap 127.0.0.1:9092")
@@ -140,6 +148,7 @@ def detect(
         list[str] | None,
         typer.Option("--rpc", help="A node to fetch blocks from that the bus lost."),
     ] = None,
+    standby: Standby = False,
     labels: Labels = None,
     chain: ChainName = None,
     out: Out = None,
@@ -159,7 +168,7 @@ def detect(
         "store.out": str(out) if out else None,
         "server.port": port,
     }
-    command(config=config, flags=flags, exit_when_idle=exit_when_idle, json=json)
+    command(config=config, flags=flags, exit_when_idle=exit_when_idle, standby=standby, json=json)
 
 
 @app.command(epilog="Example: chainwarden replay blocks.jsonl.gz --labels sanctions.json --json")

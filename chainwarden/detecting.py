@@ -34,6 +34,8 @@ from chainwarden.restart import resume
 from chainwarden.schema import Chain, Offsets, alerts_digest
 from chainwarden.serving import serve_ledger
 from chainwarden.settings import Settings
+from chainwarden.standby import Taken
+from detect.rules.node import WITHOUT_NODE
 from ingest.node_calls import RpcNodeCalls
 from store.delivery import Delivery
 
@@ -81,38 +83,48 @@ def detecting(
     stop: threading.Event,
     bus_commit: Callable[[Offsets], None] = lambda _: None,
     clock: Callable[[], float] = time.time,
+    taken: Taken | None = None,
 ) -> Iterator[Detecting]:
     """Open everything, resume, and deliver in a thread until the context ends.
 
     Deliveries that are under way at the end are finished; the others wait in the outbox. ``clock``
-    is the wall clock, in seconds since 1970: deliveries and metrics go by it, results never.
+    is the wall clock, in seconds since 1970: deliveries and metrics go by it, results never. What a
+    standby has ``taken`` is open and warm already.
     """
     senders = webhook_senders(settings)
     with ExitStack() as stack:
-        stores = open_stores(
-            Path(settings.store.out),
-            chain,
-            "live",
-            [sender.name for sender in senders],
-            settings.store.snapshots_kept,
-            clock,
+        stores = (
+            taken.stores
+            if taken is not None
+            else open_stores(
+                Path(settings.store.out),
+                chain,
+                "live",
+                [sender.name for sender in senders],
+                settings.store.snapshots_kept,
+                clock,
+            )
         )
         stack.callback(stores.ledger.close)
         metrics, health = new_metrics(chain, clock), Health()
-        labels = new_book()
+        labels = new_book() if taken is None else taken.warm.labels
         serve_ledger(settings, stores.ledger, labels, metrics, health, stack)
-        compile_kernels(settings)
-        node = open_node_calls(settings, chain)
-        if node is None:
-            detection = make_detector(settings, chain, labels)
-            detection.say_what_is_not_confirmed()
-        else:
+        if taken is None:
+            compile_kernels(settings)
+        node = open_node_calls(settings, chain) if taken is None else taken.warm.node
+        if node is not None:
             stack.callback(node.close)
-            detection = make_detector(settings, chain, labels, node=node)
+        if taken is None:
+            detection = make_detector(settings, chain, labels, node=node or WITHOUT_NODE)
+        else:
+            detection = taken.warm.detection
+        if node is None:
+            detection.say_what_is_not_confirmed()
         recorded = RecordedLabels(
             labels, stores.ledger, stores.lists, partial(make_champion, detection.detector)
         )
-        cursor = resume(detection.detector, stores, UNDO_BLOCKS, recorded)
+        restored = None if taken is None else taken.warm.restored
+        cursor = resume(detection.detector, stores, UNDO_BLOCKS, recorded, restored)
         watch = label_watch(settings)
         pipeline = Pipeline(
             detection.detector,

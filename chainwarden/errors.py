@@ -20,6 +20,7 @@
     │   └── SnapshotRefused     a snapshot of another version, truncated, or tampered with
     ├── StoreError              the ledger or the lake cannot take what it was given
     │   ├── LedgerLocked        another process has the ledger open
+    │   ├── LeaseLost           the ledger's lock is no longer this process'
     │   ├── LedgerDamaged       the ledger's own counts disagree; rebuild it
     │   └── DiskFull            no space left; nothing was acknowledged
     ├── LabelError              a label or a label list is malformed
@@ -194,6 +195,10 @@ class LedgerLocked(StoreError):
     def __init__(self, message: str, *, pid: int | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.pid = pid
+
+
+class LeaseLost(StoreError):
+    """The lock of the ledger is no longer this process': another one may have it."""
 
 
 class LedgerDamaged(StoreError):

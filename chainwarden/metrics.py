@@ -103,6 +103,7 @@ class Metrics:
         self.lag_seconds = gauge("lag_seconds", "Now minus the newest block's time", "stage")
         self.bus_lag = gauge("bus_lag_records", "Records on the bus that are not read yet")
         self.bus_away = gauge("bus_away_seconds", "How long the bus has not answered; 0: it does")
+        self.standby = gauge("standby", "1 while it waits to take over from another process")
         # throughput
         self.blocks = counter("blocks", "Blocks taken in", "outcome")
         self.transactions = counter("transactions", "Transactions scored")
@@ -235,6 +236,7 @@ class Metrics:
             plain.labels(chain)
         self.dead_letters.labels(chain)
         self.backfilled.labels(chain)
+        self.standby.labels(chain)
         self.finality_conflicts.labels(chain)
 
     def at_head(self, stage: str, position: Position, timestamp: int) -> None:

@@ -36,11 +36,16 @@ log = logging.getLogger(__name__)
 
 
 def resume(
-    detector: Detector, stores: Stores, window: int, labels: RecordedLabels
+    detector: Detector,
+    stores: Stores,
+    window: int,
+    labels: RecordedLabels,
+    restored: Cursor | None = None,
 ) -> Cursor | None:
     """Bring a fresh detector to the ledger's cursor. None: the ledger is new.
 
-    ``window`` is how many blocks the detector can undo; ``labels`` feeds its book. Raises DeepReorg
+    ``window`` is how many blocks the detector can undo; ``labels`` feeds its book; ``restored`` is
+    the cursor of a snapshot that it has restored already. Raises DeepReorg
     where the snapshot is on a branch that left the chain below that; SnapshotRefused where it is of
     another version.
     """
@@ -50,7 +55,7 @@ def resume(
     if cursor is None or cursor.head is None:
         return cursor
     snapshot = stores.snapshots.newest()
-    if snapshot is not None:
+    if snapshot is not None and snapshot[1] != restored:
         state, saved = snapshot
         try:
             detector.restore(state)

@@ -21,7 +21,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from chainwarden.errors import DiskFull, LedgerDamaged, LedgerLocked, StoreError
+from chainwarden.errors import DiskFull, LeaseLost, LedgerDamaged, LedgerLocked, StoreError
 from store.migrations import COUNTED_TABLES, SERIALS, migrate
 
 log = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ class Database:
         with self._writing:
             cursor = self.cursor()
             tx = Transaction(cursor, dict(self.totals))
+            self._fence()
             try:
                 cursor.execute("BEGIN TRANSACTION")
                 yield tx
@@ -169,6 +170,7 @@ class Database:
                 cursor.execute(
                     f"UPDATE ledger.totals SET {columns}", [tx.totals[name] for name in _COUNTERS]
                 )
+                self._fence()
                 cursor.execute("COMMIT")
             except BaseException as error:
                 _roll_back(cursor)
@@ -195,6 +197,26 @@ class Database:
                 log.warning("%s: no checkpoint at closing: %s", self.path, error)
             self._connection.close()
             os.close(self._lock_file)
+
+    def _fence(self) -> None:
+        """Raise LeaseLost unless the lock file that this process locked is still in its place.
+
+        The kernel takes the lock from nobody who lives; but who deletes the file, or puts back a
+        folder, lets another process lock a new one.
+        """
+        mine = os.fstat(self._lock_file)
+        try:
+            there = os.stat(_lock_path(self.path))
+        except OSError as error:
+            raise self._lost() from error
+        if (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino):
+            raise self._lost()
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"{_lock_path(self.path)} was deleted or replaced: another process may have the ledger",
+            hint="nothing was committed; start this process again",
+        )
 
     def _checked_totals(self) -> dict[str, int]:
         cursor = self._connection
@@ -257,12 +279,16 @@ def _witness_path(path: Path) -> Path:
     return path.with_name(path.name + ".commits")
 
 
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _lock(path: Path) -> int:
     """Hold ``<path>.lock``. DuckDB's own lock is lost when this process copies the file; not ours.
 
     A copy is how backups are made, and closing any descriptor of a file drops a POSIX lock on it.
     """
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

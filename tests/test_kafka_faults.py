@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,17 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
+from chainwarden.schema import Chain
 from ingest.publish import load_cursor
 from ingest.raw import RawBlock
 from ingest.record import BlockRecorder
 from ingest.simulate import Simulation, SimulationConfig
+from store.lake import Lake
+from store.ledger import AlertFilter, Ledger
 from tests.command import wait_for
 from tests.kafka_broker import BrokerMissing, KafkaNode, start_node
 from tests.rigs.liar import Liar, Recording
+from tests.rigs.receiver import SECRET, WebhookReceiver
 from tests.rigs.warm import Command, WarmCommands
 
 pytestmark = pytest.mark.broker
@@ -67,6 +71,7 @@ class Told:
     first: int
     last: int
     replayed: dict[str, Any]
+    out: Path
 
 
 def canonical(blocks: list[RawBlock]) -> list[RawBlock]:
@@ -95,7 +100,7 @@ def told(warm: WarmCommands, tmp_path_factory: pytest.TempPathFactory) -> Told:
         folder=folder, name="replay", env=ENV,
     ).result()  # fmt: skip
     assert replayed["alerts"] > 0
-    return Told(recording, recording.numbers[0], recording.numbers[-1], replayed)
+    return Told(recording, recording.numbers[0], recording.numbers[-1], replayed, folder / "out")
 
 
 @dataclass
@@ -105,6 +110,7 @@ class Deployment:
     warm: WarmCommands
     broker: KafkaNode
     folder: Path
+    env: Mapping[str, str] = field(default_factory=dict)
     starts: int = 0
 
     def ingest(self, node: Liar, start: int) -> Command:
@@ -121,7 +127,8 @@ class Deployment:
         self.starts += 1
         common = "--bootstrap", self.broker.bootstrap, "--chain", CHAIN, "--port", 0, "--json"
         name = f"{words[0]}{self.starts}"
-        return self.warm.start(*words, *common, folder=self.folder, name=name, env=ENV)
+        env = {**ENV, **self.env}
+        return self.warm.start(*words, *common, folder=self.folder, name=name, env=env)
 
 
 @contextmanager
@@ -164,6 +171,8 @@ def page(command: Command, path: str) -> str | None:
     except urllib.error.HTTPError as error:
         with error:
             return error.read().decode()
+    except (urllib.error.URLError, ConnectionError):
+        return None  # a standby that takes over closes one server and opens another
 
 
 def metric(command: Command, name: str, labels: str = "") -> float | None:
@@ -283,3 +292,68 @@ def delete_records(client: Any) -> None:
     names = {f"chainwarden.{CHAIN}.blocks": 1, f"chainwarden.{CHAIN}.transactions": 4}
     every = [TopicPartition(name, n) for name, count in names.items() for n in range(count)]
     client.delete_records(dict.fromkeys(every, -1))
+
+
+@pytest.mark.timeout(300)
+def test_a_standby_takes_over_from_a_killed_process_and_nobody_is_told_twice(
+    deployment: Deployment, told: Told
+) -> None:
+    """Killed in mid-stream: ledger, lake and receiver are those of an undisturbed run.
+
+    While both live one delivers; the other says that it stands by, with the newest snapshot.
+    """
+    with Liar(told.recording) as node, WebhookReceiver() as receiver:
+        deployment.env = {
+            "CHAINWARDEN_WEBHOOK_URL": receiver.url,
+            "CHAINWARDEN_WEBHOOK_SECRET": SECRET,
+            "CHAINWARDEN_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8",
+            "CHAINWARDEN_STORE_SNAPSHOT_MINUTES": "0.05",
+        }
+        node.head = told.first + 50
+        ingest, leader = deployment.ingest(node, told.first), deployment.detect()
+        reaches(leader, "detect", node.head)
+        standby, needless = deployment.detect("--standby"), deployment.detect("--standby")
+        by = f"standing by for process {leader.pid}\n"
+        wait_for("the standby", lambda: page(standby, "/readyz") == by, seconds=60)
+        wait_for("the other one", says(needless, "standing by"), seconds=60)
+        needless.send(15)
+        assert needless.result() == {"took_over": False}
+        assert metric(standby, "chainwarden_standby") == 1
+        assert metric(leader, "chainwarden_standby") == 0
+
+        node.head = told.last
+        wait_for("half", lambda: (head_of(leader, "detect") or 0) > told.first + 80, seconds=60)
+        assert "chainwarden_deliveries_total{" not in (page(standby, "/metrics") or "")
+        leader.send(9)
+        killed = time.monotonic()
+        wait_for("the takeover", lambda: "taking over" in standby.errors(), seconds=10)
+        reaches(standby, "detect", node.head)
+        print(f"at the head {time.monotonic() - killed:.1f} s after the kill")
+        assert metric(standby, "chainwarden_standby") == 0
+        expected = alert_ids(told.out)
+        wait_for("the receiver", lambda: len(receiver.accepted()) >= len(expected), seconds=30)
+        standby.send(15)
+        assert end(standby.result()) == end(told.replayed), standby.errors()
+        ingest.send(15)
+
+        assert sorted(one.id for one in receiver.accepted()) == sorted(expected)
+        assert len(receiver.received) <= len(expected) + 1  # what was under way when it was killed
+    out = deployment.folder / "detect"
+    assert alert_ids(out) == expected
+    assert block_hashes(out) == block_hashes(told.out)
+
+
+def alert_ids(out: Path) -> list[str]:
+    """The ids of a ledger's alerts, retracted ones as well, in order of arrival."""
+    with Ledger.open(out / "ledger.duckdb", Chain(CHAIN, 1), "replay") as ledger:
+        wanted = AlertFilter(status="all", limit=10_000, oldest_first=True)
+        return [record.alert.id for record in ledger.records(wanted)]
+
+
+def block_hashes(out: Path) -> list[bytes]:
+    """The blocks of a lake, as its manifest says, each file checked."""
+    lake = Lake(out / "lake", Chain(CHAIN, 1))
+    with Ledger.open(out / "ledger.duckdb", lake.chain, "replay") as ledger:
+        assert lake.verify(ledger.files()) == ()
+        table = lake.read(ledger.files("blocks")).sort_by("block_number")
+    return [bytes(one) for one in table["block_hash"].to_pylist()]

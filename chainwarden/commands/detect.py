@@ -11,10 +11,11 @@ from pathlib import Path
 from chainwarden.backfill import BackfilledConsumer
 from chainwarden.deployment import UNDO_BLOCKS, configured_chain, kafka_config
 from chainwarden.detecting import detecting
-from chainwarden.kafka_bus import BlockConsumer, BusWatch
+from chainwarden.kafka_bus import BlockConsumer, BusWatch, KafkaConfig
 from chainwarden.live import DetectOptions, backfill_node, detect_loop, stop_on_signals
 from chainwarden.observe import observe_bus
-from chainwarden.settings import load_settings
+from chainwarden.settings import Settings, load_settings
+from chainwarden.standby import Taken, stand_by
 from chainwarden.terminal import print_json, print_line
 from store.lake_blocks import recent_positions
 
@@ -24,19 +25,42 @@ def detect(
     config: Path | None,
     flags: Mapping[str, object],
     exit_when_idle: float | None,
+    standby: bool,
     json: bool,
 ) -> None:
-    """Score until a signal comes, or nothing came for ``exit_when_idle`` seconds."""
+    """Score until a signal comes, or nothing came for ``exit_when_idle`` seconds.
+
+    A ``standby`` waits first until no other process has the ledger.
+    """
     settings = load_settings(config, os.environ, flags)
-    chain = configured_chain(settings)
+    bus = kafka_config(settings, configured_chain(settings))
     stop = threading.Event()
-    bus = kafka_config(settings, chain)
+    with stop_on_signals(stop), closing(BlockConsumer(bus)) as consumer:
+        taken = stand_by(settings, bus.chain, stop) if standby else None
+        if standby and taken is None:
+            outcome: dict[str, object] = {"took_over": False}
+        else:
+            outcome = _score(settings, bus, consumer, stop, exit_when_idle, taken)
+    if json:
+        print_json(outcome)
+    else:
+        for name, value in outcome.items():
+            print_line(f"{name.replace('_', ' ')}: {value}")
+
+
+def _score(
+    settings: Settings,
+    bus: KafkaConfig,
+    consumer: BlockConsumer,
+    stop: threading.Event,
+    exit_when_idle: float | None,
+    taken: Taken | None,
+) -> dict[str, object]:
+    """Score what is on the bus until it is time to end; what a command prints then."""
     with (
-        stop_on_signals(stop),
-        closing(BlockConsumer(bus)) as consumer,
         BusWatch(bus) as watch,
-        detecting(settings, chain, stop, consumer.commit) as behind,
-        backfill_node(settings, chain, behind.metrics, stop) as node,
+        detecting(settings, bus.chain, stop, consumer.commit, taken=taken) as behind,
+        backfill_node(settings, bus.chain, behind.metrics, stop) as node,
     ):
         metrics, stores = behind.metrics, behind.stores
         recent = recent_positions(stores.lake, stores.ledger.files("blocks"), UNDO_BLOCKS + 1)
@@ -63,9 +87,4 @@ def detect(
             ),
             observe,
         )
-        outcome = {**behind.outcome(), "out": settings.store.out}
-    if json:
-        print_json(outcome)
-    else:
-        for name, value in outcome.items():
-            print_line(f"{name.replace('_', ' ')}: {value}")
+        return {**behind.outcome(), "out": settings.store.out}

@@ -22,6 +22,7 @@ from chainwarden.live import (
 )
 from chainwarden.memory_bus import MemoryBus
 from chainwarden.settings import Settings, load_settings
+from chainwarden.standby import stand_by
 from chainwarden.terminal import print_json
 from ingest.chain import ChainFollower
 from ingest.rpc import RpcSource
@@ -29,18 +30,26 @@ from store.lake_blocks import recent_positions
 
 
 def run(
-    *, config: Path | None, flags: Mapping[str, object], webhook: str | None, json: bool
+    *,
+    config: Path | None,
+    flags: Mapping[str, object],
+    webhook: str | None,
+    standby: bool,
+    json: bool,
 ) -> None:
-    """Follow the node until a signal comes; then drain, commit, and save a snapshot."""
+    """Follow the node until a signal comes; then drain, commit, and save a snapshot.
+
+    A ``standby`` waits first until no other process has the ledger.
+    """
     settings = load_settings(config, with_webhook(os.environ, webhook), flags)
     stop = threading.Event()
-    with (
-        stop_on_signals(stop),
-        open_source_node(settings) as source,
-        detecting(settings, source.chain, stop) as behind,
-    ):
-        _follow_until(stop, source, behind, settings)
-        outcome = {**behind.outcome(), "out": settings.store.out}
+    outcome: dict[str, object] = {"took_over": False}
+    with stop_on_signals(stop), open_source_node(settings) as source:
+        taken = stand_by(settings, source.chain, stop) if standby else None
+        if taken is not None or not standby:
+            with detecting(settings, source.chain, stop, taken=taken) as behind:
+                _follow_until(stop, source, behind, settings)
+                outcome = {**behind.outcome(), "out": settings.store.out}
     if json:
         print_json(outcome)
 

@@ -8,7 +8,7 @@ everything but these two and ``/metrics``; each route says which role the token 
 from chainwarden.server.answers import error_answer, json_answer
 from chainwarden.server.guard import Guard, Limits
 from chainwarden.server.listen import Bind, HttpServer, MetricsServer
-from chainwarden.server.pages import Readiness
+from chainwarden.server.pages import Readiness, Ready
 from chainwarden.server.roles import GuardedRoute, Role, author_of
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Limits",
     "MetricsServer",
     "Readiness",
+    "Ready",
     "Role",
     "author_of",
     "error_answer",

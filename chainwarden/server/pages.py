@@ -11,7 +11,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 Readiness = Callable[[], str]
-"""Empty text when ready, else why not."""
+"""Empty text when ready, else why not; or as what, where it is ``Ready``."""
+
+
+class Ready(str):
+    """What a process is ready as, where it is not to do the work itself: no reason to page."""
+
+    __slots__ = ()
 
 
 def pages(registry: CollectorRegistry, not_ready: Readiness) -> list[Route]:
@@ -26,6 +32,7 @@ def pages(registry: CollectorRegistry, not_ready: Readiness) -> list[Route]:
 
     async def readyz(_: Request) -> Response:
         reason = not_ready()
-        return PlainTextResponse(f"{reason or 'ready'}\n", 503 if reason else 200)
+        status = 503 if reason and not isinstance(reason, Ready) else 200
+        return PlainTextResponse(f"{reason or 'ready'}\n", status)
 
     return [Route("/metrics", metrics), Route("/healthz", healthz), Route("/readyz", readyz)]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chainwarden.deployment import compile_kernels, make_detector, new_book
+from chainwarden.schema import ETHEREUM, BlocksAdded, Cursor
+from chainwarden.settings import DetectSettings, Settings, StoreSettings
+from chainwarden.standby import Warm
+from detect.detector import Detector
+from ingest.chain import ChainFollower
+from ingest.decode import decode_blocks
+from ingest.simulate import Simulation, SimulationConfig
+from store.snapshots import SnapshotStore
+
+SMALL = DetectSettings(wallets=5_000)
+
+
+def scored(settings: Settings, blocks: int) -> tuple[Detector, Cursor]:
+    """A detector that has scored some blocks, and where it stands."""
+    detector = make_detector(settings, ETHEREUM, new_book()).detector
+    follower = ChainFollower(64)
+    config = SimulationConfig(blocks=blocks, transactions_per_block=3.0, campaigns=())
+    for raw in Simulation(config).blocks():
+        for event in follower.add(decode_blocks(ETHEREUM, [raw], [True])):
+            assert isinstance(event, BlocksAdded)
+            detector.process(event.batch, event.gap)
+    return detector, Cursor(detector.head, {}, blocks)
+
+
+def test_a_standby_holds_the_newest_snapshot_and_tells_of_one_that_does_not_hold(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each newer one is restored as it appears; after a damaged one the detector is fresh."""
+    settings = Settings(detect=SMALL, store=StoreSettings(out=str(tmp_path)))
+    compile_kernels(settings)
+    snapshots = SnapshotStore(tmp_path / "snapshots", tmp_path / "snapshot.key")
+    warm = Warm(settings, ETHEREUM)
+    warm.look(snapshots)
+    assert warm.restored is None
+    for blocks in (5, 12):
+        detector, cursor = scored(settings, blocks)
+        newest = snapshots.save(detector.snapshot(), cursor)
+        warm.look(snapshots)
+        assert warm.restored == cursor
+        assert warm.detection.detector.digest() == detector.digest()
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (newest.parent / "snapshot-000000000003.bin").write_bytes(bytes(damaged))
+    warm.look(snapshots)
+    assert "it would be no help in taking over" in caplog.text
+    assert warm.restored is None
+    assert warm.detection.detector.head is None
