@@ -248,7 +248,13 @@ def open_source_node(settings: Settings) -> RpcSource:
     if not settings.source.rpc:
         raise SettingsError("no node to follow", hint="give --rpc URL, or set source.rpc")
     urls = [url.reveal() for url in settings.source.rpc]
-    config = RpcConfig(traces=settings.source.traces)
+    quorum = settings.source.quorum
+    if quorum > len(urls):
+        raise SettingsError(
+            f"source.quorum is {quorum}, and there are {len(urls)} endpoints",
+            hint="a block is known to no more endpoints than there are",
+        )
+    config = RpcConfig(quorum=quorum, traces=settings.source.traces)
     source = RpcSource(urls, None, config)
     try:
         chain = source.connect()

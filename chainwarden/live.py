@@ -25,6 +25,7 @@ from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Pipeline
 from chainwarden.schema import BlockBatch, BlocksAdded, Chain, ChainEvent
 from chainwarden.settings import Settings
+from chainwarden.watchdog import Watchdog
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.heads import HeadDoorbell
@@ -35,6 +36,20 @@ from ingest.rpc import RpcConfig, RpcSource
 from ingest.verify import Verifier
 
 log = logging.getLogger(__name__)
+
+# What is counted of requests to nodes, by the names in RpcStats.
+_OUTCOMES = (
+    "requests",
+    "retries",
+    "failovers",
+    "failed",
+    "rate_limited",
+    "not_yet",
+    "wrong_chain",
+    "heads_behind",
+    "unconfirmed_heads",
+    "unconfirmed_blocks",
+)
 
 # Events that may be scored and committed together when the consumer is behind.
 MAX_EVENTS = 64
@@ -206,19 +221,23 @@ def follow(
     source: RpcSource,
     follower: ChainFollower,
     settings: Settings,
+    watchdog: Watchdog,
     metrics: Metrics,
     stop: threading.Event,
 ) -> Iterator[ChainEvent]:
-    """The chain events of a node's growing chain, until ``stop`` is set."""
-    websocket = settings.source.websocket.reveal()
-    return live(
-        source,
-        follower,
-        accept_blocks(source.chain, metrics),
-        start=settings.source.start,
-        stop=stop,
-        doorbell=HeadDoorbell(websocket) if websocket else None,
-    )
+    """The chain events of a node's growing chain, until ``stop`` is set.
+
+    Where they do not come, the watchdog has the source opened anew. The follower is then where the
+    last event that was published left it.
+    """
+    accept = accept_blocks(source.chain, metrics)
+    start, websocket = settings.source.start, settings.source.websocket.reveal()
+
+    def begin(over: threading.Event) -> Iterator[ChainEvent]:
+        bell = HeadDoorbell(websocket) if websocket else None
+        return live(source, follower, accept, start=start, stop=over, doorbell=bell)
+
+    return watchdog.watch(source, begin, stop, start)
 
 
 @contextmanager
@@ -249,5 +268,5 @@ def observe_source(metrics: Metrics, stats: RpcStats) -> None:
     if stats.head_number >= 0:
         metrics.behind("ingest", stats.head_number)
     metrics.raise_counter(metrics.finality_conflicts, stats.finality_conflicts)
-    for outcome in ("requests", "retries", "failovers", "rate_limited", "not_yet", "wrong_chain"):
+    for outcome in _OUTCOMES:
         metrics.raise_counter(metrics.rpc_requests, getattr(stats, outcome), outcome)

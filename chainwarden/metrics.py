@@ -104,6 +104,12 @@ class Metrics:
         self.bus_lag = gauge("bus_lag_records", "Records on the bus that are not read yet")
         self.bus_away = gauge("bus_away_seconds", "How long the bus has not answered; 0: it does")
         self.standby = gauge("standby", "1 while it waits to take over from another process")
+        self.source_stalled = gauge(
+            "source_stalled", "1 while a live source's position should move and does not"
+        )
+        self.source_restarts = counter(
+            "source_restarts", "Times a source that stood was opened anew"
+        )
         # throughput
         self.blocks = counter("blocks", "Blocks taken in", "outcome")
         self.transactions = counter("transactions", "Transactions scored")

@@ -81,6 +81,8 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     rpc: list[Secret] = []
     """HTTP endpoints of one chain, in order of preference."""
+    quorum: Annotated[int, Meta(ge=0)] = 0
+    """How many of them must know a block before it is followed; 0: a majority of three or more."""
     websocket: Secret = Secret("")
     """A WebSocket endpoint that rings when a new head is there; HTTP stays the truth."""
     start: int | None = None

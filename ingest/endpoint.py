@@ -131,8 +131,8 @@ class Endpoint:
     async def batch(self, calls: Sequence[Call]) -> list[msgspec.Raw | NodeError]:
         """The outcome of every call, in their order, asked in one request where that is possible.
 
-        Replies are matched by id; a call whose reply is missing is asked again on its own. Raises
-        EndpointError where the request as a whole failed.
+        Replies are matched by id. A call whose reply is missing, or was too much for the batch, is
+        asked again on its own. Raises EndpointError where the request as a whole failed.
         """
         if not calls:
             return []
@@ -145,6 +145,8 @@ class Endpoint:
                 if error.fault in (Fault.RATE_LIMITED, Fault.TOO_LARGE):
                     raise
                 self.batches = False
+        if len(calls) > 1:
+            found = {i: outcome for i, outcome in found.items() if not _is_too_large(outcome)}
         missing = [index for index in range(len(calls)) if index not in found]
         single = [self._ask([calls[index]], as_batch=False) for index in missing]
         for index, answer in zip(
@@ -296,6 +298,10 @@ def _secrets(url: str) -> list[str]:
     values += [parts.query, parts.username or "", parts.password or ""]
     values += [unquote(value) for value in values]
     return sorted({v for v in values if len(v) >= 4}, key=lambda v: (-len(v), v))
+
+
+def _is_too_large(outcome: msgspec.Raw | NodeError) -> bool:
+    return isinstance(outcome, NodeError) and outcome.fault is Fault.TOO_LARGE
 
 
 def _index(id_: int | str | None, ids: range) -> int | None:

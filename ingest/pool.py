@@ -64,9 +64,12 @@ class RpcStats:
     """What was counted so far.
 
     ``head_number`` is that of the newest head a node told of, -1 before the first.
-    ``rejected`` counts blocks by the ``reason`` of their BadBlock, which is a closed set;
-    ``stale_heads`` heads below what can be undone, ``unconfirmed_heads`` those that too few
-    endpoints knew, ``finality_conflicts`` finalized blocks that are not on our chain.
+    ``rejected`` counts answers by the ``reason`` of their BadBlock, which is a closed set,
+    ``not_yet`` those that were null, ``failed`` requests without any answer that can be read.
+    ``stale_heads`` heads below what can be undone, ``heads_behind`` those that another endpoint
+    was ahead of, ``unconfirmed_heads`` and ``unconfirmed_blocks`` those that too few endpoints
+    knew, ``finality_conflicts`` finalized blocks that are not on our chain. ``restarts`` counts
+    how often everything was closed and opened again.
     """
 
     head_number: int = -1
@@ -75,22 +78,33 @@ class RpcStats:
     failovers: int = 0
     rate_limited: int = 0
     not_yet: int = 0
+    failed: int = 0
     wrong_chain: int = 0
     stale_heads: int = 0
+    heads_behind: int = 0
     unconfirmed_heads: int = 0
+    unconfirmed_blocks: int = 0
     finality_conflicts: int = 0
+    restarts: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True, eq=False)
 class _Health:
-    """What the pool remembers of an endpoint."""
+    """What the pool remembers of an endpoint.
+
+    After it said that it was asked too often (``limited``) it is asked one thing at a time
+    (``probed``) until it answers.
+    """
 
     endpoint: Endpoint
     chain_id: int | None = None
     wrong: bool = False
     failures: int = 0
     closed_until: float = 0.0
+    asked_until: float = 0.0  # how long it asked to be left alone itself
+    limited: bool = False
+    probed: bool = False
 
 
 class EndpointPool:
@@ -107,6 +121,8 @@ class EndpointPool:
         self.config = config
         self.chain_id = chain_id
         self.stats = RpcStats()
+        self._requests = 0  # before this pool was opened
+        self._urls = tuple(urls)
         self._health = [_Health(Endpoint(url, config.endpoint)) for url in urls]
         self._random = random.Random(0)
         self._loop = asyncio.new_event_loop()
@@ -123,14 +139,37 @@ class EndpointPool:
         return [health.endpoint for health in self._health if not health.wrong]
 
     def close(self) -> None:
-        """Give up what is in flight and release everything; it takes no more than a second."""
+        """Give up what is in flight and release everything; it takes no more than a second.
+
+        A loop that hangs is left behind: its thread ends with the process.
+        """
         if self._loop.is_closed():
             return
         self._worker.shutdown(wait=False, cancel_futures=True)
-        self.submit(self._shut()).result(timeout=5)
+        try:
+            self.submit(self._shut()).result(timeout=5)
+        except TimeoutError:
+            log.error("the connections to the nodes hang and are left behind")
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
         self._loop.close()
+
+    def anew(self) -> EndpointPool:
+        """Close this pool; one in its place, with its counters and what endpoints asked for."""
+        pool = EndpointPool(self._urls, self.chain_id, self.config)
+        pool.stats, pool._requests = self.counted(), self.stats.requests
+        pool.stats.restarts += 1
+        for old, new in zip(self._health, pool._health, strict=True):
+            new.closed_until, new.limited = old.asked_until, old.limited
+            new.asked_until = old.asked_until
+        self.close()
+        return pool
+
+    def counted(self) -> RpcStats:
+        """What was counted so far, by the pools before this one, too."""
+        self.stats.requests = self._requests + sum(h.endpoint.requests for h in self._health)
+        return self.stats
 
     async def _shut(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -212,30 +251,48 @@ class EndpointPool:
             self._count_attempt(previous, health)
             tried.add(health)
             previous = health
+            probe = health.probed = health.limited
             try:
                 await self._check_chain(health)
                 result = await operation(health.endpoint)
             except NotYet as error:
-                self.stats.not_yet += 1
+                self.count(error)
                 not_yet = error
             except BadBlock as error:
-                self.stats.rejected[error.reason] += 1
+                self.count(error)
                 self._pause(health, None)
                 last, bad = error, bad + 1
                 if bad >= _BAD_ANSWERS * len(self.endpoints):
                     raise
             except EndpointError as error:
+                self.count(error)
                 last, fault = error, error.fault if isinstance(error, NodeError) else None
                 if fault in (Fault.UNSUPPORTED, Fault.TOO_LARGE):
                     unable.add(health)
                     if len(unable) == len(self.endpoints):
                         raise
                     continue
-                self.stats.rate_limited += fault is Fault.RATE_LIMITED
+                if fault is Fault.RATE_LIMITED:
+                    self.stats.rate_limited += 1
+                    health.limited = True
                 self._pause(health, error.retry_after_seconds)
             else:
                 health.failures = 0
+                health.limited = False
                 return result
+            finally:
+                if probe:
+                    health.probed = False
+
+    def count(self, error: SourceError) -> None:
+        """Count an answer that cannot be used."""
+        match error:
+            case BadBlock():
+                self.stats.rejected[error.reason] += 1
+            case NotYet():
+                self.stats.not_yet += 1
+            case _:
+                self.stats.failed += 1
 
     def _count_attempt(self, previous: _Health | None, health: _Health) -> None:
         if previous is not None:
@@ -256,11 +313,15 @@ class EndpointPool:
                 hint="all endpoints must be nodes of one chain",
             )
         now = self._loop.time()
-        is_open = [health for health in usable if health.closed_until <= now]
+        is_open = [each for each in usable if each.closed_until <= now and not each.probed]
         for health in is_open:
             if health not in tried:
                 return health, 0.0
-        return None, 0.0 if is_open else min(health.closed_until for health in usable) - now
+        if is_open:
+            return None, 0.0
+        return None, min(
+            max(each.closed_until - now, _GLANCE_SECONDS if each.probed else 0.0) for each in usable
+        )
 
     async def _check_chain(self, health: _Health) -> None:
         if health.chain_id is not None:
@@ -280,6 +341,8 @@ class EndpointPool:
         if seconds is None:
             seconds = self._length(health.failures)
             health.failures += 1
+        else:
+            health.asked_until = max(health.asked_until, self._loop.time() + seconds)
         health.closed_until = max(health.closed_until, self._loop.time() + seconds)
 
     def _length(self, failures: int) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -55,12 +56,15 @@ class RpcConfig:
     """How blocks are asked for.
 
     ``quorum`` is how many endpoints must know a head before it is one: roots prove that a block
-    agrees with itself, not that it is the chain's. ``traces`` asks for call trees, too
-    (``debug_traceBlockByHash``). A range is fetched in batches of up to ``max_batch_blocks``
-    (found by trial), ``in_flight`` of them at a time.
+    agrees with itself, not that it is the chain's. The same goes for blocks that are asked for by
+    number and for what is final; 0 is a majority of three endpoints or more, and 1 of fewer. When
+    the head did not rise for ``stale_head_seconds``, or fell, all endpoints are asked for theirs.
+    ``traces`` asks for call trees, too (``debug_traceBlockByHash``). A range is fetched in batches
+    of up to ``max_batch_blocks`` (found by trial), ``in_flight`` of them at a time.
     """
 
-    quorum: int = 1
+    quorum: int = 0
+    stale_head_seconds: float = 30.0
     traces: bool = False
     first_batch_blocks: int = 8
     max_batch_blocks: int = 64
@@ -86,12 +90,16 @@ class RpcSource:
         endpoints: Sequence[str],
         chain: Chain | None = None,
         config: RpcConfig = RpcConfig(),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
         self._pool = EndpointPool(endpoints, chain.id if chain else None, config.pool)
         self._chain = chain
         self._stop = threading.Event()
         self._batch_blocks = config.first_batch_blocks
+        self._quorum = config.quorum or (1 if len(endpoints) < 3 else len(endpoints) // 2 + 1)
+        self._clock = clock
+        self._risen = clock()  # when the head rose last
 
     def __enter__(self) -> RpcSource:
         return self
@@ -103,6 +111,15 @@ class RpcSource:
         """Give up what is in flight and release everything."""
         self._pool.close()
 
+    def restart(self) -> None:
+        """Close everything and open it anew: sockets, threads, what is known of the endpoints.
+
+        What an endpoint asked for with Retry-After still holds. Not while a call is in flight.
+        """
+        self._pool = self._pool.anew()
+        self._batch_blocks = self.config.first_batch_blocks
+        self._risen = self._clock()
+
     def stop_on(self, stop: threading.Event) -> None:
         """From now on, waiting for an answer ends within 0.1 s of ``stop`` being set."""
         self._stop = stop
@@ -110,8 +127,12 @@ class RpcSource:
     @property
     def stats(self) -> RpcStats:
         """What was counted so far."""
-        self._pool.stats.requests = sum(e.requests for e in self._pool.endpoints)
-        return self._pool.stats
+        return self._pool.counted()
+
+    @property
+    def head_number(self) -> int:
+        """The number of the newest head that a node told of, -1 before the first."""
+        return self._pool.stats.head_number
 
     @property
     def chain(self) -> Chain:
@@ -155,13 +176,32 @@ class RpcSource:
         return answer
 
     def head(self) -> Position:
-        """The newest block, known to ``quorum`` endpoints."""
-        position = self._run(self._head)
-        self._pool.stats.head_number = position.number
+        """The newest block, known to ``quorum`` endpoints.
+
+        That of the first endpoint that has one. Where it is not above the one before for long, or
+        below it, the highest of all endpoints': the first one may have stopped, or lag.
+        """
+        position, stats = self._run(self._head), self._pool.stats
+        if position.number > stats.head_number:
+            self._risen = self._clock()
+        elif len(self._pool.endpoints) > 1 and (
+            position.number < stats.head_number
+            or self._clock() - self._risen > self.config.stale_head_seconds
+        ):
+            others = self._wait(self._pool.submit(self._heads()))
+            highest = max((position, *others), key=lambda each: each.number)
+            stats.heads_behind += highest.number > position.number
+            position = highest
+        stats.head_number = position.number
         return position
 
     def finalized(self) -> Position | None:
-        """The newest block that will never be reverted; None where the node does not know one."""
+        """The newest block that will never be reverted, as ``quorum`` endpoints say.
+
+        None where the nodes do not know one.
+        """
+        if self._quorum > 1:
+            return self._wait(self._pool.submit(self._finalized_by_many()))
         return self._run(_finalized)
 
     def block_by_hash(self, hash_: bytes) -> RawBlock:
@@ -223,14 +263,42 @@ class RpcSource:
     async def _head(self, endpoint: Endpoint) -> Position:
         raw = await endpoint.call(Call("eth_getBlockByNumber", ("latest", False)))
         head = read_position(endpoint.name, raw)
-        if self.config.quorum > 1:
-            call = Call("eth_getBlockByHash", (f"0x{head.hash.hex()}", False))
-            others = [each for each in self._pool.endpoints if each is not endpoint]
-            known = 1 + sum(await asyncio.gather(*(_knows(each, call, head) for each in others)))
-            if known < self.config.quorum:
-                self._pool.stats.unconfirmed_heads += 1
-                raise NotYet(f"{endpoint.name}: only {known} endpoints know head {head}")
+        if not (await self._confirmed(endpoint, [f"0x{head.hash.hex()}"]))[0]:
+            self._pool.stats.unconfirmed_heads += 1
+            raise NotYet(f"{endpoint.name}: too few endpoints know head {head}")
         return head
+
+    async def _heads(self) -> list[Position]:
+        """The head of every endpoint that has one."""
+        tasks = (self._head(endpoint) for endpoint in self._pool.endpoints)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return [each for each in found if isinstance(each, Position)]
+
+    async def _finalized_by_many(self) -> Position | None:
+        """The highest block that enough endpoints know, and call final or have one above it."""
+        endpoints = self._pool.endpoints
+        tasks = (_finalized(endpoint) for endpoint in endpoints)
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        said = {
+            each: position
+            for each, position in zip(endpoints, found, strict=True)
+            if isinstance(position, Position)
+        }
+        for endpoint, position in sorted(said.items(), key=lambda one: -one[1].number):
+            as_high = sum(each.number >= position.number for each in said.values())
+            text = f"0x{position.hash.hex()}"
+            if as_high >= self._quorum and (await self._confirmed(endpoint, [text]))[0]:
+                return position
+        return None
+
+    async def _confirmed(self, endpoint: Endpoint, hashes: Sequence[str]) -> list[bool]:
+        """Whether blocks that an endpoint tells of are known to enough others."""
+        if self._quorum <= 1:
+            return [True] * len(hashes)
+        calls = [Call("eth_getBlockTransactionCountByHash", (hash_,)) for hash_ in hashes]
+        others = [each for each in self._pool.endpoints if each is not endpoint]
+        known = await asyncio.gather(*(_known(each, calls) for each in others))
+        return [1 + sum(column) >= self._quorum for column in zip(*known, strict=True)]
 
     async def _collect(
         self, selectors: Sequence[Selector], accept: Accept[T]
@@ -245,6 +313,7 @@ class RpcSource:
             while missing:
                 part = [missing[i] for i in range(min(len(missing), self._batch_blocks))]
                 answers = await self._measured(endpoint, part)
+                await self._confirm(endpoint, part, answers)
                 for selector, answer in zip(part[: len(answers)], answers, strict=True):
                     missing.popleft()
                     try:
@@ -253,6 +322,8 @@ class RpcSource:
                         found[selector] = await self._pool.accepted(accept, answer)
                     except SourceError as error:
                         failed[selector] = error
+            for other in list(failed.values())[1:]:
+                self._pool.count(other)  # the first one is counted where it is raised to
             if failed:
                 raise next(iter(failed.values()))
 
@@ -268,6 +339,26 @@ class RpcSource:
                 found.update(bad if isinstance(error, BadBlock) else rest)
         return [found[selector] for selector in selectors]
 
+    async def _confirm(
+        self, endpoint: Endpoint, part: Sequence[Selector], answers: list[RawBlock | SourceError]
+    ) -> None:
+        """Put NotYet in place of blocks asked for by number that too few endpoints know.
+
+        Whoever asks for a hash knows from somewhere else that it is the chain's.
+        """
+        given = {
+            row: answer.block.hash
+            for row, (selector, answer) in enumerate(zip(part, answers, strict=False))
+            if isinstance(selector, int) and isinstance(answer, RawBlock)
+        }
+        if self._quorum <= 1 or not given:
+            return
+        confirmed = await self._confirmed(endpoint, list(given.values()))
+        for (row, hash_), is_known in zip(given.items(), confirmed, strict=True):
+            if not is_known:
+                self._pool.stats.unconfirmed_blocks += 1
+                answers[row] = NotYet(f"{endpoint.name}: too few endpoints know block {hash_}")
+
     async def _measured(
         self, endpoint: Endpoint, part: Sequence[Selector]
     ) -> list[RawBlock | SourceError]:
@@ -278,6 +369,7 @@ class RpcSource:
         except NodeError as error:
             if error.fault is not Fault.TOO_LARGE or len(part) == 1:
                 raise
+            self._pool.count(error)
             self._batch_blocks = max(1, len(part) // 2)
             return []
         seconds = asyncio.get_running_loop().time() - began
@@ -288,12 +380,13 @@ class RpcSource:
         return answers
 
 
-async def _knows(endpoint: Endpoint, call: Call, head: Position) -> bool:
-    """Whether an endpoint has the block, too."""
+async def _known(endpoint: Endpoint, calls: Sequence[Call]) -> list[bool]:
+    """Whether an endpoint has the blocks, too; False where it does not answer."""
     try:
-        return read_position(endpoint.name, await endpoint.call(call)) == head
+        outcomes = await endpoint.batch(calls)
     except SourceError:
-        return False
+        return [False] * len(calls)
+    return [isinstance(each, msgspec.Raw) and bytes(each) != b"null" for each in outcomes]
 
 
 async def _finalized(endpoint: Endpoint) -> Position | None:

@@ -25,6 +25,7 @@ from chainwarden.schema import ChainEvent
 from chainwarden.server import MetricsServer
 from chainwarden.settings import Settings, load_settings
 from chainwarden.terminal import print_error, print_json, print_line
+from chainwarden.watchdog import Watchdog
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
@@ -98,7 +99,9 @@ def _ingest_node(settings: Settings) -> dict[str, object]:
         health.others.append(patience.reason)
         away = metrics.bus_away.labels(metrics.chain)
         away.set_function(lambda: patience.away_seconds)
-        events = follow(source, follower, settings, metrics, stop)
+        watchdog = Watchdog(metrics)
+        health.others.append(watchdog.reason)
+        events = follow(source, follower, settings, watchdog, metrics, stop)
 
         def publish(event: ChainEvent) -> None:
             patience.until_taken(lambda: publisher.publish(event, follower.recent()))

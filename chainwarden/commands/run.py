@@ -24,6 +24,7 @@ from chainwarden.memory_bus import MemoryBus
 from chainwarden.settings import Settings, load_settings
 from chainwarden.standby import stand_by
 from chainwarden.terminal import print_json
+from chainwarden.watchdog import Watchdog
 from ingest.chain import ChainFollower
 from ingest.rpc import RpcSource
 from store.lake_blocks import recent_positions
@@ -79,7 +80,9 @@ def _follow_until(
     recent = recent_positions(stores.lake, stores.ledger.files("blocks"), UNDO_BLOCKS)
     follower = ChainFollower(UNDO_BLOCKS, linked=True, resume=recent)
     bus = MemoryBus(chain=source.chain)
-    events = follow(source, follower, settings, metrics, stop)
+    watchdog = Watchdog(metrics)
+    health.others.append(watchdog.reason)
+    events = follow(source, follower, settings, watchdog, metrics, stop)
     ingester = Worker("ingest", lambda: ingest_loop(events, bus.publish, metrics, health), stop)
     ingester.start()
     sys.stderr.write(f"chainwarden: following {source.chain.name}; stop with Ctrl-C\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +19,7 @@ from ingest.raw import RpcTransaction
 from tests.ingest.made_blocks import receipt, reseal, seal, signed
 
 Json = Any
+Asked = tuple[float, str, list[Any]]
 Tamper = Callable[[str, list[Any], Json], Json]
 
 
@@ -28,15 +30,24 @@ class Oops(Exception):
         super().__init__(message)
         self.code = code
 
+    def error(self) -> dict[str, Json]:
+        """The error object."""
+        return {"code": self.code, "message": str(self)}
+
 
 @dataclass
 class Answer:
-    """An HTTP answer as it goes out: ``cut`` sends only so many bytes of the body."""
+    """An HTTP answer as it goes out: ``cut`` sends only so many bytes of the body.
+
+    ``about`` are the calls of the request that it does not answer truthfully, by their places;
+    None: all of them.
+    """
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    about: Sequence[int] | None = None
 
 
 @dataclass
@@ -46,12 +57,21 @@ class Recording:
     by_hash: dict[str, Json] = field(default_factory=dict)
     by_number: dict[int, str] = field(default_factory=dict)
     receipts: dict[str, list[Json]] = field(default_factory=dict)
+    by_transaction: dict[str, list[Json]] = field(default_factory=dict)
 
     def add(self, block: Json, receipts: list[Json]) -> None:
         """A block that becomes the canonical one at its number."""
         self.by_hash[block["hash"]] = block
         self.by_number[int(block["number"], 16)] = block["hash"]
         self.receipts[block["hash"]] = receipts
+        for each in receipts:
+            self.by_transaction.setdefault(each["transactionHash"], []).append(each)
+
+    def receipt(self, transaction_hash: str) -> Json:
+        """The receipt of a transaction, from the canonical chain if it is on it."""
+        known = self.by_transaction.get(transaction_hash, [])
+        canonical = (r for r in known if r["blockHash"] in self.by_number.values())
+        return next(canonical, known[-1]) if len(known) > 1 else next(iter(known), None)
 
     def forget_below(self, number: int) -> None:
         """Drop the blocks with lower numbers."""
@@ -97,13 +117,20 @@ def _two_transactions(number: int) -> bytes:
     )
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked has hung up: say nothing. Anything else is a fault of this server."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Liar:
     """The server. Use it as a context.
 
     ``tamper(method, params, result)`` changes single results; it may raise Oops. ``intercept(
     requests)`` may answer a whole HTTP request in its place; None lets it pass. ``asked`` holds
-    (time, method, params) of every call, ``posts`` counts HTTP requests, ``head`` is the number
-    of the newest block.
+    (time, method, params) of every call, ``lies`` the same of those that were not answered with the
+    truth, ``posts`` the time of every HTTP request, ``head`` is the number of the newest block.
     """
 
     def __init__(self, recording: Recording, chain_id: int = 1) -> None:
@@ -114,7 +141,8 @@ class Liar:
         self.tamper: Tamper = lambda _method, _params, result: result
         self.intercept: Callable[[Json], Answer | None] = lambda _requests: None
         self.shuffle = False
-        self.asked: list[tuple[float, str, list[Any]]] = []
+        self.asked: list[Asked] = []
+        self.lies: list[Asked] = []
         self.posts: list[float] = []
         self.headers: list[dict[str, str]] = []
         self.released = threading.Event()  # what hangs, hangs until this is set
@@ -122,9 +150,14 @@ class Liar:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # headers and body are two packets
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # who asked has left
+                    self.close_connection = True
+                    return
                 liar.headers.append({k.lower(): v for k, v in self.headers.items()})
                 answer = liar.respond(json.loads(body))
                 with suppress(ConnectionError):  # who asked may have left
@@ -140,7 +173,7 @@ class Liar:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
@@ -171,22 +204,33 @@ class Liar:
         """The answer to one HTTP request."""
         self.posts.append(time.monotonic())
         requests = payload if isinstance(payload, list) else [payload]
-        for request in requests:
-            self.asked.append((time.monotonic(), request["method"], request["params"]))
+        now = self.posts[-1]
+        asked: list[Asked] = [(now, each["method"], each["params"]) for each in requests]
+        self.asked += asked
         if (answer := self.intercept(payload)) is not None:
+            self.lies += asked if answer.about is None else [asked[at] for at in answer.about]
             return answer
-        replies = [self._reply(request) for request in requests]
+        replies = [self.reply(request) for request in requests]
         if self.shuffle:
             replies.reverse()
         return Answer(json.dumps(replies if isinstance(payload, list) else replies[0]).encode())
 
-    def _reply(self, request: Json) -> Json:
+    def reply(self, request: Json) -> Json:
+        """The reply to one call of a request, tampered with where that is its turn."""
         reply = {"jsonrpc": "2.0", "id": request["id"]}
         method, params = request["method"], request["params"]
         try:
-            return {**reply, "result": self.tamper(method, params, self.truth(method, params))}
+            truth = self.truth(method, params)
         except Oops as oops:
-            return {**reply, "error": {"code": oops.code, "message": str(oops)}}
+            return {**reply, "error": oops.error()}
+        try:
+            result = self.tamper(method, params, truth)
+        except Oops as oops:
+            self.lies.append((time.monotonic(), method, params))
+            return {**reply, "error": oops.error()}
+        if result is not truth:
+            self.lies.append((time.monotonic(), method, params))
+        return {**reply, "result": result}
 
     def truth(self, method: str, params: list[Any]) -> Json:
         """What an honest node answers."""
@@ -206,6 +250,8 @@ class Liar:
             case "eth_getBlockReceipts", [hash_]:
                 return recording.receipts.get(hash_)
             case "eth_getTransactionReceipt", [hash_]:
-                every = (r for rs in recording.receipts.values() for r in rs)
-                return next((r for r in every if r["transactionHash"] == hash_), None)
+                return recording.receipt(hash_)
+            case "eth_getBlockTransactionCountByHash", [hash_]:
+                block = recording.by_hash.get(hash_)
+                return None if block is None else hex(len(block["transactions"]))
         raise Oops(-32601, f"the method {method} does not exist/is not available")
