@@ -16,6 +16,7 @@ from ingest.answers import (
 )
 from ingest.endpoint import Call, Endpoint
 from ingest.fault import Fault, NodeError
+from ingest.omitted import fill_in
 from ingest.raw import RawBlock, RpcBlock, RpcReceipt
 
 _RECEIPTS_PER_BATCH: Final = 100
@@ -59,6 +60,7 @@ async def _joined(
     if isinstance(found, SourceError):
         return found
     raw.receipts = found
+    fill_in(raw)
     if traces is not None:
         calls = read_calls(endpoint.name, block, traces)
         if isinstance(calls, SourceError):

@@ -30,6 +30,7 @@ from ingest.codec import (
     transaction_type,
 )
 from ingest.encoding import data_of, keccak, quantity_of, shown
+from ingest.omitted import price_of
 from ingest.raw import RawBlock, RpcBlock, RpcTransaction
 from ingest.receipts import VerifiedTransaction, verify_calls, verify_receipts
 from ingest.senders import recover_signer
@@ -219,7 +220,7 @@ def _verify_transaction(
     _verify_signature_fields(tx, parts)
     sender = _verify_sender(tx, parts) if recover else data_of(tx.from_, "from", 20)
     return VerifiedTransaction(
-        tx, index, number, text, sender, encoded, parts, _price(tx, number, place.base_fee)
+        tx, index, number, text, sender, encoded, parts, price_of(tx, number, place.base_fee)
     )
 
 
@@ -234,16 +235,6 @@ def _verify_sender(tx: RpcTransaction, parts: TransactionParts) -> bytes:
     if claim != sender:
         expect_data(tx.from_, sender, "from", "sender", why="who signed it")
     return sender
-
-
-def _price(tx: RpcTransaction, number: int, base_fee: int) -> int:
-    """What a unit of gas costs the sender (EIP-1559); a deposit's was paid for elsewhere."""
-    if number in (LEGACY, ACCESS_LIST):
-        return quantity_of(tx.gas_price, "gasPrice")
-    if number == DEPOSIT:
-        return 0
-    tip = quantity_of(tx.max_priority_fee_per_gas, "maxPriorityFeePerGas")
-    return min(quantity_of(tx.max_fee_per_gas, "maxFeePerGas"), base_fee + tip)
 
 
 def _verify_prices(transactions: Sequence[VerifiedTransaction]) -> None:
