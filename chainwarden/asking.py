@@ -20,6 +20,14 @@ from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
 from store.answers import alerts_answer
 from store.api import MAX_PAGE
+from store.delivery_answers import (
+    EnableWord,
+    LetterFilter,
+    ReplayWord,
+    deliveries_answer,
+    enable,
+    replay,
+)
 from store.label_answers import AnalystWord, label_history_answer, set_label, withdraw_label
 from store.label_archive import LabelArchive
 from store.lake import Lake
@@ -30,6 +38,7 @@ from store.model_answers import PromotionWord, models_answer, promote
 _ALERTS: Final = "/api/v1/alerts"
 _LABELS: Final = "/api/v1/labels"
 _MODELS: Final = "/api/v1/models"
+_DELIVERIES: Final = "/api/v1/deliveries"
 
 
 class Asked(Protocol):
@@ -61,6 +70,18 @@ class Asked(Protocol):
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         """Make the challenger the champion."""
+        ...
+
+    def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
+        """``{receivers, letters, more}``; see ``store.delivery_answers``."""
+        ...
+
+    def replay(self, said: ReplayWord) -> dict[str, Any]:
+        """Try letters again."""
+        ...
+
+    def enable(self, said: EnableWord) -> dict[str, Any]:
+        """Send to a disabled receiver again."""
         ...
 
 
@@ -127,6 +148,15 @@ class _File:
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         return promote(self._ledger, said)
 
+    def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
+        return _with_more(deliveries_answer(self._ledger, wanted))
+
+    def replay(self, said: ReplayWord) -> dict[str, Any]:
+        return replay(self._ledger, said)
+
+    def enable(self, said: EnableWord) -> dict[str, Any]:
+        return enable(self._ledger, said)
+
 
 class _Running:
     """A process that has the ledger open."""
@@ -181,3 +211,23 @@ class _Running:
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         return self._client.post(f"{_MODELS}/promotions", msgspec.structs.asdict(said))
+
+    def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
+        given: dict[str, object] = {
+            name: value
+            for name, value in (("receiver", wanted.receiver), ("state", wanted.state))
+            if value is not None
+        }
+        query = given | {"after": wanted.after, "limit": min(wanted.limit, MAX_PAGE)}
+        return _with_more(self._client.get(_DELIVERIES, query))
+
+    def replay(self, said: ReplayWord) -> dict[str, Any]:
+        return self._client.post(f"{_DELIVERIES}/replay", msgspec.structs.asdict(said))
+
+    def enable(self, said: EnableWord) -> dict[str, Any]:
+        return self._client.post(f"{_DELIVERIES}/enable", msgspec.structs.asdict(said))
+
+
+def _with_more(page: dict[str, Any]) -> dict[str, Any]:
+    """A page without where the next one begins, which depends on who was asked."""
+    return {"receivers": page["receivers"], "letters": page["letters"], "more": bool(page["next"])}

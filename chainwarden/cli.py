@@ -452,6 +452,33 @@ def models(
     )
 
 
+@app.command(epilog="Example: chainwarden deliveries replay --receiver ops")
+def deliveries(
+    act: Annotated[str, typer.Argument(help="list, replay or enable.")] = "list",
+    target: Annotated[
+        str, typer.Argument(help="replay: a letter's id. enable: a receiver's name.")
+    ] = "",
+    receiver: Annotated[str, typer.Option(help="Only of this receiver.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Replay every dead letter.")] = False,
+    state: Annotated[str, typer.Option(help="List only pending, or dead.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, oldest.")] = 50,
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List what receivers are owed, send it again, or enable a receiver that was disabled."""
+    from chainwarden.commands.deliveries import Act
+    from chainwarden.commands.deliveries import deliveries as command
+
+    command(
+        Act(act, target, receiver, everything, state, limit),
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
 @app.command(epilog="Example: chainwarden serve --out chainwarden-out --port 9464")
 def serve(
     out: Out = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from chainwarden.labelling import ListWatch, list_info
 from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
 from chainwarden.risk_models import risk_models
-from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain
+from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Severity
 from chainwarden.settings import Settings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
@@ -33,7 +33,7 @@ from ingest.rpc import RpcConfig, RpcSource
 from ingest.simulate import Simulation, SimulationConfig
 from store.label_archive import LabelArchive
 from store.lake import Lake
-from store.ledger import Ledger, Mode
+from store.ledger import Ledger, Mode, Receivers
 from store.snapshots import SnapshotStore
 from store.webhook import Receiver, WebhookSender
 
@@ -184,7 +184,7 @@ def open_stores(
     out: Path,
     chain: Chain,
     mode: Mode,
-    receivers: Sequence[str] = (),
+    receivers: Receivers = (),
     snapshots_kept: int = 3,
     clock: Callable[[], float] = time.time,
 ) -> Stores:
@@ -234,10 +234,16 @@ def webhook_senders(settings: Settings) -> list[WebhookSender]:
                 url=webhook.url.reveal(),
                 secrets=tuple(webhook.secret.reveal().split()),
                 allow_networks=tuple(webhook.allow_networks),
+                rate_per_minute=webhook.rate_per_minute,
             )
         )
         for webhook in settings.webhooks
     ]
+
+
+def told_of(settings: Settings) -> dict[str, Severity]:
+    """From which severity on each receiver is told of alerts, by its name."""
+    return {webhook.name: Severity[webhook.severity.upper()] for webhook in settings.webhooks}
 
 
 def open_source_node(settings: Settings) -> RpcSource:

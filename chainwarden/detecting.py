@@ -20,6 +20,7 @@ from chainwarden.deployment import (
     new_metrics,
     open_node_calls,
     open_stores,
+    told_of,
     webhook_senders,
 )
 from chainwarden.labelling import Labelling
@@ -100,7 +101,7 @@ def detecting(
                 Path(settings.store.out),
                 chain,
                 "live",
-                [sender.name for sender in senders],
+                told_of(settings),
                 settings.store.snapshots_kept,
                 clock,
             )

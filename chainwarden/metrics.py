@@ -234,6 +234,10 @@ class Metrics:
         self.snapshot_timestamp = gauge("snapshot_timestamp_seconds", "When the newest was saved")
         self.deliveries = counter("deliveries", "Webhook posts, by outcome", "receiver", "outcome")
         self.outbox_pending = gauge("outbox_pending", "Notifications not yet delivered")
+        self.outbox_dead = gauge("outbox_dead", "Notifications given up", "receiver")
+        self.receiver_disabled = gauge(
+            "receiver_disabled", "1 while nothing is sent to a receiver", "receiver"
+        )
         # Series that exist from the start: a rate over a series that appears with its first
         # increment misses that increment.
         for outcome in ("verified", "unverified", "rejected"):

@@ -115,8 +115,12 @@ def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
 
 
 def observe_delivery(metrics: Metrics, delivery: Delivery, ledger: Ledger) -> None:
-    """Posts by outcome, and how much waits."""
+    """Posts by outcome, how much waits or was given up, and who is disabled."""
+    dead = ledger.outbox.dead()
     for receiver, counts in delivery.counts().items():
+        disabled = ledger.outbox.state(receiver).disabled
+        metrics.receiver_disabled.labels(metrics.chain, receiver).set(disabled)
+        metrics.outbox_dead.labels(metrics.chain, receiver).set(dead.get(receiver, 0))
         metrics.raise_counter(metrics.deliveries, counts.delivered, receiver, "delivered")
         metrics.raise_counter(metrics.deliveries, counts.failed - counts.dead, receiver, "failed")
         metrics.raise_counter(metrics.deliveries, counts.dead, receiver, "dead")

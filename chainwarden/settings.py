@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from chainwarden.errors import SettingsError
+from chainwarden.schema import Severity
 
 PREFIX: Final = "CHAINWARDEN_"
 # Variables of the tests and the shorthands for a single webhook.
@@ -29,6 +30,7 @@ _OTHER_VARIABLES: Final = (
     "CHAINWARDEN_WEBHOOK_ALLOW_NETWORKS",
 )
 _TEST_PREFIX: Final = "CHAINWARDEN_TEST_"
+_SEVERITIES: Final = tuple(level.text for level in Severity)
 
 
 class Secret:
@@ -221,6 +223,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Of one caller of the API: a token, or an address."""
 
 
+Rate = Annotated[int, Meta(ge=4, le=100_000)]
+
+
 class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One receiver of signed webhooks."""
 
@@ -229,6 +234,10 @@ class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     secret: Secret
     allow_networks: list[str] = []
     """Networks that are allowed although they are private, e.g. ``["127.0.0.0/8"]``."""
+    rate_per_minute: Rate = 60
+    """How many posts a minute at most; what goes beyond is told in digests."""
+    severity: str = "info"
+    """It is told of alerts at least so severe."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -452,4 +461,10 @@ def _checked(settings: Settings) -> Settings:
     names = [w.name for w in settings.webhooks]
     if len(set(names)) != len(names):
         raise SettingsError("two webhooks have the same name")
+    for webhook in settings.webhooks:
+        if webhook.severity not in _SEVERITIES:
+            raise SettingsError(
+                f"{webhook.name}: no such severity: {webhook.severity!r}",
+                hint=", ".join(_SEVERITIES),
+            )
     return settings

@@ -14,9 +14,13 @@
     GET    /api/v1/models              the risk models, how good they are, who was promoted
     POST   /api/v1/models/promotions   makes the challenger the champion: author, note,
                                        configuration
+    GET    /api/v1/deliveries          what receivers are owed: receiver, state, after, limit
+    POST   /api/v1/deliveries/replay   tries letters again: id, receiver, or everything
+    POST   /api/v1/deliveries/enable   sends to a disabled receiver again: receiver
 
-Each route names the role it wants: to read, viewer; to label, analyst; to promote, admin. Who acts
-is the name of the token that was shown; only where that names nobody, who the request says.
+Each route names the role it wants: to read, viewer; to label, analyst; to promote, to replay and to
+enable, admin. Who acts is the name of the token that was shown; only where that names nobody, who
+the request says.
 Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
 takes too long is ended in the database, too. Errors are ``{error, hint}``.
 """
@@ -46,6 +50,14 @@ from store.answers import (
     no_alert,
     status_answer,
     wallet_answer,
+)
+from store.delivery_answers import (
+    EnableWord,
+    LetterFilter,
+    ReplayWord,
+    deliveries_answer,
+    enable,
+    replay,
 )
 from store.label_answers import (
     AnalystWord,
@@ -89,6 +101,8 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
 _PROMOTION: Final = msgspec.json.Decoder(PromotionWord)
+_REPLAY: Final = msgspec.json.Decoder(ReplayWord)
+_ENABLE: Final = msgspec.json.Decoder(EnableWord)
 
 
 class Api:
@@ -122,6 +136,9 @@ class Api:
             GuardedRoute("/api/v1/labels/history", self._history, Role.VIEWER),
             GuardedRoute("/api/v1/models", self._models, Role.VIEWER),
             GuardedRoute("/api/v1/models/promotions", self._promote, Role.ADMIN, ["POST"]),
+            GuardedRoute("/api/v1/deliveries", self._deliveries, Role.VIEWER),
+            GuardedRoute("/api/v1/deliveries/replay", self._replay, Role.ADMIN, ["POST"]),
+            GuardedRoute("/api/v1/deliveries/enable", self._enable, Role.ADMIN, ["POST"]),
             GuardedRoute("/api/v1/labels", self._label, Role.ANALYST, ["POST"]),
             GuardedRoute("/api/v1/labels", self._withdraw, Role.ANALYST, ["DELETE"]),
         ]
@@ -215,6 +232,21 @@ class Api:
         said = await _body(request, _PROMOTION, "perhaps author, note, configuration")
         said = msgspec.structs.replace(said, author=author_of(request, said.author))
         return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
+
+    async def _deliveries(self, request: Request) -> Response:
+        query = _query(request, frozenset(["receiver", "state", "after", "limit"]))
+        after = _number("after", query.get("after", "0"))
+        wanted = LetterFilter(query.get("receiver"), query.get("state"), after, _limit(query))
+        found = await self._read(lambda ledger: deliveries_answer(ledger, wanted))
+        return json_answer(_linked(found, "/api/v1/deliveries", query))
+
+    async def _replay(self, request: Request) -> Response:
+        said = await _body(request, _REPLAY, "id, receiver, or everything")
+        return json_answer(await self._write(lambda ledger: replay(ledger, said)))
+
+    async def _enable(self, request: Request) -> Response:
+        said = await _body(request, _ENABLE, "receiver")
+        return json_answer(await self._write(lambda ledger: enable(ledger, said)))
 
     # --- inside --------------------------------------------------------------------------------
 

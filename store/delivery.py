@@ -3,7 +3,12 @@
 A receiver that is slow or gone holds up nobody else. One that fails is left alone for a while:
 after n failures in a row nothing is sent to it for 5 s, 10 s, 20 s … at most 5 min, or for as long
 as its Retry-After says. When it answers again, what waited for it is sent at once. A receiver that
-refuses one message (400, 413, 422 …) is not failing: only that message waits.
+refuses one message (400, 413, 422 …) is not failing: only that message waits, and is put more
+plainly the next time where the receiver has a plainer form.
+
+No receiver is posted to more often than its rate allows, in any minute. When more lesser alerts
+wait than the rate lets through in a minute, all of them are told in one digest; at most one digest
+a minute. Nothing is sent to a disabled receiver (see ``store.receiver_table``).
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chainwarden.errors import DeliveryError, StoreError
-from store.outbox import RETRY_AFTER_CAP, Outbox, OutboxRow
+from store.outbox import DIGEST, RETRY_AFTER_CAP, Failure, Outbox, OutboxRow
+from store.pace import Pace
 from store.payload import body_of
 from store.webhook import Sender
 
@@ -50,6 +56,7 @@ class _Hold:
 
     failures: int = 0
     until: float = 0.0
+    disabled: bool = False
 
 
 class Delivery:
@@ -67,6 +74,7 @@ class Delivery:
         self._clock = clock
         self._observe = observe
         self._holds = {sender.name: _Hold() for sender in senders}
+        self._paces = {sender.name: Pace(sender.rate_per_minute) for sender in senders}
         self._counts = {sender.name: DeliveryCounts() for sender in senders}
 
     def counts(self) -> dict[str, DeliveryCounts]:
@@ -112,20 +120,47 @@ class Delivery:
 
     def _round(self, sender: Sender, stop: threading.Event | None = None) -> int:
         """Attempt what is due for one receiver, until it fails. Returns the attempts."""
-        hold = self._holds[sender.name]
         attempts = 0
-        while hold.until <= self._clock() and not (stop is not None and stop.is_set()):
-            # One at a time: what is taken but not attempted would be in doubt for nothing.
-            rows = self._outbox.due(sender.name, self._clock(), limit=1)
-            if not rows:
+        while self._may_speak_to(sender.name) and not (stop is not None and stop.is_set()):
+            row = self._next(sender.name)
+            if row is None:
                 break
             attempts += 1
-            self._attempt(sender, rows[0])
+            self._attempt(sender, row)
         return attempts
+
+    def _may_speak_to(self, receiver: str) -> bool:
+        hold = self._holds[receiver]
+        if self._outbox.state(receiver).disabled:
+            hold.disabled = True
+            return False
+        if hold.disabled:  # somebody enabled it: what it did before counts no more
+            hold.failures, hold.until, hold.disabled = 0, 0.0, False
+        return hold.until <= self._clock()
+
+    def _next(self, receiver: str) -> OutboxRow | None:
+        """What the receiver is to be told now, if its pace leaves room for it."""
+        now, pace = self._clock(), self._paces[receiver]
+        if not pace.room(now, lesser=False):
+            return None
+        lesser = pace.room(now, lesser=True) > 0
+        if not lesser and pace.may_digest(now) and self._flooded(receiver, now):
+            held = self._outbox.collapse(receiver, now)
+            pace.digested(now)
+            log.warning("%s: %d alerts are told in one digest", receiver, held)
+        # One at a time: what is taken but not attempted would be in doubt for nothing.
+        rows = self._outbox.due(receiver, now, limit=1, lesser=lesser)
+        if not rows:
+            return None
+        pace.posted(now, lesser=rows[0].lane == 0 and rows[0].kind != DIGEST)
+        return rows[0]
+
+    def _flooded(self, receiver: str, now: float) -> bool:
+        return self._outbox.waiting(receiver, now) > self._paces[receiver].lesser
 
     def _attempt(self, sender: Sender, row: OutboxRow) -> None:
         try:
-            sender.send(row.message_id, body_of(row), self._clock())
+            sender.send(row.message_id, body_of(row), self._clock(), plain=row.refused)
         except DeliveryError as error:
             self._failed(sender, row, error)
         else:
@@ -154,11 +189,13 @@ class Delivery:
         dead = self._outbox.failed(
             row,
             now,
-            error.message,
-            retry_after=error.retry_after_seconds,
-            final=not error.retriable,
-            in_doubt=error.in_doubt,
-            refused=refused,
+            Failure(
+                error.message,
+                retry_after=error.retry_after_seconds,
+                gone=not error.retriable,
+                in_doubt=error.in_doubt,
+                refused=refused,
+            ),
         )
         counts = self._counts[sender.name]
         self._counts[sender.name] = replace(
@@ -173,6 +210,15 @@ class Delivery:
             row.attempts + 1,
             error,
         )
+        state = self._outbox.state(sender.name)
+        if state.disabled:
+            log.critical(
+                "receiver %s is disabled: %s; what it is owed is kept (chainwarden deliveries "
+                "enable %s)",
+                sender.name,
+                state.reason,
+                sender.name,
+            )
         if refused:
             return
         hold = self._holds[sender.name]

@@ -8,12 +8,12 @@ whole or not at all, and one that was acknowledged is there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from chainwarden.errors import SettingsError
 from chainwarden.schema import (
@@ -43,10 +43,12 @@ from store.queries import AlertFilter, ids_with_prefix, key_of, select_alerts
 
 __all__ = [
     "AlertFilter", "AlertRecord", "Commit", "InForce", "LabelChange", "Ledger", "ListNote", "Mode",
-    "Promotion", "SnapshotRecord",
+    "Promotion", "Receivers", "SnapshotRecord",
 ]  # fmt: skip
 
 Mode = Literal["live", "replay"]
+Receivers = Sequence[str] | Mapping[str, Severity]
+_ALL: Final = Severity.INFO
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Ledger:
     """The one writer of a ledger file. Every method is safe in any thread.
 
     In mode ``replay`` nothing ever enters the outbox. ``receivers`` are the names of those who are
-    told of alerts from now on.
+    told of alerts from now on; with severities, of those at least so severe.
     """
 
     def __init__(
@@ -100,12 +102,13 @@ class Ledger:
         database: Database,
         chain: Chain,
         mode: Mode,
-        receivers: Sequence[str],
+        receivers: Receivers,
         clock: Callable[[], float],
     ) -> None:
         self.chain = chain
         self.mode: Mode = mode
-        self.receivers = tuple(dict.fromkeys(receivers)) if mode == "live" else ()
+        told = receivers if isinstance(receivers, Mapping) else dict.fromkeys(receivers, _ALL)
+        self.receivers = dict(told) if mode == "live" else {}
         self.outbox = Outbox(database, chain, clock)
         self._database = database
         self._clock = clock
@@ -121,7 +124,7 @@ class Ledger:
         path: Path,
         chain: Chain,
         mode: Mode = "live",
-        receivers: Sequence[str] = (),
+        receivers: Receivers = (),
         clock: Callable[[], float] = time.time,
     ) -> Ledger:
         """Open a ledger file, made if it is not there, and check its counts.

@@ -180,6 +180,21 @@ MIGRATIONS: Final = (
             "ALTER TABLE ledger.totals ADD COLUMN model_promotions BIGINT DEFAULT 0",
         ),
     ),
+    Migration(
+        5,
+        "floods into digests, and receivers that are disabled",
+        (
+            "ALTER TABLE ledger.outbox ADD COLUMN rule VARCHAR DEFAULT ''",
+            "ALTER TABLE ledger.outbox ADD COLUMN severity TINYINT DEFAULT 0",
+            "ALTER TABLE ledger.outbox ADD COLUMN digest BIGINT",
+            """UPDATE ledger.outbox SET rule = a.rule, severity = a.severity
+                FROM ledger.alerts a WHERE a.id = outbox.alert_id""",
+            """CREATE TABLE ledger.receivers (
+                chain VARCHAR NOT NULL, receiver VARCHAR NOT NULL,
+                failing_since DOUBLE, failed_at DOUBLE, disabled_at DOUBLE, reason VARCHAR NOT NULL
+            )""",
+        ),
+    ),
 )
 
 LATEST: Final = MIGRATIONS[-1].version

@@ -1,41 +1,41 @@
 """What receivers are still to be told, kept in the ledger: at least once, and in order.
 
-Rows are written by the commit that changes the alert, so an alert and its notification are durable
-together. What a receiver is told follows from what it knows:
-
-===================  =================  ======================
-it knows             the alert is now   it is told
-===================  =================  ======================
-nothing              active             ``alert.raised``
-nothing              retracted          nothing
-active               retracted          ``alert.retracted``
-retracted            active             ``alert.moved``
-active in a block    in another block   ``alert.moved``
-===================  =================  ======================
-
-A receiver knows what it accepted, and perhaps what was sent without an answer: such a row is *in
-doubt*, is sent until it is accepted, and what comes after it assumes that it arrived. A row that
-never reached the receiver is cancelled when the chain takes the alert back, and nobody hears of it.
-
-Order holds per receiver and subject. Critical alerts have a lane of their own, so that none waits
-behind a lesser one that a receiver refuses.
+Rows are written by the commit that changes the alert (see ``store.news``), so an alert and its
+notification are durable together. Order holds per receiver and subject. Critical alerts have a lane
+of their own, so that none waits behind a lesser one that a receiver refuses; lesser ones that pile
+up are told in one digest (see ``store.digests``).
 """
 
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
-import duckdb
-import msgspec
-import pyarrow as pa
-
-from chainwarden.schema import Chain, Position, Severity, alert_to_dict
-from store.alert_table import AlertRecord, storable
+from chainwarden.schema import Chain
+from store import digests, receiver_table
+from store.alert_table import storable
 from store.database import Database, Transaction
+from store.news import enqueue, reconsider, reconsider_members
+from store.outbox_rows import (
+    DEAD,
+    DIGEST,
+    MOVED,
+    PENDING,
+    RAISED,
+    RETRACTED,
+    OutboxRow,
+    rows_where,
+    set_rows,
+)
+from store.receiver_table import WELL, ReceiverState
+
+__all__ = [
+    "DIGEST", "MOVED", "RAISED", "RETRACTED", "RETRY_AFTER_CAP", "SCHEDULE", "Failure", "Outbox",
+    "OutboxRow", "enqueue",
+]  # fmt: skip
 
 SCHEDULE: Final = tuple(
     float(seconds) for seconds in (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -43,210 +43,23 @@ SCHEDULE: Final = tuple(
 """Seconds before each attempt, counted from the one before: Standard Webhooks' schedule, 75 h."""
 
 RETRY_AFTER_CAP: Final = 3600.0
-RAISED: Final = "alert.raised"
-RETRACTED: Final = "alert.retracted"
-MOVED: Final = "alert.moved"
 
-_PENDING: Final = "pending"
-_DELIVERED: Final = "delivered"
-_DEAD: Final = "dead"
-_CANCELLED: Final = "cancelled"
+_ERROR_CHARACTERS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One thing a receiver is to be told. ``message_id`` is the same in every attempt."""
+class Failure:
+    """How an attempt failed.
 
-    serial: int
-    receiver: str
-    subject: bytes
-    lane: int
-    alert_id: str
-    kind: str
-    message_id: str
-    position: Position
-    block_timestamp: int
-    instance: int
-    data: str
-    state: str
-    in_doubt: bool
-    attempts: int
-    next_at: float
-    enqueued_at: float
-    settled_at: float | None
+    ``gone``: the receiver wants no more of anything (410). ``in_doubt``: it may have arrived all
+    the same. ``refused``: the receiver is well, and would not have this message.
+    """
+
     error: str
-
-    @property
-    def open(self) -> bool:
-        """Whether the receiver certainly has not got it, and it is still to come."""
-        return self.state in (_PENDING, _DEAD) and not self.in_doubt
-
-    @property
-    def told(self) -> bool:
-        """Whether the receiver knows it, or may."""
-        return self.state == _DELIVERED or (self.state in (_PENDING, _DEAD) and self.in_doubt)
-
-
-_SCHEMA: Final = pa.schema(
-    [
-        ("serial", pa.int64()),
-        ("receiver", pa.string()),
-        ("subject", pa.binary()),
-        ("lane", pa.int8()),
-        ("alert_id", pa.string()),
-        ("kind", pa.string()),
-        ("message_id", pa.string()),
-        ("block_number", pa.int64()),
-        ("block_hash", pa.binary()),
-        ("block_timestamp", pa.int64()),
-        ("instance", pa.int32()),
-        ("data", pa.string()),
-        ("state", pa.string()),
-        ("in_doubt", pa.bool_()),
-        ("attempts", pa.int32()),
-        ("next_at", pa.float64()),
-        ("enqueued_at", pa.float64()),
-        ("settled_at", pa.float64()),
-        ("error", pa.string()),
-        ("chain", pa.string()),
-        ("refused", pa.bool_()),
-    ]
-)
-_COLUMNS: Final = ", ".join(_SCHEMA.names[:-2])
-"""What ``OutboxRow`` holds."""
-
-
-def _row_of(row: Sequence[Any]) -> OutboxRow:
-    head, (number, hash_), rest = row[:7], row[7:9], row[9:]
-    serial, receiver, subject, lane, alert_id, kind, message_id = head
-    return OutboxRow(
-        serial, receiver, subject, lane, alert_id.hex, kind, message_id,
-        Position(number, hash_), *rest,
-    )  # fmt: skip
-
-
-def _rows(cursor: duckdb.DuckDBPyConnection, where: str, values: Sequence[Any]) -> list[OutboxRow]:
-    query = f"SELECT {_COLUMNS} FROM ledger.outbox WHERE {where}"
-    return [_row_of(row) for row in cursor.execute(query, list(values)).fetchall()]
-
-
-# --- what a commit adds ------------------------------------------------------------------------
-
-
-def enqueue(
-    tx: Transaction,
-    chain: Chain,
-    records: Iterable[AlertRecord],
-    receivers: Sequence[str],
-    now: float,
-) -> int:
-    """Write what the receivers are to be told of these changed alerts. Returns how many rows."""
-    added: list[OutboxRow] = []
-    for record in records:
-        told_before = record.instance > 0 or record.retraction is not None
-        rows = (
-            _rows(
-                tx.cursor,
-                "chain = ? AND alert_id = ? AND state <> 'cancelled' ORDER BY serial",
-                [chain.name, uuid.UUID(record.alert.id)],
-            )
-            if told_before  # the first telling of an alert has none, and need not look
-            else []
-        )
-        for receiver in receivers:
-            mine = [row for row in rows if row.receiver == receiver]
-            news = _news(mine, _wanted(record, receiver, now))
-            _cancel(tx, [row for row in mine if row.open])
-            if news is not None:
-                added.append(news)
-    _append(tx, chain, added)
-    return len(added)
-
-
-def _wanted(record: AlertRecord, receiver: str, now: float) -> OutboxRow:
-    """The row that would bring a receiver up to date, whatever it knows; ``_news`` names it."""
-    alert = record.alert
-    data = alert_to_dict(alert) | {
-        "status": record.status,
-        "retraction_reason": None if record.retraction is None else record.retraction.value,
-    }
-    return OutboxRow(
-        serial=0,
-        receiver=receiver,
-        subject=alert.subject,
-        lane=int(alert.severity == Severity.CRITICAL),
-        alert_id=alert.id,
-        kind=RAISED if record.retraction is None else RETRACTED,
-        message_id=alert.id,
-        position=alert.position,
-        block_timestamp=alert.block_timestamp,
-        instance=record.instance,
-        data=storable(msgspec.json.encode(_clean(data)).decode()),
-        state=_PENDING,
-        in_doubt=False,
-        attempts=0,
-        next_at=now,
-        enqueued_at=now,
-        settled_at=None,
-        error="",
-    )
-
-
-def _clean(tree: Any) -> Any:
-    """The tree with storable text, as JSON is written only from text that UTF-8 can hold."""
-    if isinstance(tree, str):
-        return storable(tree)
-    if isinstance(tree, dict):
-        return {key: _clean(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_clean(value) for value in tree]
-    return tree
-
-
-def _news(rows: Sequence[OutboxRow], wanted: OutboxRow) -> OutboxRow | None:
-    """What a receiver with these rows is to be told, so that it knows what ``wanted`` says."""
-    known = next((row for row in reversed(rows) if row.told), None)
-    retracted = wanted.kind == RETRACTED
-    if known is None:
-        return None if retracted else replace(wanted, kind=RAISED, message_id=wanted.alert_id)
-    # Once told in one lane, always in that lane: an alert and its retraction never swap places.
-    wanted = replace(wanted, lane=known.lane)
-    if retracted:
-        if known.kind == RETRACTED:
-            return None
-        return replace(
-            wanted, kind=RETRACTED, message_id=f"{wanted.alert_id}-retracted-{wanted.instance}"
-        )
-    if known.kind != RETRACTED and known.position == wanted.position:
-        return None
-    return replace(wanted, kind=MOVED, message_id=f"{wanted.alert_id}-moved-{wanted.instance}")
-
-
-def _cancel(tx: Transaction, rows: Sequence[OutboxRow]) -> None:
-    for row in rows:
-        tx.cursor.execute(
-            "UPDATE ledger.outbox SET state = 'cancelled' WHERE serial = ?", [row.serial]
-        )
-
-
-def _append(tx: Transaction, chain: Chain, rows: Sequence[OutboxRow]) -> None:
-    serials = tx.serials("outbox_serial", len(rows))
-    tx.insert(
-        "outbox",
-        _SCHEMA,
-        [
-            (
-                serial, row.receiver, row.subject, row.lane, row.alert_id, row.kind,
-                row.message_id, row.position.number, row.position.hash, row.block_timestamp,
-                row.instance, row.data, row.state, row.in_doubt, row.attempts, row.next_at,
-                row.enqueued_at, row.settled_at, row.error, chain.name, False,
-            )
-            for row, serial in zip(rows, serials, strict=True)
-        ],
-    )  # fmt: skip
-
-
-# --- what delivery asks ------------------------------------------------------------------------
+    retry_after: float | None = None
+    gone: bool = False
+    in_doubt: bool = False
+    refused: bool = False
 
 
 class Outbox:
@@ -260,76 +73,92 @@ class Outbox:
         self._chain = chain
         self.clock = clock
         self._news = threading.Condition()
+        self._states = receiver_table.read(database.cursor(), chain.name)
 
-    def due(self, receiver: str, now: float, limit: int = 16) -> list[OutboxRow]:
-        """Take up to ``limit`` rows to be sent now, critical ones first.
+    # --- what delivery asks ---------------------------------------------------------------------
+
+    def due(
+        self, receiver: str, now: float, limit: int = 16, *, lesser: bool = True
+    ) -> list[OutboxRow]:
+        """Take up to ``limit`` rows to be sent now: critical ones first, then by severity and age.
 
         Of each subject at most the oldest row is given: what comes after it waits until it is
-        settled. A row given here counts as in doubt until ``delivered`` or ``failed`` says more, so
-        a process that dies while sending forgets nothing it may have said. One thread to a
-        receiver: asked again before that, the same rows are given.
+        settled. Without ``lesser`` only critical ones and digests are given. A row given here
+        counts as in doubt until ``delivered`` or ``failed`` says more, so a process that dies while
+        sending forgets nothing it may have said. One thread to a receiver: asked again before that,
+        the same rows are given.
         """
-        chosen = self._due(receiver, now, limit)
-        if not chosen:
-            return []
+        while serials := self._due(receiver, now, limit, lesser):
+            marks = ", ".join("?" * len(serials))
+            with self._database.transaction() as tx:
+                # A commit may have cancelled some since.
+                chosen = rows_where(
+                    tx.cursor, f"serial IN ({marks}) AND state = 'pending'", serials
+                )
+                set_rows(tx, chosen, "in_doubt = true")
+            if chosen:
+                return sorted(chosen, key=lambda row: serials.index(row.serial))
+        return []
+
+    def waiting(self, receiver: str, now: float) -> int:
+        """How many lesser rows are due that could be told in a digest."""
+        values = [receiver, self._chain.name, now]
+        row = self._database.cursor().execute(digests.WAITING, values).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def collapse(self, receiver: str, now: float) -> int:
+        """Have those told in one digest. Returns how many; 0 while another one is under way."""
         with self._database.transaction() as tx:
-            # Chosen again inside: a commit may have cancelled some since.
-            chosen = self._due(receiver, now, limit)
-            self._set(tx, [row.serial for row in chosen], "in_doubt = true")
-        return chosen
+            return digests.collapse(tx, self._chain, receiver, now)
 
     def delivered(self, row: OutboxRow, now: float) -> None:
         """The receiver accepted it."""
         with self._database.transaction() as tx:
-            self._set(
+            set_rows(
                 tx,
-                [row.serial],
+                [row],
                 "state = 'delivered', in_doubt = false, attempts = attempts + 1, settled_at = ?, "
                 "error = ''",
                 [now],
             )
+            self._put_state(tx, row.receiver, WELL)
 
-    def failed(
-        self,
-        row: OutboxRow,
-        now: float,
-        error: str,
-        *,
-        retry_after: float | None = None,
-        final: bool = False,
-        in_doubt: bool = False,
-        refused: bool = False,
-    ) -> bool:
+    def failed(self, row: OutboxRow, now: float, failure: Failure) -> bool:
         """The receiver did not accept it. Returns whether that was the last attempt.
 
         It is tried again as ``SCHEDULE`` says, or after ``retry_after`` seconds if that is later
-        (at most ``RETRY_AFTER_CAP``). ``final``: the receiver wants no more of it (410).
-        ``in_doubt``: it may have arrived all the same. ``refused``: the receiver is well, and would
-        not have this message; ``hasten`` leaves it alone.
+        (at most ``RETRY_AFTER_CAP``). A receiver that is gone, or has failed for days, is disabled
+        by that, and what it is owed waits for ``enable``. ``hasten`` leaves a refused row alone.
         """
         attempts = row.attempts + 1
-        dead = final or attempts >= len(SCHEDULE)
+        state = self.state(row.receiver).failed(
+            now, storable(failure.error)[:_ERROR_CHARACTERS], failure.gone
+        )
+        dead = attempts >= len(SCHEDULE) and not state.disabled
         wait = SCHEDULE[min(attempts, len(SCHEDULE) - 1)]
-        wait = max(wait, min(retry_after or 0.0, RETRY_AFTER_CAP))
-        still_in_doubt = row.in_doubt or in_doubt
+        wait = max(wait, min(failure.retry_after or 0.0, RETRY_AFTER_CAP))
+        still_in_doubt = row.in_doubt or failure.in_doubt
         with self._database.transaction() as tx:
-            self._set(
+            set_rows(
                 tx,
-                [row.serial],
+                [row],
                 "state = ?, in_doubt = ?, refused = ?, attempts = ?, next_at = ?, settled_at = ?, "
                 "error = ?",
                 [
-                    _DEAD if dead else _PENDING,
+                    DEAD if dead else PENDING,
                     still_in_doubt,
-                    refused,
+                    failure.refused,
                     attempts,
                     now + wait,
                     now if dead else None,
-                    storable(error)[:500],
+                    storable(failure.error)[:_ERROR_CHARACTERS],
                 ],
             )
-            if not still_in_doubt:
-                self._reconsider(tx, row)
+            self._put_state(tx, row.receiver, state)
+            if not still_in_doubt and row.kind == DIGEST:
+                reconsider_members(tx, self._chain, row.serial)
+            elif not still_in_doubt:
+                reconsider(tx, self._chain, row)
         return dead
 
     def next_at(self, receiver: str) -> float | None:
@@ -337,7 +166,7 @@ class Outbox:
         row = (
             self._database.cursor()
             .execute(
-                f"SELECT min(next_at) FROM ({_HEADS}) WHERE place = 1",
+                f"SELECT min(next_at) FROM ({_HEADS}) WHERE place = 1 AND digest IS NULL",
                 [receiver, self._chain.name],
             )
             .fetchone()
@@ -347,46 +176,84 @@ class Outbox:
     def hasten(self, receiver: str, now: float) -> None:
         """A receiver is back: what waits for a later attempt is due now."""
         with self._database.transaction() as tx:
-            tx.cursor.execute(
-                "UPDATE ledger.outbox SET next_at = ? "
-                "WHERE receiver = ? AND chain = ? AND state = 'pending' AND NOT refused "
-                "AND next_at > ?",
-                [now, receiver, self._chain.name, now],
-            )
+            self._hasten(tx, receiver, now)
+
+    # --- what people ask ------------------------------------------------------------------------
+
+    def state(self, receiver: str) -> ReceiverState:
+        """How a receiver has been doing."""
+        return self._states.get(receiver, WELL)
+
+    def states(self) -> Mapping[str, ReceiverState]:
+        """The receivers that are failing or disabled, by name."""
+        return MappingProxyType(self._states)
 
     def pending(self) -> dict[str, int]:
-        """How many rows wait, by receiver."""
-        rows = (
-            self._database.cursor()
-            .execute(
-                "SELECT receiver, count(*) FROM ledger.outbox "
-                "WHERE chain = ? AND state = 'pending' GROUP BY receiver ORDER BY receiver",
-                [self._chain.name],
-            )
-            .fetchall()
-        )
-        return {str(receiver): int(count) for receiver, count in rows}
+        """How many messages wait, by receiver; a digest is one."""
+        return self._count(PENDING)
+
+    def dead(self) -> dict[str, int]:
+        """How many messages were given up, by receiver."""
+        return self._count(DEAD)
 
     def dead_letters(self) -> list[OutboxRow]:
         """What was given up, oldest first, with the last error."""
-        return _rows(
+        return rows_where(
             self._database.cursor(),
-            "chain = ? AND state = 'dead' ORDER BY serial",
+            "chain = ? AND state = 'dead' AND digest IS NULL ORDER BY serial",
             [self._chain.name],
         )
 
-    def replay(self, serial: int) -> bool:
-        """Try a dead letter again from the beginning. False if there is none with that serial."""
-        with self._database.transaction() as tx:
-            dead = _rows(tx.cursor, "serial = ? AND state = 'dead'", [serial])
-            self._set(
-                tx,
-                [row.serial for row in dead],
-                "state = 'pending', attempts = 0, next_at = ?, settled_at = NULL",
-                [self.clock()],
+    def letters(
+        self, limit: int, after: int = 0, receiver: str | None = None, state: str | None = None
+    ) -> list[OutboxRow]:
+        """At most ``limit`` messages that wait or were given up, beyond a serial, oldest first."""
+        where, values = "chain = ? AND serial > ? AND digest IS NULL", [self._chain.name, after]
+        for name, value in (("receiver", receiver), ("state", state)):
+            if value is not None:
+                where, values = f"{where} AND {name} = ?", [*values, value]
+        if state is None:
+            where += " AND state IN ('pending', 'dead')"
+        return rows_where(
+            self._database.cursor(), f"{where} ORDER BY serial LIMIT ?", [*values, limit]
+        )
+
+    def replay(self, key: str | None = None, receiver: str | None = None) -> int:
+        """Try messages again from the beginning, now; returns how many there were.
+
+        The one with that serial or message id, given up or not; else the dead letters of a
+        receiver, or of all.
+        """
+        where, values = "state = 'dead'", [self.clock(), self._chain.name]
+        if key is not None:
+            open_ = "SELECT serial FROM ledger.outbox WHERE state IN ('pending', 'dead') AND "
+            chosen = f"{open_}digest IS NULL AND (serial::VARCHAR = ? OR message_id = ?)"
+            where = (
+                f"state IN ('pending', 'dead') AND (serial IN ({chosen}) OR digest IN ({chosen}))"
             )
+            values += [key] * 4
+        if receiver is not None:
+            where, values = f"{where} AND receiver = ?", [*values, receiver]
+        with self._database.transaction() as tx:
+            found = tx.cursor.execute(
+                "UPDATE ledger.outbox SET state = 'pending', attempts = 0, next_at = ?, "
+                f"settled_at = NULL WHERE chain = ? AND {where} RETURNING digest",
+                values,
+            ).fetchall()
         self.wake()
-        return bool(dead)
+        return sum(1 for (digest,) in found if digest is None)
+
+    def enable(self, receiver: str) -> bool:
+        """Send to a receiver again, beginning with what waited. False if it was not disabled."""
+        if not self.state(receiver).disabled:
+            return False
+        with self._database.transaction() as tx:
+            self._put_state(tx, receiver, WELL)
+            self._hasten(tx, receiver, self.clock())
+        self.wake()
+        return True
+
+    # --- upkeep ---------------------------------------------------------------------------------
 
     def prune(self, settled_before: float) -> int:
         """Drop rows settled before that time; returns how many. Dead letters stay.
@@ -413,45 +280,57 @@ class Outbox:
         with self._news:
             self._news.wait(timeout_seconds)
 
-    def _due(self, receiver: str, now: float, limit: int) -> list[OutboxRow]:
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _due(self, receiver: str, now: float, limit: int, lesser: bool) -> list[int]:
+        only = "" if lesser else f"AND (lane = 1 OR kind = '{DIGEST}') "
         query = (
-            f"SELECT {_COLUMNS} FROM ({_HEADS}) WHERE place = 1 AND next_at <= ? "
-            "ORDER BY lane DESC, serial LIMIT ?"
+            f"SELECT serial FROM ({_HEADS}) WHERE place = 1 AND digest IS NULL "
+            f"AND next_at <= ? {only}ORDER BY lane DESC, severity DESC, serial LIMIT ?"
         )
         cursor = self._database.cursor()
         values = [receiver, self._chain.name, now, limit]
-        return [_row_of(row) for row in cursor.execute(query, values).fetchall()]
+        return [int(serial) for (serial,) in cursor.execute(query, values).fetchall()]
 
-    def _set(
-        self,
-        tx: Transaction,
-        serials: Sequence[int],
-        assignments: str,
-        values: Sequence[Any] = (),
-    ) -> None:
-        for serial in serials:
-            tx.cursor.execute(
-                f"UPDATE ledger.outbox SET {assignments} WHERE serial = ?", [*values, serial]
+    def _count(self, state: str) -> dict[str, int]:
+        rows = (
+            self._database.cursor()
+            .execute(
+                "SELECT receiver, count(*) FROM ledger.outbox WHERE chain = ? AND state = ? "
+                "AND digest IS NULL GROUP BY receiver ORDER BY receiver",
+                [self._chain.name, state],
             )
-
-    def _reconsider(self, tx: Transaction, row: OutboxRow) -> None:
-        """A row that came after one that was on its way may be needless now: it did not arrive."""
-        rows = _rows(
-            tx.cursor,
-            "chain = ? AND alert_id = ? AND receiver = ? AND state <> 'cancelled' ORDER BY serial",
-            [self._chain.name, uuid.UUID(row.alert_id), row.receiver],
+            .fetchall()
         )
-        last = rows[-1] if rows else row
-        if last.serial == row.serial or not last.open:
+        return {str(receiver): int(count) for receiver, count in rows}
+
+    def _hasten(self, tx: Transaction, receiver: str, now: float) -> None:
+        tx.cursor.execute(
+            "UPDATE ledger.outbox SET next_at = ? "
+            "WHERE receiver = ? AND chain = ? AND state = 'pending' AND NOT refused "
+            "AND next_at > ?",
+            [now, receiver, self._chain.name, now],
+        )
+
+    def _put_state(self, tx: Transaction, receiver: str, state: ReceiverState) -> None:
+        if state == self.state(receiver):
             return
-        wanted = replace(last, kind=RETRACTED if last.kind == RETRACTED else RAISED)
-        news = _news(rows, wanted)
-        _cancel(tx, [one for one in rows if one.open])
-        if news is not None:
-            _append(tx, self._chain, [replace(news, state=_PENDING, attempts=0, next_at=0.0)])
+        receiver_table.write(tx, self._chain.name, receiver, state)
+
+        def keep() -> None:
+            self._states = {**self._states, receiver: state}
+
+        tx.then(keep)
 
 
 _HEADS: Final = (
-    f"SELECT {_COLUMNS}, row_number() OVER (PARTITION BY subject, lane ORDER BY serial) AS place "
+    "SELECT serial, kind, lane, severity, next_at, digest, "
+    "row_number() OVER (PARTITION BY subject, lane ORDER BY serial) AS place "
     "FROM ledger.outbox WHERE receiver = ? AND chain = ? AND state = 'pending'"
 )
+_OPEN: Final = "state IN ('pending', 'dead')"
+_CALLED: Final = (
+    f"SELECT serial FROM ledger.outbox WHERE {_OPEN} AND digest IS NULL "
+    "AND (serial::VARCHAR = ? OR message_id = ?)"
+)
+"""The message with a serial, or with a message id."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from store.outbox import OutboxRow
+from store.outbox_rows import DIGEST, OutboxRow
 
 MAX_BYTES: Final = 20_000
 """Standard Webhooks asks for less than 20 kB."""
@@ -22,11 +22,12 @@ def body_of(row: OutboxRow) -> bytes:
 
     ``timestamp`` is the block's time, ``data`` the alert as ``alert_to_dict`` writes it, with
     ``status`` and ``retraction_reason``. Where it would reach 20 kB, evidence is cut and
-    ``evidence.truncated`` gives, for each list, how many there were.
+    ``evidence.truncated`` gives, for each list, how many there were. The ``data`` of a digest is
+    ``total`` and ``counts`` of what it tells, by type, rule and severity; it is always small.
     """
     data: dict[str, Any] = msgspec.json.decode(row.data)
     body = _encode(row, data)
-    if len(body) < MAX_BYTES:
+    if len(body) < MAX_BYTES or row.kind == DIGEST:
         return body
     evidence = data["evidence"]
     data["evidence"] = evidence = {

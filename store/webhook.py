@@ -25,6 +25,7 @@ from standardwebhooks import Webhook
 from chainwarden.addresses import Network, Resolver, resolve
 from chainwarden.errors import DeliveryError, SettingsError
 from store.dial import AddressRefused, CheckedBackend
+from store.pace import DEFAULT_RATE
 
 DEADLINE_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -55,15 +56,20 @@ class Receiver:
     allow_networks: tuple[str, ...] = ()
     timeout_seconds: float = DEADLINE_SECONDS
     ca_file: Path | None = None
+    rate_per_minute: int = DEFAULT_RATE
 
 
 class Sender(Protocol):
     """Brings one message to one receiver, or raises DeliveryError."""
 
     name: str
+    rate_per_minute: int
 
-    def send(self, message_id: str, body: bytes, timestamp: float) -> None:
-        """Deliver once. Returns when the receiver accepted it."""
+    def send(self, message_id: str, body: bytes, timestamp: float, *, plain: bool = False) -> None:
+        """Deliver once, at ``timestamp``. Returns when the receiver accepted it.
+
+        ``plain``: it was refused before; where there is a plainer form, that is sent.
+        """
         ...
 
     def close(self) -> None:
@@ -79,6 +85,7 @@ class WebhookSender:
 
     def __init__(self, receiver: Receiver, resolver: Resolver = resolve) -> None:
         self.name = receiver.name
+        self.rate_per_minute = receiver.rate_per_minute
         self._url = _url(receiver)
         self._signers = _signers(receiver)
         self._timeout = receiver.timeout_seconds
@@ -92,12 +99,14 @@ class WebhookSender:
             network_backend=self._backend,
         )
 
-    def send(self, message_id: str, body: bytes, timestamp: float) -> None:
+    def send(self, message_id: str, body: bytes, timestamp: float, *, plain: bool = False) -> None:
         """Post one message, signed for ``timestamp`` (seconds since 1970, the time of sending).
 
-        Returns when the receiver answered 2xx. Raises DeliveryError otherwise: retriable but for
-        410; in doubt when no answer came after something was sent.
+        It has no plainer form: what is signed is the same in every attempt. Returns when the
+        receiver answered 2xx. Raises DeliveryError otherwise: retriable but for 410; in doubt when
+        no answer came after something was sent.
         """
+        del plain
         self._backend.deadline = time.monotonic() + self._timeout
         try:
             answer = self._pool.handle_request(self._request(message_id, body, timestamp))
@@ -117,7 +126,7 @@ class WebhookSender:
                 f"{self.name}: no answer ({type(error).__name__})", retriable=True, in_doubt=True
             ) from None
         try:
-            self._check(answer)
+            self._check(answer, timestamp)
         finally:
             self._finish(answer)
 
@@ -173,7 +182,7 @@ class WebhookSender:
         text = body.decode()
         return " ".join(signer.sign(message_id, moment, text) for signer in self._signers)
 
-    def _check(self, answer: httpcore2.Response) -> None:
+    def _check(self, answer: httpcore2.Response, now: float) -> None:
         status = answer.status
         if 200 <= status < 300:
             return
@@ -181,7 +190,7 @@ class WebhookSender:
             f"{self.name}: answered {status}",
             retriable=status != GONE,
             status=status,
-            retry_after_seconds=_retry_after(answer),
+            retry_after_seconds=_retry_after(answer, now),
             in_doubt=status in _IN_DOUBT,
         )
 
@@ -248,7 +257,7 @@ def _userinfo(url: httpx2.URL) -> bytes:
     return f"{url.username}:{url.password}".encode()
 
 
-def _retry_after(answer: httpcore2.Response) -> float | None:
+def _retry_after(answer: httpcore2.Response, now: float) -> float | None:
     """Seconds from a Retry-After header, which has seconds or a date; None if it has neither."""
     found = [value for name, value in answer.headers if name.lower() == b"retry-after"]
     if not found:
@@ -260,6 +269,6 @@ def _retry_after(answer: httpcore2.Response) -> float | None:
         moment = parsedate_to_datetime(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        return max(0.0, moment.timestamp() - now)
     except (ValueError, TypeError, OverflowError):
         return None

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Self
@@ -35,6 +36,7 @@ MODES: Final = {
     "bomb": "answers 200 with a small gzip of a large body",
     "garbage": "answers what is no HTTP",
 }
+"""Besides these, a status such as ``"403"`` is answered, with Retry-After where it is set."""
 REDIRECTED: Final = "/elsewhere"
 
 
@@ -74,8 +76,9 @@ class Received:
 class WebhookReceiver:
     """A receiver that listens while it is entered; ``mode`` may change at any time.
 
-    ``received`` has every POST in order of arrival. ``stop`` and ``start`` take it down and up
-    again on the same port.
+    ``received`` has every POST in order of arrival, ``unanswered`` counts those that were accepted
+    without an answer that says so. ``stop`` and ``start`` take it down and up again on the same
+    port.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class WebhookReceiver:
         self.secrets = tuple(secrets)
         self.mode = "ok"
         self.retry_after = "120"
+        self.unanswered = 0
         self.received: list[Received] = []
         self.released = threading.Event()
         self._tls = tls
@@ -153,6 +157,11 @@ class WebhookReceiver:
         self.stop()
 
 
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(bytes(50_000_000))
+
+
 class _Server(ThreadingHTTPServer):
     # Threads are joined when the server closes, so that none outlives its test.
     daemon_threads = False
@@ -177,12 +186,16 @@ class _Handler(BaseHTTPRequestHandler):
         accepts = mode in ("ok", "lost", "drip", "endless", "bomb")
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.owner.received.append(Received(self.path, headers, body, accepts))
-        getattr(self, f"_{mode}")()
+        if mode.isdecimal():
+            self._answer(int(mode), Retry_After=self.owner.retry_after)
+        else:
+            getattr(self, f"_{mode}")()
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
+            if value:
+                self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -209,6 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(302, Location=REDIRECTED)
 
     def _lost(self) -> None:
+        self.owner.unanswered += 1
         self._hang_up()
 
     def _silent(self) -> None:
@@ -216,6 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._hang_up()
 
     def _drip(self) -> None:
+        self.owner.unanswered += 1
         for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
             self.wfile.write(bytes([byte]))
             if self.owner.released.wait(1):
@@ -232,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._hang_up()
 
     def _bomb(self) -> None:
-        self._answer(200, gzip.compress(bytes(50_000_000)), Content_Encoding="gzip")
+        self._answer(200, _bomb(), Content_Encoding="gzip")
 
     def _garbage(self) -> None:
         self.wfile.write(b"\x16\x03\x01 this is no HTTP\r\n\r\n" * 10)

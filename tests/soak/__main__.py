@@ -71,6 +71,7 @@ name = "{name}"
 url = "{url}"
 secret = "{secret}"
 allow_networks = ["127.0.0.0/8"]
+rate_per_minute = 100000
 """
 
 

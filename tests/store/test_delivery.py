@@ -8,66 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from chainwarden.schema import ETHEREUM, Alert, Cursor, Evidence, Hop, Reason, Retraction, Severity
-from store.delivery import Delivery
-from store.ledger import Commit, Ledger
+from chainwarden.schema import Alert, Evidence, Hop, Reason, Severity
 from store.outbox import MOVED, RAISED, RETRACTED, SCHEDULE
 from store.payload import MAX_BYTES
-from store.webhook import Receiver, WebhookSender
-from tests.rigs.receiver import LOOPBACK, SECRET, WebhookReceiver
+from store.receiver_table import WELL
+from tests.rigs.deliveries import Rig, Tuning
 from tests.store.made import alert, hash_of, position
-
-
-class Rig:
-    """A ledger on virtual time, and real receivers that are told of its alerts over HTTP."""
-
-    def __init__(self, path: Path, names: tuple[str, ...] = ("ops",)) -> None:
-        self.now = 1_700_000_000.0
-        self.path = path
-        self.names = names
-        self.receivers = {name: WebhookReceiver() for name in names}
-        for receiver in self.receivers.values():
-            receiver.start()
-        self.open()
-
-    def open(self, timeout: float = 5) -> None:
-        """Open the ledger and set up delivery, as a new process would."""
-        self.ledger = Ledger.open(self.path, ETHEREUM, receivers=self.names, clock=self.clock)
-        self.senders = [
-            WebhookSender(Receiver(name, receiver.url, (SECRET,), LOOPBACK, timeout))
-            for name, receiver in self.receivers.items()
-        ]
-        self.delivery = Delivery(self.ledger.outbox, self.senders, self.clock)
-
-    def close(self) -> None:
-        """Close the ledger and the connections; the receivers go on."""
-        for sender in self.senders:
-            sender.close()
-        self.ledger.close()
-
-    def end(self) -> None:
-        """Close everything."""
-        self.close()
-        for receiver in self.receivers.values():
-            receiver.stop()
-
-    def clock(self) -> float:
-        """Virtual time."""
-        return self.now
-
-    def raise_(self, *alerts: Alert) -> None:
-        """Commit alerts."""
-        self.ledger.commit(Commit(Cursor(None), alerts=alerts))
-
-    def retract(self, one: Alert) -> None:
-        """Commit a retraction."""
-        self.ledger.commit(Commit(Cursor(None), retractions=[Retraction(one.id, one.position)]))
-
-    def told(self, name: str = "ops") -> list[tuple[str, str]]:
-        """What a receiver accepted: type and alert, in order, each message once."""
-        receiver = self.receivers[name]
-        assert receiver.unsigned() == []
-        return [(one.message["type"], one.message["data"]["id"]) for one in receiver.accepted()]
 
 
 @pytest.fixture
@@ -102,15 +48,17 @@ def test_a_receiver_down_for_a_day_misses_nothing(rig: Rig) -> None:
         raised.append(one)
         rig.raise_(one)
         rig.delivery.deliver_due()
-        rig.now += 1800
+        rig.clock.now += 1800
     assert rig.ledger.outbox.dead_letters() == []
     assert rig.delivery.counts()["ops"].failed < 24 * 4, "a dead receiver is not hammered"
     receiver.start()
-    back = rig.now
+    back = rig.clock.now
     while rig.delivery.deliver_due() == 0:
-        rig.now += 60
-    assert rig.now - back <= max(SCHEDULE), "the next attempt of any of them finds it back"
-    assert rig.ledger.outbox.pending() == {}, "and the others follow at once"
+        rig.clock.now += 60
+    assert rig.clock.now - back <= max(SCHEDULE), "the next attempt of any of them finds it back"
+    rig.clock.now += 60
+    rig.delivery.deliver_due()
+    assert rig.ledger.outbox.pending() == {}, "and the others follow as fast as its rate allows"
     told = receiver.accepted()
     assert sorted(one.id for one in told) == sorted(one.id for one in raised)
     for subject in subjects:
@@ -126,7 +74,7 @@ def test_a_lost_answer_costs_a_repeat_under_the_same_id(rig: Rig) -> None:
     rig.raise_(alert(1))
     rig.delivery.deliver_due()
     receiver.mode = "ok"
-    rig.now += 5
+    rig.clock.now += 5
     rig.delivery.deliver_due()
     assert [one.id for one in receiver.received] == [alert(1).id] * 2
     assert receiver.received[0].body == receiver.received[1].body
@@ -148,20 +96,27 @@ def test_a_reorg_is_told_from_end_to_end(rig: Rig) -> None:
     assert (last["status"], last["retraction_reason"]) == ("active", None)
 
 
-def test_gone_ends_in_the_dead_letters_and_can_be_replayed(rig: Rig) -> None:
-    """410 is final for the message; 401, 404 and 500 are not."""
+def test_a_receiver_that_is_gone_is_disabled_and_loses_nothing(rig: Rig) -> None:
+    """After a 410 nothing is sent to it; enabled again it gets all of it, in order."""
     receiver = rig.receivers["ops"]
     receiver.mode = "gone"
-    rig.raise_(alert(1))
+    rig.raise_(alert(1), alert(2))
     rig.delivery.deliver_due()
-    (dead,) = rig.ledger.outbox.dead_letters()
-    assert dead.error == "ops: answered 410"
-    assert rig.delivery.counts()["ops"].dead == 1
+    assert rig.ledger.outbox.state("ops").reason == "ops: answered 410"
     receiver.mode = "ok"
-    rig.ledger.outbox.replay(dead.serial)
-    rig.now += 5
+    rig.raise_(alert(3))
+    for _ in range(100):
+        rig.clock.now += 3600
+        assert rig.delivery.deliver_due() == 0
+    rig.close()
+    rig.open()
+    assert rig.delivery.deliver_due() == 0, "a restart does not enable it"
+    assert rig.ledger.outbox.dead_letters() == []
+    assert rig.ledger.outbox.enable("ops")
+    assert not rig.ledger.outbox.enable("ops")
     rig.delivery.deliver_due()
-    assert rig.told() == [(RAISED, alert(1).id)]
+    assert rig.told() == [(RAISED, alert(n).id) for n in (1, 2, 3)]
+    assert rig.ledger.outbox.states()["ops"] == WELL
 
 
 def test_a_busy_receiver_is_left_alone_as_long_as_it_asks(rig: Rig) -> None:
@@ -171,9 +126,9 @@ def test_a_busy_receiver_is_left_alone_as_long_as_it_asks(rig: Rig) -> None:
     rig.raise_(*(alert(n, subject=bytes([n]) * 20) for n in range(5)))
     assert rig.delivery.deliver_due() == 1
     receiver.mode = "ok"
-    rig.now += 599
+    rig.clock.now += 599
     assert rig.delivery.deliver_due() == 0
-    rig.now += 1
+    rig.clock.now += 1
     assert rig.delivery.deliver_due() == 5
     assert len(rig.told()) == 5
 
@@ -189,7 +144,7 @@ def test_a_refused_message_holds_up_no_other(rig: Rig) -> None:
     rig.raise_(other)
     assert rig.delivery.deliver_due() == 1
     assert rig.told() == [(RAISED, other.id)]
-    rig.now += 5
+    rig.clock.now += 5
     rig.delivery.deliver_due()
     assert rig.told() == [(RAISED, other.id), (RAISED, alert(1).id)]
 
@@ -201,7 +156,7 @@ def test_a_process_that_ends_leaves_its_work_to_the_next(rig: Rig) -> None:
     rig.delivery.deliver_due()
     rig.close()
     rig.receivers["ops"].mode = "ok"
-    rig.now += 5
+    rig.clock.now += 5
     rig.open()
     rig.delivery.deliver_due()
     assert rig.told() == [(RAISED, alert(1).id), (RAISED, alert(2).id)]
@@ -209,9 +164,7 @@ def test_a_process_that_ends_leaves_its_work_to_the_next(rig: Rig) -> None:
 
 def test_a_slow_receiver_holds_up_no_other(tmp_path: Path) -> None:
     """While one never answers, the other gets its alerts within a second, on real threads."""
-    rig = Rig(tmp_path / "l", ("slow", "ops"))
-    rig.close()
-    rig.open(timeout=3)
+    rig = Rig(tmp_path / "l", ("slow", "ops"), Tuning(timeout=3))
     rig.receivers["slow"].mode = "silent"
     stop = threading.Event()
     loop = threading.Thread(target=rig.delivery.run, args=(stop,))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,26 +12,19 @@ from hypothesis import strategies as st
 
 from chainwarden.schema import ETHEREUM, Alert, Cursor, Position, Retraction, Severity
 from store.ledger import Commit, Ledger
-from store.outbox import MOVED, RAISED, RETRACTED, SCHEDULE, Outbox, OutboxRow
+from store.outbox import DIGEST, MOVED, RAISED, RETRACTED, SCHEDULE, Failure, Outbox, OutboxRow
+from store.outbox_rows import rows_where
+from tests.rigs.clock import VirtualClock
 from tests.store.made import WALLET, alert, position
 
-
-class Clock:
-    """Virtual time."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        """Seconds since 1970, as far as the tests say."""
-        return self.now
+LOST = Failure("timed out", in_doubt=True)
 
 
 class Bench:
     """A ledger with a virtual clock, and short words for what tests do to it."""
 
     def __init__(self, path: Path, receivers: tuple[str, ...] = ("ops",)) -> None:
-        self.clock = Clock()
+        self.clock = VirtualClock(1_000.0)
         self.ledger = Ledger.open(path, ETHEREUM, receivers=receivers, clock=self.clock)
 
     @property
@@ -50,6 +44,37 @@ class Bench:
         """The one row that is due."""
         (row,) = self.outbox.due(receiver, self.clock(), limit=1)
         return row
+
+    def told_by(self, row: OutboxRow) -> list[OutboxRow]:
+        """What a message tells: itself, or what its digest counts."""
+        if row.kind != DIGEST:
+            return [row]
+        members = rows_where(
+            self.ledger._database.cursor(),
+            "digest = ? AND state <> 'cancelled' ORDER BY serial",
+            [row.serial],
+        )
+        counts = msgspec.json.decode(row.data)["counts"]
+        assert counts == {
+            kind: {
+                rule: {
+                    text: sum((m.kind, m.rule, Severity(m.severity).text) == (kind, rule, text)
+                              for m in members)
+                    for text in {Severity(m.severity).text for m in members
+                                 if (m.kind, m.rule) == (kind, rule)}
+                }
+                for rule in {m.rule for m in members if m.kind == kind}
+            }
+            for kind in {m.kind for m in members}
+        }  # fmt: skip
+        return members
+
+    def give_up(self, row: OutboxRow | None = None) -> None:
+        """Fail a row, or the one that is due, as often as the schedule has attempts."""
+        row = row or self.take()
+        for attempt in range(len(SCHEDULE)):
+            now = replace(row, attempts=attempt, in_doubt=False)
+            self.outbox.failed(now, self.clock(), Failure("answered 500"))
 
     def drain(self, receiver: str = "ops") -> list[tuple[str, str, Position]]:
         """Deliver all that is due; returns what the receiver was told."""
@@ -145,7 +170,7 @@ def test_a_move_before_the_first_delivery_is_a_plain_alert(bench: Bench) -> None
 def test_what_may_have_arrived_is_taken_back_aloud(bench: Bench) -> None:
     """No answer came for the alert, so its retraction follows it instead of cancelling it."""
     bench.raise_(alert(1))
-    bench.outbox.failed(bench.take(), bench.clock(), "timed out", in_doubt=True)
+    bench.outbox.failed(bench.take(), bench.clock(), LOST)
     bench.retract(alert(1))
     bench.clock.now += SCHEDULE[1]
     assert [kind for kind, _, _ in bench.drain()] == [RAISED, RETRACTED]
@@ -154,9 +179,9 @@ def test_what_may_have_arrived_is_taken_back_aloud(bench: Bench) -> None:
 def test_a_doubt_stays_until_the_alert_is_accepted(bench: Bench) -> None:
     """A later refusal does not mean that the first, unanswered attempt did not arrive."""
     bench.raise_(alert(1))
-    bench.outbox.failed(bench.take(), bench.clock(), "timed out", in_doubt=True)
+    bench.outbox.failed(bench.take(), bench.clock(), LOST)
     bench.clock.now += SCHEDULE[1]
-    bench.outbox.failed(bench.take(), bench.clock(), "answered 500")
+    bench.outbox.failed(bench.take(), bench.clock(), Failure("answered 500"))
     bench.retract(alert(1))
     bench.clock.now += SCHEDULE[2]
     assert [kind for kind, _, _ in bench.drain()] == [RAISED, RETRACTED]
@@ -166,7 +191,7 @@ def test_an_alert_never_overtakes_its_own_first_telling(bench: Bench) -> None:
     """Critical by now or not, the move comes after the alert that may not have arrived."""
     moved = alert(1, at=position(2, "b"), severity=Severity.CRITICAL)
     bench.raise_(alert(1))
-    bench.outbox.failed(bench.take(), bench.clock(), "timed out", in_doubt=True)
+    bench.outbox.failed(bench.take(), bench.clock(), LOST)
     bench.retract(alert(1))
     bench.raise_(moved)
     assert bench.outbox.due("ops", bench.clock()) == []
@@ -185,7 +210,7 @@ def test_a_retraction_during_an_attempt_waits_for_its_outcome(bench: Bench) -> N
             bench.outbox.delivered(row, bench.clock())
             assert [kind for kind, _, _ in bench.drain()] == [RETRACTED]
         else:
-            bench.outbox.failed(row, bench.clock(), "answered 500")
+            bench.outbox.failed(row, bench.clock(), Failure("answered 500"))
             bench.clock.now += SCHEDULE[-1]
             assert bench.drain() == []
 
@@ -215,22 +240,23 @@ def test_attempts_follow_the_schedule_to_the_dead_letters(bench: Bench) -> None:
         assert bench.outbox.due("ops", bench.clock()) == []
         bench.clock.now = next_at
         times.append(bench.clock() - began)
-        last = bench.outbox.failed(bench.take(), bench.clock(), f"error {len(times)}")
+        last = bench.outbox.failed(bench.take(), bench.clock(), Failure(f"error {len(times)}"))
     assert last
     assert times == [sum(SCHEDULE[: n + 1]) for n in range(len(SCHEDULE))]
     assert times[-1] == (75 * 60 + 35) * 60 + 5
     (dead,) = bench.outbox.dead_letters()
     assert (dead.alert_id, dead.error, dead.attempts) == (alert(1).id, "error 10", 10)
     assert bench.outbox.pending() == {}
-    assert bench.outbox.replay(dead.serial)
-    assert not bench.outbox.replay(dead.serial)
+    assert bench.outbox.replay(str(dead.serial + 1)) == 0
+    assert bench.outbox.replay(str(dead.serial)) == 1
+    assert bench.outbox.dead_letters() == []
     assert [kind for kind, _, _ in bench.drain()] == [RAISED]
 
 
 def test_a_dead_letter_of_a_retracted_alert_is_not_kept(bench: Bench) -> None:
     """Nobody can revive what the chain has taken back."""
     bench.raise_(alert(1))
-    bench.outbox.failed(bench.take(), bench.clock(), "answered 410", final=True)
+    bench.give_up()
     assert len(bench.outbox.dead_letters()) == 1
     bench.retract(alert(1))
     assert bench.outbox.dead_letters() == []
@@ -244,7 +270,7 @@ def test_retry_after_is_honoured_up_to_an_hour(
 ) -> None:
     """It only ever lengthens the schedule."""
     bench.raise_(alert(1))
-    bench.outbox.failed(bench.take(), bench.clock(), "answered 429", retry_after=asked)
+    bench.outbox.failed(bench.take(), bench.clock(), Failure("answered 429", retry_after=asked))
     assert bench.outbox.next_at("ops") == bench.clock() + waited
 
 
@@ -252,7 +278,7 @@ def test_a_subject_waits_in_line_and_others_do_not(bench: Bench) -> None:
     """Behind a failing alert its subject's next one waits; other subjects go on."""
     other = b"\x09" * 20
     bench.raise_(alert(1), alert(2), alert(3, subject=other))
-    bench.outbox.failed(bench.take(), bench.clock(), "answered 400")
+    bench.outbox.failed(bench.take(), bench.clock(), Failure("answered 400"))
     assert [message for _, message, _ in bench.drain()] == [alert(3, subject=other).id]
     bench.clock.now += 5
     assert [message for _, message, _ in bench.drain()] == [alert(1).id, alert(2).id]
@@ -262,7 +288,7 @@ def test_critical_alerts_go_first_and_wait_for_no_lesser_one(bench: Bench) -> No
     """Neither a queue nor a refused alert of the same subject is in front of them."""
     critical = [alert(n, severity=Severity.CRITICAL) for n in (8, 9)]
     bench.raise_(alert(1))
-    bench.outbox.failed(bench.take(), bench.clock(), "answered 400")
+    bench.outbox.failed(bench.take(), bench.clock(), Failure("answered 400"))
     bench.raise_(*(alert(n, subject=bytes([n]) * 20) for n in range(2, 6)), *critical)
     told = [message for _, message, _ in bench.drain()]
     assert told[0] == critical[0].id, "ahead of everything"
@@ -275,7 +301,7 @@ def test_settled_rows_are_pruned(bench: Bench) -> None:
     bench.raise_(*(alert(n, subject=bytes([n]) * 20) for n in range(4)))
     first = bench.outbox.due("ops", bench.clock(), limit=2)
     bench.outbox.delivered(first[0], bench.clock())
-    bench.outbox.failed(first[1], bench.clock(), "gone", final=True)
+    bench.give_up(first[1])
     bench.retract(alert(2, subject=bytes([2]) * 20))
     bench.clock.now += 100
     assert bench.outbox.prune(bench.clock() - 200) == 0
@@ -287,7 +313,7 @@ def test_settled_rows_are_pruned(bench: Bench) -> None:
 steps = st.lists(
     st.tuples(
         st.sampled_from(
-            ["raise", "raise b", "retract", "accept", "refuse", "lose", "miss", "wait"]
+            ["raise", "raise b", "retract", "accept", "refuse", "lose", "miss", "wait", "flood"]
         ),
         st.integers(0, 2),
     ),
@@ -307,12 +333,13 @@ def test_a_receiver_always_ends_up_knowing_the_truth(script: list[tuple[str, int
         seen: set[str] = set()
         where: dict[int, Alert] = {}
 
-        def hear(row: OutboxRow) -> None:
-            if row.message_id in seen:
+        def hear(message: OutboxRow) -> None:
+            if message.message_id in seen:
                 return
-            seen.add(row.message_id)
-            assert row.kind != RAISED or row.alert_id not in picture
-            picture[row.alert_id] = None if row.kind == RETRACTED else row.position
+            seen.add(message.message_id)
+            for row in bench.told_by(message):
+                assert row.kind != RAISED or row.alert_id not in picture
+                picture[row.alert_id] = None if row.kind == RETRACTED else row.position
 
         for step, number in script:
             if step.startswith("raise") and number not in where:
@@ -326,6 +353,8 @@ def test_a_receiver_always_ends_up_knowing_the_truth(script: list[tuple[str, int
                 bench.raise_(where[number])
             elif step == "retract" and number in where:
                 bench.retract(where.pop(number))
+            elif step == "flood":
+                bench.outbox.collapse("ops", bench.clock())
             elif step == "wait":
                 bench.clock.now += 100_000
             elif step in ("accept", "refuse", "lose", "miss"):
@@ -336,7 +365,7 @@ def test_a_receiver_always_ends_up_knowing_the_truth(script: list[tuple[str, int
                         bench.outbox.delivered(row, bench.clock())
                     else:
                         doubt = step != "refuse"
-                        bench.outbox.failed(row, bench.clock(), step, in_doubt=doubt)
+                        bench.outbox.failed(row, bench.clock(), Failure(step, in_doubt=doubt))
         for _ in range(30):
             bench.clock.now += 100_000
             for row in bench.outbox.due("ops", bench.clock()):
