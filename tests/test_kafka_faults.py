@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from chainwarden.schema import Chain
 from ingest.publish import load_cursor
@@ -209,7 +210,8 @@ def test_a_broker_that_stops_and_one_that_freezes_cost_nothing(
 ) -> None:
     """Killed and restarted, then frozen for longer than every timeout of a client: both wait.
 
-    They say why, the cursor of ingest stays behind what was committed, and the end is a replay's.
+    They say why, the cursor of ingest stays behind what was committed, and the end is a replay's,
+    whatever bytes somebody else wrote on the topics meanwhile.
     """
     with Liar(told.recording) as node:
         node.head = told.first + 40
@@ -238,12 +240,48 @@ def test_a_broker_that_stops_and_one_that_freezes_cost_nothing(
         deployment.broker.thaw()
         reaches(detect, "detect", node.head)
 
+        letters = poison(deployment.broker, 100)
         node.head = told.last
         reaches(detect, "detect", node.head)
+        buried = partial(metric, detect, "chainwarden_dead_letters_total")
+        wait_for("the dead letters", lambda: buried() == letters, seconds=20)
         for command in (ingest, detect):
             command.send(15)
         assert ingest.wait() == 0, ingest.errors()
         assert end(detect.result()) == end(told.replayed), detect.errors()
+
+
+def poison(broker: KafkaNode, count: int) -> int:
+    """Write bytes that are no records on both topics; returns how many values."""
+    rng = random.Random(7)
+    client = KafkaProducer(bootstrap_servers=[broker.bootstrap])
+    halves = [b"{", b'{"version":1,', b"[" * 3000, b"null", b'{"version":1,"chain":"told"}', b""]
+    for _ in range(count):
+        for topic in ("blocks", "transactions"):
+            value = rng.choice(halves) + rng.randbytes(rng.randrange(1, 300))
+            client.send(f"chainwarden.{CHAIN}.{topic}", value, partition=0)
+    client.close(timeout=10)
+    return 2 * count
+
+
+@pytest.mark.timeout(300)
+def test_a_broker_that_stays_away_ends_both_with_exit_code_5(
+    deployment: Deployment, told: Told
+) -> None:
+    """Patience ends with one line that says what to do, for whoever supervises them."""
+    deployment.env = {"CHAINWARDEN_BUS_PATIENCE_SECONDS": "6"}
+    with Liar(told.recording) as node:
+        node.head = told.first + 5
+        ingest, detect = deployment.ingest(node, told.first), deployment.detect()
+        reaches(detect, "detect", node.head)
+        deployment.broker.stop()
+        try:
+            node.head += 5
+            assert (ingest.wait(60), detect.wait(60)) == (5, 5)
+        finally:
+            deployment.broker.start()
+    assert "is the Kafka broker at" in ingest.errors() or "is a Kafka" in ingest.errors()
+    assert "start the broker, then this process: it goes on where it was" in detect.errors()
 
 
 @pytest.mark.timeout(300)
