@@ -31,11 +31,12 @@ from chainwarden.pipeline import Pipeline, Stores
 from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
-from chainwarden.restart import resume
+from chainwarden.restart import Resumption, sweep
 from chainwarden.schema import Chain, Offsets, alerts_digest
 from chainwarden.serving import serve_ledger
 from chainwarden.settings import Settings
 from chainwarden.standby import Taken
+from detect.labels import builtin_labels
 from detect.rules.node import WITHOUT_NODE
 from ingest.node_calls import RpcNodeCalls
 from store.delivery import Delivery
@@ -121,11 +122,21 @@ def detecting(
             detection = taken.warm.detection
         if node is None:
             detection.say_what_is_not_confirmed()
-        recorded = RecordedLabels(
-            labels, stores.ledger, stores.lists, partial(make_champion, detection.detector)
+        promote = partial(make_champion, detection.detector)
+
+        def recorded() -> RecordedLabels:
+            labels.start_over(builtin_labels())
+            return RecordedLabels(labels, stores.ledger, stores.lists, promote)
+
+        sweep(stores)
+        resumption = Resumption(
+            detection.detector,
+            stores,
+            UNDO_BLOCKS,
+            recorded,
+            None if taken is None else taken.warm.start(),
         )
-        restored = None if taken is None else taken.warm.restored
-        cursor = resume(detection.detector, stores, UNDO_BLOCKS, recorded, restored)
+        cursor = resumption()
         watch = label_watch(settings)
         pipeline = Pipeline(
             detection.detector,
@@ -135,6 +146,8 @@ def detecting(
             labelling=Labelling(labels, stores.ledger, stores.lists, watch),
             bus_commit=bus_commit,
         )
+        pipeline.rewind = resumption
+        health.others.append(lambda: pipeline.halted)
         delivery = Delivery(stores.ledger.outbox, senders, clock)
         no_more = threading.Event()
         deliverer = Worker("deliver", lambda: delivery.run(no_more), stop)

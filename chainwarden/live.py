@@ -172,8 +172,9 @@ def detect_loop(
     """Score and commit until ``stop`` says so, or nothing came for as long as asked.
 
     What was polled together is committed together, so an alert is on disk when its block was
-    handled, and a consumer that is behind does not pay a commit for every block. ``observe`` is
-    called after each round, for metrics.
+    handled, and a consumer that is behind does not pay a commit for every block. Blocks that a fork
+    took away are committed when the last of them has come. ``observe`` is called after each round,
+    for metrics.
     """
     snapshot_at = time.monotonic() + options.snapshot_seconds
     idle_since = time.monotonic()
@@ -182,7 +183,9 @@ def detect_loop(
         for delivery in deliveries:
             pipeline.handle(delivery.event, delivery.offsets if options.offsets else None)
         now = time.monotonic()
-        if deliveries:
+        if pipeline.turning and deliveries:
+            continue  # what was reverted is taken back with all of its branch: the rest comes now
+        if deliveries or pipeline.turning:
             pipeline.flush()
             health.reason = ""
         if deliveries or not options.answers():

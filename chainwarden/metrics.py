@@ -126,6 +126,8 @@ class Metrics:
             "verification_failures", "Blocks rejected, by what did not match", "reason"
         )
         self.reverted_blocks = counter("reverted_blocks", "Blocks taken back by a fork")
+        self.rewinds = counter("rewinds", "Forks deeper than the undo, left by way of a snapshot")
+        self.scoring_halted = gauge("scoring_halted", "1 while the state goes back to a snapshot")
         self.gaps = counter("gaps", "Places where the source has a hole")
         self.dead_letters = counter("dead_letters", "Records of the bus that cannot be decoded")
         self.backfilled = counter("backfilled_blocks", "Blocks that the bus lost and a node gave")
@@ -242,8 +244,9 @@ class Metrics:
         # increment misses that increment.
         for outcome in ("verified", "unverified", "rejected"):
             self.blocks.labels(chain, outcome)
-        for plain in (self.transactions, self.flows, self.reverted_blocks, self.gaps):
+        for plain in (self.transactions, self.flows, self.reverted_blocks, self.gaps, self.rewinds):
             plain.labels(chain)
+        self.scoring_halted.labels(chain)
         self.dead_letters.labels(chain)
         self.backfilled.labels(chain)
         self.standby.labels(chain)

@@ -7,6 +7,10 @@ For every commit, in this order and nowhere else:
    those files, the bus offsets and the chain position;
 3. the bus is told, for monitoring only.
 
+Reverted blocks are collected and taken back together, in one such commit, when the fork's other
+branch begins. Where they are more than the detector can undo, the commit says what the ledger knows
+of them, and ``rewind`` then brings the detector to it: killed in between, a restart does the same.
+
 Every so often the detector's state is saved with the cursor it includes. A restart loads the newest
 such snapshot, brings it up to the ledger's cursor with the blocks of the lake (see ``restart``) and
 seeks the bus to the ledger's offsets: killed at any instant, nothing is lost and nothing is there
@@ -15,6 +19,7 @@ twice.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,8 +28,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from chainwarden.errors import DeepReorg
 from chainwarden.labelling import Labelling
 from chainwarden.metrics import Metrics
+from chainwarden.orphaning import orphan, parent_of, standing_in
 from chainwarden.promoting import Promotions
 from chainwarden.schema import (
     Alert,
@@ -41,9 +48,10 @@ from chainwarden.schema import (
 from detect.detector import Detector
 from store.label_archive import LabelArchive
 from store.lake import ORPHANED, Lake
-from store.lake_blocks import read_block
 from store.ledger import Commit, Ledger
 from store.snapshots import SnapshotStore
+
+log = logging.getLogger(__name__)
 
 # Flows that may wait for one commit: a commit costs tens of milliseconds, mostly fsync.
 COMMIT_FLOWS: Final = 250_000
@@ -79,6 +87,8 @@ class Pipeline:
     ``handle`` scores at once and commits when enough has come together; ``flush`` commits now.
     With ``labelling``, what was said of wallets takes force before each batch.
     Live, the caller flushes after every event, so an alert is on disk when its block was handled.
+
+    From the first reverted block on until all are taken back nothing is delivered.
     """
 
     def __init__(
@@ -98,26 +108,41 @@ class Pipeline:
         self.retracted = 0
         self.labelling = labelling
         self._bus_commit = bus_commit
+        self.rewind: Callable[[], object] | None = None
+        """Brings the detector to the ledger's cursor; without, it can only go back by its undo."""
+        self.halted = ""
+        """Why nothing is scored, while that is so."""
         self._pending = _Pending()
+        self._reverted: list[Position] = []  # not taken back yet, from the head down
         self._promotions = Promotions(stores.ledger, detector)
 
     def handle(self, event: ChainEvent, offsets: Offsets | None = None) -> None:
-        """Score one event; ``offsets`` are the bus offsets behind it."""
-        if self._ends_a_commit(event):
-            self.flush()  # before the offsets move: what they are behind is not done yet
+        """Score one event; ``offsets`` are the bus offsets behind it.
+
+        Raises DeepReorg for a block that is final, or cannot be undone; nothing has changed then.
+        """
+        self._make_way(event)  # by a commit that does not know of this event's offsets
         if offsets is not None:
             self.cursor = replace(self.cursor, offsets=offsets)
         match event:
             case BlocksAdded(batch, gap):
                 self._add(batch, gap)
             case BlockReverted(position):
-                self._revert(position)
+                self._reverted.append(position)
             case BlockFinalized(position):
                 self.detector.finalize(position)
                 self.cursor = replace(self.cursor, finalized=position)
 
+    @property
+    def turning(self) -> bool:
+        """Whether blocks were reverted, and the fork's other branch has not begun."""
+        return bool(self._reverted)
+
     def flush(self) -> None:
         """Commit everything handled so far."""
+        if self._reverted:
+            self._turn()
+            return
         pending, self._pending = self._pending, _Pending()
         files: tuple[LakeFile, ...] = ()
         with self.metrics.commit_seconds.labels(self.metrics.chain).time():
@@ -165,15 +190,33 @@ class Pipeline:
         if added:
             self._commit(Commit(self.cursor, files_added=added, files_removed=removed))
             lake.remove(removed)
-        ledger.outbox.prune(self.metrics.clock() - SETTLED_SECONDS)
+        final = self.cursor.finalized
+        ledger.outbox.prune(
+            self.metrics.clock() - SETTLED_SECONDS, last if final is None else final.number
+        )
 
-    def _ends_a_commit(self, event: ChainEvent) -> bool:
-        """Whether what was handled so far has to be committed before the event."""
-        if isinstance(event, BlocksAdded):
-            # Numbers increase within a commit, as within a batch.
-            pending = self._pending.batches
-            return bool(pending) and bool(event.batch.numbers()[0] <= pending[-1].numbers()[-1])
-        return isinstance(event, BlockReverted)
+    def _make_way(self, event: ChainEvent) -> None:
+        """Commit what cannot be in one commit with the event."""
+        if not isinstance(event, BlockReverted):
+            if self._reverted:
+                self._turn()
+            if isinstance(event, BlocksAdded) and not self._joins(event.batch):
+                self.flush()
+            return
+        final = self.cursor.finalized
+        if final is not None and event.position.number <= final.number:
+            raise DeepReorg(
+                f"block {event.position} was reverted, and block {final} is final",
+                hint="no fork may do that: look at the node before anything is started again",
+            )
+        if not self._reverted:
+            self.stores.ledger.outbox.hold()
+            self.flush()
+
+    def _joins(self, batch: BlockBatch) -> bool:
+        """Whether numbers still increase, as within a batch, with this one in the commit."""
+        pending = self._pending.batches
+        return not pending or batch.numbers()[0] > pending[-1].numbers()[-1]
 
     def _add(self, batch: BlockBatch, gap: bool) -> None:
         if self.labelling is not None:
@@ -197,27 +240,57 @@ class Pipeline:
         if self._pending.flows >= COMMIT_FLOWS:
             self.flush()
 
-    def _revert(self, position: Position) -> None:
-        retractions = self.detector.revert(position)
-        lake, manifest = self.stores.lake, self.stores.ledger.files()
-        orphan = lake.write_orphan(read_block(lake, manifest, position))
-        chain = [file for file in manifest if file.dataset not in ORPHANED]
-        added, removed = lake.without(chain, [position])
-        self.cursor = replace(self.cursor, head=self.detector.head)
+    def _turn(self) -> None:
+        """Take the reverted blocks back, all in one commit, and go back to where the fork began."""
+        reverted, stores = self._reverted, self.stores
+        deep = len(reverted) > self.detector.undoable
+        if deep and self.rewind is None:
+            raise DeepReorg(
+                f"{len(reverted)} blocks were reverted, {self.detector.undoable} can be undone",
+                hint="rebuild the state from a snapshot below the fork",
+            )
+        manifest = stores.ledger.files()
+        if deep:
+            head = parent_of(stores.lake, manifest, reverted, self.cursor.head)
+            retractions = standing_in(stores.ledger, reverted)
+        else:
+            retractions = [r for one in reverted for r in self.detector.revert(one)]
+            head = self.detector.head
+        added, removed = orphan(stores.lake, manifest, reverted)
+        self.cursor = replace(self.cursor, head=head)
         self._commit(
             Commit(
                 self.cursor,
                 retractions=retractions,
-                models=self.detector.models(),
-                reverted=position.number,
-                files_added=(*added, *orphan),
+                models=None if deep else self.detector.models(),
+                reverted=reverted[-1].number,
+                files_added=added,
                 files_removed=removed,
             )
         )
-        lake.remove(removed)
+        stores.lake.remove(removed)
+        self._reverted = []
         self.retracted += len(retractions)
-        self.metrics.reverted_blocks.labels(self.metrics.chain).inc()
+        self.metrics.reverted_blocks.labels(self.metrics.chain).inc(len(reverted))
         self.metrics.retracted(retractions)
+        if deep:
+            self._rewind(len(reverted))
+        stores.ledger.outbox.release()
+
+    def _rewind(self, depth: int) -> None:
+        """Bring the detector to where the fork began. The ledger is there already."""
+        assert self.rewind is not None
+        metrics, chain, head = self.metrics, self.metrics.chain, self.cursor.head
+        log.warning("%d blocks were orphaned: going back to block %s by a snapshot", depth, head)
+        metrics.rewinds.labels(chain).inc()
+        metrics.scoring_halted.labels(chain).set(1)
+        self.halted = f"{depth} blocks were orphaned: the state goes back to block {head}"
+        began = time.perf_counter()
+        self.rewind()
+        self.stores.snapshots.save(self.detector.snapshot(), self.cursor)
+        self.halted = ""
+        metrics.scoring_halted.labels(chain).set(0)
+        log.warning("scoring goes on at block %s, %.1f s later", head, time.perf_counter() - began)
 
     def _commit(self, commit: Commit) -> None:
         self.stores.ledger.commit(commit)

@@ -161,7 +161,7 @@ def rebuild(
         pipeline = Pipeline(detector, stores, new_metrics(ledger.chain))
         follower = ChainFollower(UNDO_BLOCKS)
         lake, manifest = Lake(lake_folder, ledger.chain), ledger.files()
-        orphans = Orphans(read_orphans(lake, manifest))
+        orphans = Orphans(read_orphans(lake, manifest), UNDO_BLOCKS)
         for batch in read_blocks(lake, manifest):
             for added in follower.add(batch):
                 for event in labelled(recorded, orphans.beside(added)):

@@ -40,6 +40,7 @@ from chainwarden.deployment import (
 from chainwarden.errors import LedgerLocked, SnapshotRefused
 from chainwarden.live import Health
 from chainwarden.pipeline import Stores
+from chainwarden.restart import Start, blank_of
 from chainwarden.schema import Chain, Cursor
 from chainwarden.server import MetricsServer, Ready
 from chainwarden.settings import Settings
@@ -86,11 +87,16 @@ class Warm:
         else:
             self.restored = cursor
 
+    def start(self) -> Start:
+        """Where a resumption begins with it."""
+        return Start(self._blank, self.restored)
+
     def _begin_anew(self) -> None:
         self.labels = new_book()
         self.detection = make_detector(
             self._settings, self._chain, self.labels, node=self.node or WITHOUT_NODE
         )
+        self._blank = blank_of(self.detection.detector)
         self.restored = None
 
 

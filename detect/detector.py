@@ -186,6 +186,11 @@ class Detector:
         return self._positions[-1] if self._positions else None
 
     @property
+    def undoable(self) -> int:
+        """How many blocks can be reverted, from the head down."""
+        return self._serial - self._forgotten
+
+    @property
     def wallets(self) -> int:
         """How many wallets are remembered."""
         return len(self._wallets)

@@ -71,6 +71,12 @@ class SaidLabels:
             return parts[PEOPLE].get(address, ())
         return tuple(label for part in parts.values() for label in part.get(address, ()))
 
+    def clear(self) -> None:
+        """Forget every label, and which verdicts changed. The version goes on."""
+        self._parts, self._indexes, self.count = {PEOPLE: {}}, {}, 0
+        self.changes.clear()
+        self.version += 1
+
     def put(self, name: str, label: Label) -> None:
         """Add a label to a part, or replace its like. Raises LabelError when all is full."""
         part = self.part(name)

@@ -134,6 +134,12 @@ class LabelBook:
 
     # --- changing it ---------------------------------------------------------------------------
 
+    def start_over(self, labels: Iterable[Label]) -> None:
+        """Be as a new book of these labels; what the chain itself says follows its detector."""
+        self._said.clear()
+        for label in labels:
+            self.add(label)
+
     def add(self, label: Label, *, part: str = PEOPLE, at: int | None = None) -> None:
         """Take a label. Raises LabelError for a malformed one and when the book is full.
 

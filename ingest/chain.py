@@ -25,6 +25,11 @@ always names the block at the end of that chain.
 7. *on a fork that starts below what can be undone* (below the window, or below the finalized
    block): ``DeepReorg``. Nothing is guessed.
 
+**How far down.** Without finality the last ``window`` blocks can be undone. Once a node tells of
+finality nothing sinks but what is final, up to ``unfinal`` blocks: while finality stalls the window
+grows. Of blocks deeper than ``window`` only the positions are kept; to be added again they have to
+be fetched.
+
 Where a source has no hashes, or no parent hashes, its order is trusted: a higher number follows
 the head, and any other begins a new segment.
 """
@@ -50,6 +55,8 @@ from chainwarden.schema import (
 )
 
 DEFAULT_WINDOW = 128
+MOST_UNFINAL = 65_536
+"""How far finality may stall: nine days of blocks twelve seconds apart, 30 MB of positions."""
 # Orphans are kept, so that a flip-flop needs no fetching; so many for each block of the window.
 ORPHANS_PER_BLOCK = 4
 
@@ -58,8 +65,8 @@ ORPHANS_PER_BLOCK = 4
 class _Block:
     """A block that can still be reverted or added again, and where its data is.
 
-    ``batch`` is None for a block that was taken in before a restart: it can be reverted, but not
-    added again from memory.
+    ``batch`` is None for a block that was taken in before a restart, or is deeper than the window:
+    it can be reverted, but not added again from memory.
     """
 
     position: Position
@@ -80,7 +87,7 @@ class _State:
     ``root`` is the block below ``chain``, which is never reverted. Until a block of the segment
     sank it is the parent of the first one, which was never taken in (``root_taken``). ``sunk``
     holds the hashes of the newest blocks that sank, ``final`` is the number of the newest block
-    that was said to be final.
+    that was said to be final. ``told``: there is finality, even if that block is not on the chain.
     """
 
     root: Position | None
@@ -90,6 +97,7 @@ class _State:
     sunk: OrderedDict[bytes, None]
     gaps: int
     final: int = -1
+    told: bool = False
 
     def copy(self) -> _State:
         return _State(
@@ -100,18 +108,20 @@ class _State:
             self.sunk.copy(),
             self.gaps,
             self.final,
+            self.told,
         )
 
 
 class ChainFollower:
     """Turns blocks, in the order they were seen as the head, into chain events.
 
-    Up to ``window`` blocks can be reverted. ``linked`` says that every block's ancestors can be
-    fetched: an unconnected block then raises instead of beginning a new segment. ``resume`` is what
-    ``recent`` gave before a restart.
+    Up to ``window`` blocks can be reverted, ``unfinal`` of them once there is finality. ``linked``
+    says that every block's ancestors can be fetched: an unconnected block then raises instead of
+    beginning a new segment. ``resume`` is what ``recent`` gave before a restart, ``finalized`` what
+    was final then.
 
     Not for use by several threads at once. Memory is bounded: ``window`` blocks of the chain and
-    four times as many orphans, with the batches they came in.
+    four times as many orphans, with the batches they came in, and ``unfinal`` positions.
     """
 
     def __init__(
@@ -119,13 +129,17 @@ class ChainFollower:
         window: int = DEFAULT_WINDOW,
         *,
         linked: bool = False,
+        unfinal: int = 0,
         resume: Sequence[Position] = (),
+        finalized: Position | None = None,
     ) -> None:
         if window < 1:
             raise ValueError(f"the window must hold at least one block, not {window}")
         self._window = window
         self._linked = linked
+        self._unfinal = max(unfinal, window)
         self._state = _State(None, False, OrderedDict(), OrderedDict(), OrderedDict(), 0)
+        self._state.told = finalized is not None
         if resume:
             self._state.root, self._state.root_taken = resume[0], True
             for below, position in itertools.pairwise(resume):
@@ -160,7 +174,20 @@ class ChainFollower:
 
     def at(self, number: int) -> Position | None:
         """The position of that number on the chain, if it can still be reverted or is the floor."""
-        return next((p for p in self.recent() if p.number == number), None)
+        # From the head down: most who ask do so about a new head.
+        for block in reversed(self._state.chain.values()):
+            if block.position.number == number:
+                return block.position
+            if self._linked and block.position.number < number:
+                return None
+        root = self._state.root
+        return root if root is not None and root.number == number else None
+
+    def reaches(self, hash_: bytes) -> bool:
+        """Whether a child of that block would be taken, now, without an ancestor being fetched."""
+        while (orphan := self._state.orphans.get(hash_)) is not None:
+            hash_ = orphan.parent
+        return hash_ in self._state.chain or self._is_root(hash_)
 
     def contradicts(self, position: Position) -> bool:
         """Whether another block of that number is on the chain, as far as that is remembered."""
@@ -205,6 +232,7 @@ class ChainFollower:
         lately is as final as it was, but now that is known.
         """
         state = self._state
+        state.told = True
         if position.number <= state.final:
             return []
         if position.hash and position.hash in state.sunk:
@@ -237,6 +265,11 @@ class ChainFollower:
             break
         return events
 
+    @property
+    def _limit(self) -> int:
+        """How many blocks can be reverted now."""
+        return self._unfinal if self._state.told else self._window
+
     def _is_known(self, hash_: bytes) -> bool:
         """Whether the block is on the chain, as far as that is remembered."""
         state = self._state
@@ -265,10 +298,10 @@ class ChainFollower:
             return True
         below = lowest - 1 <= state.root.number
         if below and state.root_taken and (known or self._linked):
+            why = "is final" if state.root.number <= state.final else "cannot be undone"
             raise DeepReorg(
-                f"block {position} is on a fork that starts below block {state.root},"
-                " which cannot be undone",
-                hint="rebuild from a snapshot below the fork",
+                f"block {position} is on a fork that starts below block {state.root}, which {why}",
+                hint="see which chain the node is on before anything is started again",
             )
         if self._linked and not below:
             raise MissingAncestor(lowest - 1, target)
@@ -322,7 +355,7 @@ class ChainFollower:
     def _extend(self, batch: BlockBatch, rows: range) -> None:
         """Append the rows to the chain; all but the newest sink at once, without a loop."""
         state = self._state
-        start = max(rows.start, rows.stop - 2 * self._window)
+        start = max(rows.start, rows.stop - 2 * self._limit)
         if start > rows.start:
             state.root, state.root_taken = batch.position(start - 1), True
             state.chain.clear()
@@ -338,8 +371,18 @@ class ChainFollower:
         key = _key(block.position)
         state.orphans.pop(key, None)
         state.chain[key] = block
-        if len(state.chain) > self._window:
+        if len(state.chain) > self._limit:
             self._sink(state.chain.popitem(last=False)[1])
+        elif len(state.chain) > self._window:
+            self._lighten()
+
+    def _lighten(self) -> None:
+        """Let go of the data of the block that has just become deeper than the window."""
+        chain = self._state.chain
+        key = next(itertools.islice(reversed(chain), self._window, None))
+        deep = chain[key]
+        if deep.batch is not None:
+            chain[key] = _Block(deep.position, deep.parent, None, 0)
 
     def _sink(self, block: _Block) -> None:
         """The oldest block of the chain can no longer be reverted."""

@@ -19,7 +19,7 @@ from typing import Final
 
 from chainwarden.errors import BadBlock, MissingAncestor, SourceError
 from chainwarden.schema import BlockBatch, ChainEvent, Position
-from ingest.chain import ChainFollower
+from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.heads import HeadDoorbell
 from ingest.pool import Stopped
 from ingest.raw import RawBlock
@@ -77,6 +77,7 @@ def live(
         while not stop.is_set():
             before = follower.head
             try:
+                yield from following.finality()  # first: how much is to be kept hangs on it
                 yield from following.catch_up(start)
                 yield from following.finality()
                 failures, pause = 0, 1.5 * pause
@@ -110,6 +111,9 @@ class Following:
         # Blocks on the way down from a head. They are kept until they are connected: a node that
         # answers null now and then would make every walk start anew.
         self._unconnected: OrderedDict[bytes, BlockBatch] = OrderedDict()
+        # From a block to the ancestor that was missing. A fork may be deeper than blocks are kept,
+        # and a walk that failed halfway goes on there.
+        self._links: OrderedDict[bytes, Position] = OrderedDict()
 
     def catch_up(self, start: int | None) -> Iterator[ChainEvent]:
         """Make the node's head the follower's."""
@@ -118,7 +122,7 @@ class Following:
             if start is not None and start > head.number:
                 return  # not there yet
             first = head.hash if start is None else start
-            yield from self._add(self._source.fetch(first, self._accept))
+            yield from self._claim(self._source.fetch(first, self._accept))
         ours, floor = self._follower.head, self._follower.floor
         if ours is None or floor is None or self._follower.at(head.number) == head:
             return
@@ -130,8 +134,8 @@ class Following:
 
     def reach_position(self, position: Position) -> Iterator[ChainEvent]:
         """Fetch a block and make it the head, after what is missing below it."""
-        yield from self._add(self._by_hash(position))
-        self._unconnected.clear()
+        yield from self._climb(position)
+        self._forget_the_way()
 
     def reach(self, batch: BlockBatch) -> Iterator[ChainEvent]:
         """Make the last of these blocks, which follow one another, the head.
@@ -139,15 +143,20 @@ class Following:
         What is missing below them is fetched. It may be called again after a SourceError.
         """
         yield from self._approach(batch.position(0).number)
-        yield from self._add(batch)
+        yield from self._claim(batch)
+        self._forget_the_way()
+
+    def _forget_the_way(self) -> None:
         self._unconnected.clear()
+        self._links.clear()
 
     def finality(self) -> Iterator[ChainEvent]:
         """Ask every so often what is final."""
         if time.monotonic() < self._finality_due:
             return
         final = self._source.finalized()
-        self._finality_due = time.monotonic() + self._config.finality_seconds
+        if self._follower.head is not None:
+            self._finality_due = time.monotonic() + self._config.finality_seconds
         if final is None:
             return
         if self._follower.contradicts(final):
@@ -162,17 +171,40 @@ class Following:
         head = self._follower.head
         if head is not None and number - head.number > self._config.far_blocks:
             for batch in self._range(head.number + 1, number - self._config.near_blocks):
-                yield from self._add(batch)
+                yield from self._claim(batch)
 
-    def _add(self, batch: BlockBatch) -> Iterator[ChainEvent]:
+    def _claim(self, batch: BlockBatch) -> Iterator[ChainEvent]:
         """Claim the batch as the head, after its ancestors as far as they are missing."""
-        pending = [batch]
-        while pending:
+        while True:
             try:
-                events = self._follower.add(pending[-1])
+                events = self._follower.add(batch)
             except MissingAncestor as missing:
-                # Numbers fall with every step, so the walk ends, at the latest in DeepReorg.
-                pending.append(self._by_hash(Position(missing.number, missing.parent_hash)))
+                yield from self._climb(Position(missing.number, missing.parent_hash))
+            else:
+                yield from events
+                return
+
+    def _climb(self, head: Position) -> Iterator[ChainEvent]:
+        """Walk down from a head to what is known, and claim the blocks on the way up.
+
+        Numbers fall with every step, so the walk ends, at the latest in DeepReorg. Of a long way
+        only the positions are kept.
+        """
+        pending = [head]
+        while pending:
+            wanted = pending[-1]
+            below = self._links.get(wanted.hash)
+            if below is not None and not self._follower.reaches(below.hash):
+                pending.append(below)
+                continue
+            try:
+                events = self._follower.add(self._by_hash(wanted))
+            except MissingAncestor as missing:
+                below = Position(missing.number, missing.parent_hash)
+                self._links[wanted.hash] = below
+                if len(self._links) > MOST_UNFINAL:
+                    self._links.popitem(last=False)
+                pending.append(below)
             else:
                 pending.pop()
                 yield from events

@@ -139,6 +139,18 @@ def find(
     return found
 
 
+def active_from(
+    cursor: duckdb.DuckDBPyConnection, chain: Chain, number: int
+) -> list[tuple[str, Position]]:
+    """The active alerts of blocks from that number on, newest arrivals first: ids, and where."""
+    rows = cursor.execute(
+        "SELECT id, block_number, block_hash FROM ledger.alerts "
+        "WHERE chain = ? AND status = ? AND block_number >= ? ORDER BY serial DESC",
+        [chain.name, ACTIVE, number],
+    ).fetchall()
+    return [(key.hex, Position(number, hash_)) for key, number, hash_ in rows]
+
+
 def apply(
     tx: Transaction, chain: Chain, retractions: Sequence[Retraction], alerts: Sequence[Alert]
 ) -> tuple[list[AlertRecord], dict[CountKey, int]]:

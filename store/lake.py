@@ -67,18 +67,18 @@ class Lake:
             if table.num_rows
         )
 
-    def write_orphan(self, block: BlockBatch) -> tuple[LakeFile, ...]:
-        """Publish a reverted block and its transactions in data sets of their own.
+    def write_orphans(self, branch: BlockBatch) -> tuple[LakeFile, ...]:
+        """Publish reverted blocks and their transactions in data sets of their own.
 
         They are evidence of what the losing branch said, and what a restart needs to know a double
         spend that is completed after it.
         """
-        position = block.position(0)
-        timestamp = int(block.blocks["block_timestamp"][0].as_py())
-        content = _content(block)
+        span = branch.position(0), branch.position(-1)
+        timestamp = int(branch.blocks["block_timestamp"][0].as_py())
+        content = _content(branch)
         return tuple(
-            self._publish(dataset, table, (position, position), timestamp, content)
-            for dataset, table in zip(ORPHANED, (block.blocks, block.transactions), strict=True)
+            self._publish(dataset, table, span, timestamp, content)
+            for dataset, table in zip(ORPHANED, (branch.blocks, branch.transactions), strict=True)
             if table.num_rows
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 
 import pyarrow as pa
@@ -53,34 +53,69 @@ def read_blocks(
         yield batch
 
 
-def read_block(lake: Lake, manifest: Sequence[LakeFile], position: Position) -> BlockBatch:
-    """One block of a manifest. Raises StoreError where it is not there."""
-    number = position.number
-    near = [f for f in manifest if f.first.number <= number <= f.last.number]
-    for batch in read_blocks(lake, near, after=number - 1):
-        for row, found in enumerate(batch.positions()):
-            if found == position:
-                return batch.slice(row, row + 1)
-    raise StoreError(f"block {position} is not in the lake", hint="run `chainwarden rebuild`")
+def read_branch(
+    lake: Lake, manifest: Sequence[LakeFile], branch: Collection[Position]
+) -> Iterator[BlockBatch]:
+    """Some blocks of a manifest, by number, file by file.
+
+    Raises StoreError at the end where one is not there.
+    """
+    numbers = [position.number for position in branch]
+    low, high = min(numbers), max(numbers)
+    near = [f for f in manifest if f.first.number <= high and f.last.number >= low]
+    missing = set(branch)
+    for batch in read_blocks(lake, near, after=low - 1):
+        start = 0
+        for row, found in enumerate([*batch.positions(), None]):
+            if found in missing:
+                missing.discard(found)
+                continue
+            if row > start:
+                yield batch.slice(start, row)
+            start = row + 1
+    if missing:
+        raise StoreError(
+            f"block {min(missing, key=lambda p: p.number)} is not in the lake",
+            hint="run `chainwarden rebuild`",
+        )
+
+
+def is_in_lake(lake: Lake, manifest: Sequence[LakeFile], position: Position) -> bool:
+    """Whether a block is among those of a manifest."""
+    for file in manifest:
+        if file.dataset != "blocks" or not (
+            file.first.number <= position.number <= file.last.number
+        ):
+            continue
+        table = lake.read([file], columns=["block_number", "block_hash"])
+        found = table.filter(pc.equal(table["block_number"], position.number))["block_hash"]
+        if position.hash in [hash_ or b"" for hash_ in found.to_pylist()]:
+            return True
+    return False
 
 
 def read_orphans(
     lake: Lake, manifest: Sequence[LakeFile], after: int | None = None
 ) -> list[BlockBatch]:
-    """The orphaned blocks of a manifest, each with its transactions and no other rows.
+    """The orphaned blocks of a manifest, one by one, with their transactions and no other rows.
 
     ``after`` leaves out blocks up to and including that number.
     """
-    orphans = []
+    orphans: dict[Position, BlockBatch] = {}  # one may have been orphaned twice
     blocks_name, transactions_name = ORPHANED
-    wanted = [f for f in manifest if after is None or f.first.number > after]
+    wanted = [f for f in manifest if after is None or f.last.number > after]
     for file in (f for f in wanted if f.dataset == blocks_name):
         parts = {"blocks": lake.read([file]).cast(TABLES["blocks"])}
         for other in wanted:
-            if other.dataset == transactions_name and other.first == file.first:
+            if other.dataset == transactions_name and (other.first, other.last) == (
+                file.first,
+                file.last,
+            ):
                 parts["transactions"] = lake.read([other]).cast(TABLES["transactions"])
-        orphans.append(BlockBatch.of(lake.chain, **parts))
-    return orphans
+        for block in BlockBatch.of(lake.chain, **parts).split():
+            if after is None or block.position(0).number > after:
+                orphans.setdefault(block.position(0), block)
+    return list(orphans.values())
 
 
 def recent_positions(lake: Lake, manifest: Sequence[LakeFile], count: int) -> list[Position]:

@@ -22,6 +22,7 @@ from chainwarden.schema import (
     Cursor,
     Label,
     LakeFile,
+    Position,
     Retraction,
     Severity,
 )
@@ -269,6 +270,10 @@ class Ledger:
             return None
         found = alert_table.find(self._database.cursor(), self.chain, [alert_id])
         return next(iter(found.values()), None)
+
+    def active_from(self, number: int) -> list[tuple[str, Position]]:
+        """The active alerts of blocks from that number on: their ids, and where they are."""
+        return alert_table.active_from(self._database.cursor(), self.chain, number)
 
     def alert_ids(self, prefix: str, limit: int) -> list[str]:
         """The ids that begin with some hex digits, at most ``limit``."""

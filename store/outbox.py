@@ -74,6 +74,16 @@ class Outbox:
         self.clock = clock
         self._news = threading.Condition()
         self._states = receiver_table.read(database.cursor(), chain.name)
+        self._held = False
+
+    def hold(self) -> None:
+        """Give out nothing until ``release``: what waits may be about to be taken back."""
+        self._held = True
+
+    def release(self) -> None:
+        """Go on giving out what is due."""
+        self._held = False
+        self.wake()
 
     # --- what delivery asks ---------------------------------------------------------------------
 
@@ -86,7 +96,7 @@ class Outbox:
         settled. Without ``lesser`` only critical ones and digests are given. A row given here
         counts as in doubt until ``delivered`` or ``failed`` says more, so a process that dies while
         sending forgets nothing it may have said. One thread to a receiver: asked again before that,
-        the same rows are given.
+        the same rows are given. Nothing is given while on hold.
         """
         while serials := self._due(receiver, now, limit, lesser):
             marks = ", ".join("?" * len(serials))
@@ -102,6 +112,8 @@ class Outbox:
 
     def waiting(self, receiver: str, now: float) -> int:
         """How many lesser rows are due that could be told in a digest."""
+        if self._held:
+            return 0
         values = [receiver, self._chain.name, now]
         row = self._database.cursor().execute(digests.WAITING, values).fetchone()
         return 0 if row is None else int(row[0])
@@ -255,17 +267,18 @@ class Outbox:
 
     # --- upkeep ---------------------------------------------------------------------------------
 
-    def prune(self, settled_before: float) -> int:
+    def prune(self, settled_before: float, final: int = 2**62) -> int:
         """Drop rows settled before that time; returns how many. Dead letters stay.
 
-        Keep at least what can still be reverted: a pruned alert that is taken back is taken back
-        in silence.
+        So does what is about blocks above ``final``, which can still be reverted: a pruned alert
+        that is taken back would be taken back in silence.
         """
         with self._database.transaction() as tx:
             gone = tx.cursor.execute(
-                "DELETE FROM ledger.outbox WHERE (state = 'cancelled' AND enqueued_at < ?) "
-                "OR (state = 'delivered' AND settled_at < ?) RETURNING serial",
-                [settled_before, settled_before],
+                "DELETE FROM ledger.outbox WHERE block_number <= ? AND "
+                "((state = 'cancelled' AND enqueued_at < ?) "
+                "OR (state = 'delivered' AND settled_at < ?)) RETURNING serial",
+                [final, settled_before, settled_before],
             ).fetchall()
             tx.totals["outbox"] -= len(gone)
         return len(gone)
@@ -283,6 +296,8 @@ class Outbox:
     # --- inside ---------------------------------------------------------------------------------
 
     def _due(self, receiver: str, now: float, limit: int, lesser: bool) -> list[int]:
+        if self._held:
+            return []
         only = "" if lesser else f"AND (lane = 1 OR kind = '{DIGEST}') "
         query = (
             f"SELECT serial FROM ({_HEADS}) WHERE place = 1 AND digest IS NULL "

@@ -12,6 +12,7 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +60,9 @@ class SnapshotStore:
     def save(self, state: bytes, cursor: Cursor) -> Path:
         """Save a state with the cursor it includes; on disk when this returns. Raises DiskFull.
 
-        Older snapshots beyond ``keep`` are deleted afterwards.
+        Older snapshots beyond ``keep`` are deleted afterwards, but for one where there is finality:
+        the newest of the finalized block or below, else the oldest. While finality stalls, a fork
+        may reach down to there.
         """
         kept = self._paths()
         serial = _serial(kept[-1]) + 1 if kept else 1
@@ -85,11 +88,18 @@ class SnapshotStore:
             os.fchmod(file.fileno(), 0o600)
             for part in (start, body, mac.digest()):
                 file.write(part)
-        for old in self._paths()[: -self.keep]:
-            old.unlink(missing_ok=True)
+        self._rotate(cursor.finalized)
         for left in self.folder.glob(f"snapshot-*{TEMPORARY}"):
             left.unlink(missing_ok=True)
         return path
+
+    def newest_first(self) -> Iterator[tuple[Path, bytes, Cursor]]:
+        """Every good snapshot with its file, newest first; a damaged one is told in the log."""
+        for path in reversed(self._paths()):
+            try:
+                yield path, *self.load(path)
+            except SnapshotRefused as refused:
+                log.warning("%s", refused)
 
     def newest(self, not_after: Cursor | None = None) -> tuple[bytes, Cursor] | None:
         """The newest good snapshot that includes nothing beyond ``not_after``, or None.
@@ -97,12 +107,7 @@ class SnapshotStore:
         A damaged one is reported in the log and the next older one is tried. None for
         ``not_after`` takes any.
         """
-        for path in reversed(self._paths()):
-            try:
-                state, cursor = self.load(path)
-            except SnapshotRefused as refused:
-                log.warning("%s", refused)
-                continue
+        for _, state, cursor in self.newest_first():
             if not_after is None or _within(cursor, not_after):
                 return state, cursor
         return None
@@ -135,9 +140,30 @@ class SnapshotStore:
             head = Position(header.head[0], bytes.fromhex(header.head[1]))
         return state, Cursor(head, header.offsets, header.blocks, header.transactions, header.flows)
 
+    def _rotate(self, finalized: Position | None) -> None:
+        paths, base = self._paths(), None
+        if finalized is not None:
+            low = [path for path in paths if _head_number(path) <= finalized.number]
+            base = low[-1] if low else paths[0]
+        for path in paths[: -self.keep]:
+            if path != base:
+                path.unlink(missing_ok=True)
+
     def _paths(self) -> list[Path]:
         """The snapshot files, oldest first."""
         return sorted(self.folder.glob("snapshot-*.bin"))
+
+
+def _head_number(path: Path) -> int:
+    """The head that a file claims, -1 for none: good enough to choose by, it is not verified."""
+    try:
+        with path.open("rb") as file:
+            file.seek(len(_MAGIC))
+            length = int.from_bytes(file.read(4), "big")
+            head = msgspec.json.decode(file.read(min(length, _MAX_HEADER)), type=_Header).head
+    except (OSError, msgspec.MsgspecError):
+        return 2**62  # not one to rely on
+    return -1 if head is None else head[0]
 
 
 def _serial(path: Path) -> int:

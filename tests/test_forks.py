@@ -24,19 +24,23 @@ TREES_PER_SEED = 250
 ABOUT_FORKS = ("double_spend", "reorg_depth")
 
 
-class Observed:
-    """A detector with the rules of a chain, and what it said about the blocks that still stand.
+def detector_of(book: LabelBook, undo_depth: int) -> Detector:
+    """A small detector with the rules of a chain, and a budget of alerts that is soon spent.
 
     The rules about forks are left out: by design they know more than the winning chain tells
     (tests/detect/test_orphans.py).
     """
+    rules = [rule for rule in default_rules(book, ETHEREUM) if rule.id not in ABOUT_FORKS]
+    policy = AlertPolicy(ETHEREUM, AlertConfig(cooldown_seconds=3600, budget_per_hour=60), book)
+    config = dataclasses.replace(RISKY, undo_depth=undo_depth, learn_depth=undo_depth)
+    return Detector(ETHEREUM, config, rules, policy, every_third_is_bad)
 
-    def __init__(self) -> None:
-        book = LabelBook(LABELS)
-        rules = [rule for rule in default_rules(book, ETHEREUM) if rule.id not in ABOUT_FORKS]
-        policy = AlertPolicy(ETHEREUM, AlertConfig(cooldown_seconds=3600, budget_per_hour=60), book)
-        config = dataclasses.replace(RISKY, undo_depth=64, learn_depth=64)
-        self.detector = Detector(ETHEREUM, config, rules, policy, every_third_is_bad)
+
+class Observed:
+    """A detector, and what it said about the blocks that still stand."""
+
+    def __init__(self, undo_depth: int = 64) -> None:
+        self.detector = detector_of(LabelBook(LABELS), undo_depth)
         self.alerts: dict[tuple[str, Position], Alert] = {}
         self.features: dict[Position, pa.Table] = {}
         self.retracted: list[tuple[str, Position]] = []
@@ -67,7 +71,7 @@ class Observed:
             self.features[position] = found.features.filter(mine)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_any_tree_of_forks_leaves_what_the_winning_chain_alone_gives(seed: int) -> None:
     """250 trees a seed, one upon the other, branches up to 64 deep, heads in any order.
@@ -103,3 +107,33 @@ def test_any_tree_of_forks_leaves_what_the_winning_chain_alone_gives(seed: int) 
     rules = Counter(alert.rule for alert in straight.alerts.values())
     assert len(rules) >= 5
     assert min(moved.values()) >= 20
+
+
+@pytest.mark.timeout(600)
+def test_a_thousand_flip_flops_leave_no_trace_and_no_growth() -> None:
+    """Back and forth between two branches: each time the same state, alerts and size.
+
+    A switch takes back what the branch that is left had raised, once, and raises no more than the
+    other branch has.
+    """
+    wood, follower, run = Wood(3), ChainFollower(64, linked=True), Observed()
+    run.handle(claim(follower, Tree(wood.tip, heads=[wood.tip]), wood.tip))
+    for _ in range(20):
+        tree = wood.tree()
+        for head in tree.heads:
+            run.handle(together(claim(follower, tree, head)))
+    tree = wood.rivals(2)
+    seen: dict[bytes, tuple[str, dict[tuple[str, Position], Alert], int]] = {}
+    for switch in range(1_000):
+        head = tree.heads[switch % 2]
+        before, gone = set(run.alerts), len(run.retracted)
+        run.handle(together(claim(follower, tree, head)))
+        assert follower.head == head.position
+        back = run.retracted[gone:]
+        assert sorted(back) == sorted(before - set(run.alerts))
+        if switch in (4, 5, 998, 999):
+            now = run.detector.digest(), dict(run.alerts), len(run.detector.snapshot())
+            assert seen.setdefault(head.position.hash, now) == now
+    assert len(seen) == 2
+    assert len({digest for digest, _, _ in seen.values()}) == 2
+    assert len(run.retracted) > 999  # both branches have alerts

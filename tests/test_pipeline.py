@@ -165,9 +165,10 @@ def test_offsets_never_run_ahead_of_what_was_done(
         raise DiskFull("no space left for the orphan")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run.stores.lake, "write_orphan", full)
+        patch.setattr(run.stores.lake, "write_orphans", full)
+        run.pipeline.handle(events[fork], {"t/0": fork + 1})
         with pytest.raises(DiskFull):
-            run.pipeline.handle(events[fork], {"t/0": fork + 1})
+            run.pipeline.flush()
     run.close()
     run = Run(tmp_path)
     assert run.cursor is not None

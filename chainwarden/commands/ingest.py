@@ -26,7 +26,7 @@ from chainwarden.server import MetricsServer
 from chainwarden.settings import Settings, load_settings
 from chainwarden.terminal import print_error, print_json, print_line
 from chainwarden.watchdog import Watchdog
-from ingest.chain import ChainFollower
+from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
 from ingest.publish import Publisher, load_cursor
@@ -90,7 +90,11 @@ def _ingest_node(settings: Settings) -> dict[str, object]:
         cursor_path = out / f"ingest-{source.chain.name}.cursor.json"
         cursor = load_cursor(cursor_path)
         follower = ChainFollower(
-            UNDO_BLOCKS, linked=True, resume=cursor.recent if cursor is not None else ()
+            UNDO_BLOCKS,
+            linked=True,
+            unfinal=MOST_UNFINAL,
+            resume=cursor.recent if cursor is not None else (),
+            finalized=cursor.finalized if cursor is not None else None,
         )
         producer = BlockProducer(kafka_config(settings, source.chain))
         stack.callback(producer.close)

@@ -6,11 +6,13 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from chainwarden.deployment import UNDO_BLOCKS, open_source_node
 from chainwarden.detecting import Detecting, detecting
-from chainwarden.errors import SettingsError
+from chainwarden.errors import BusError, SettingsError
 from chainwarden.live import (
     DetectOptions,
     Worker,
@@ -21,13 +23,19 @@ from chainwarden.live import (
     stop_on_signals,
 )
 from chainwarden.memory_bus import MemoryBus
+from chainwarden.pipeline import Stores
+from chainwarden.schema import Cursor
 from chainwarden.settings import Settings, load_settings
 from chainwarden.standby import stand_by
 from chainwarden.terminal import print_json
 from chainwarden.watchdog import Watchdog
-from ingest.chain import ChainFollower
+from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.rpc import RpcSource
 from store.lake_blocks import recent_positions
+
+# How long the ingesting thread waits for room on the bus, in which the state may go back to a
+# snapshot and up again after a deep fork.
+STANDSTILL_SECONDS: Final = 3_600.0
 
 
 def run(
@@ -77,9 +85,8 @@ def _follow_until(
 ) -> None:
     """Ingest in a thread, detect in this one, a bus in memory between them."""
     metrics, health, stores = behind.metrics, behind.health, behind.stores
-    recent = recent_positions(stores.lake, stores.ledger.files("blocks"), UNDO_BLOCKS)
-    follower = ChainFollower(UNDO_BLOCKS, linked=True, resume=recent)
-    bus = MemoryBus(chain=source.chain)
+    follower = _follower(stores, behind.pipeline.cursor)
+    bus = MemoryBus(chain=source.chain, timeout_seconds=STANDSTILL_SECONDS)
     watchdog = Watchdog(metrics)
     health.others.append(watchdog.reason)
     events = follow(source, follower, settings, watchdog, metrics, stop)
@@ -103,6 +110,26 @@ def _follow_until(
             DetectOptions(settings.store.snapshot_minutes * 60, offsets=False),
             observe,
         )
-    finally:
+    except BaseException:
         stop.set()
-        ingester.join()
+        bus.close()  # nobody reads it any more
+        with suppress(BusError):
+            ingester.join()
+        raise
+    stop.set()
+    ingester.join()
+
+
+def _follower(stores: Stores, cursor: Cursor) -> ChainFollower:
+    """One that goes on from the lake's chain, down to the finalized block."""
+    blocks, final = UNDO_BLOCKS, cursor.finalized
+    if cursor.head is not None and final is not None:
+        blocks = max(blocks, cursor.head.number - final.number + 1)
+    files = stores.ledger.files("blocks")
+    return ChainFollower(
+        UNDO_BLOCKS,
+        linked=True,
+        unfinal=MOST_UNFINAL,
+        resume=recent_positions(stores.lake, files, min(blocks, MOST_UNFINAL)),
+        finalized=final,
+    )

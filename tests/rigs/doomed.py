@@ -33,17 +33,14 @@ from chainwarden.detecting import Detecting
 from chainwarden.live import DetectOptions, detect_loop
 from chainwarden.memory_bus import MemoryBus
 from chainwarden.pipeline import Stores
-from chainwarden.recorded_labels import RecordedLabels
-from chainwarden.restart import resume
+from chainwarden.restart import sweep
 from chainwarden.schema import (
     ETHEREUM,
     BlockReverted,
     BlocksAdded,
-    Cursor,
     alert_to_dict,
 )
 from chainwarden.settings import Settings, load_settings
-from detect.detector import Detector
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig, write_chain
@@ -190,12 +187,10 @@ def _note(pipe: int, place: str) -> None:
     os.write(pipe, place.encode())
 
 
-def checked_resume(
-    detector: Detector, stores: Stores, window: int, labels: RecordedLabels
-) -> Cursor | None:
-    """``resume``, of a ledger and a lake that must agree with each other as they are found."""
+def checked_sweep(stores: Stores) -> None:
+    """``sweep``, of a lake that must agree with its ledger as they are found."""
     agree(stores)
-    return resume(detector, stores, window, labels)
+    sweep(stores)
 
 
 def agree(stores: Stores) -> None:
@@ -324,7 +319,7 @@ def _say(what: object) -> None:
 def main(seed: int, blocks: int, folder: Path, risk: bool) -> None:
     """Warm up, then serve."""
     chain = Rehearsed(seed, blocks, folder, risk)
-    failpoints.put(wiring, "resume", checked_resume)
+    failpoints.put(wiring, "sweep", checked_sweep)
     failpoints.put(wiring, "compile_kernels", lambda _settings: None)  # they are
     assert threading.active_count() == 1, "a fork would lose a thread"
     _say("ready")

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, Literal, NamedTuple
 
-from chainwarden import detecting
 from chainwarden.memory_bus import MemoryBus
+from chainwarden.restart import Resumption
 from detect.detector import Detector
 from store import cursor_table, database
 from store.label_archive import LabelArchive
@@ -35,9 +35,9 @@ POINTS: Final[dict[str, tuple[Any, str]]] = {
     "label lists": (LabelArchive, "keep"),
     "sweep": (Lake, "sweep"),
     "restore": (Detector, "restore"),
-    "resume": (detecting, "resume"),
+    "resume": (Resumption, "__call__"),
     "lake write": (Lake, "write"),
-    "orphan": (Lake, "write_orphan"),
+    "orphan": (Lake, "write_orphans"),
     "split": (Lake, "without"),
     "commit": (Ledger, "commit"),
     # The last statement but one before DuckDB's COMMIT, and the first thing after it.

@@ -97,6 +97,17 @@ class Wood:
         self.tip = tree.heads[-1]
         return tree
 
+    def rivals(self, depth: int) -> Tree:
+        """The next tree, of two branches of ``depth`` blocks; the second one wins."""
+        tree = Tree(self.tip)
+        pool: list[Tx] = []
+        for _ in range(1 + depth // 20):
+            self._grown += 1
+            pool += _pool(self._rng, self._seed, self._grown)
+        tree.heads = [self._branch(tree, tree.root, depth, pool) for _ in range(2)]
+        self.tip = tree.heads[-1]
+        return tree
+
     def _depth(self) -> int:
         # Most forks are short, as on any chain; one tree in thirty reaches down as far as may be.
         draw = self._rng.random()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ def test_only_the_newest_are_kept(store: SnapshotStore) -> None:
     for number in range(5):
         store.save(b"%d" % number, at(number))
     assert [store.load(path)[0] for path in sorted(store.folder.iterdir())] == [b"2", b"3", b"4"]
+
+
+def test_one_of_the_final_block_or_below_stays_while_finality_stalls(store: SnapshotStore) -> None:
+    """The newest such one, besides the newest three; without any, the oldest."""
+
+    def states() -> list[bytes]:
+        return [store.load(path)[0] for path in sorted(store.folder.iterdir())]
+
+    for number in (10, 20, 30, 40, 50, 60):
+        store.save(b"%d" % number, replace(at(number), finalized=position(5)))
+    assert states() == [b"10", b"40", b"50", b"60"]
+    for number in (70, 80, 90):
+        store.save(b"%d" % number, replace(at(number), finalized=position(55)))
+    assert states() == [b"50", b"70", b"80", b"90"]
+    store.save(b"100", replace(at(100), finalized=position(85)))
+    assert states() == [b"80", b"90", b"100"]
 
 
 def test_none_ahead_of_the_ledger_is_taken(store: SnapshotStore) -> None:
