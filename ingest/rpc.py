@@ -21,7 +21,7 @@ import msgspec
 
 from chainwarden.errors import BadBlock, NotYet, SourceError
 from chainwarden.schema import Chain, Position
-from ingest.answers import Selector, read_position
+from ingest.answers import Selector, read_position, shown
 from ingest.endpoint import Call, Endpoint
 from ingest.fault import Fault, NodeError
 from ingest.fetch import ask_blocks
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Accept = Callable[[RawBlock], T]
+Sure = Callable[[T], bool]
 
 CHAIN_NAMES: Final = {
     1: "ethereum",
@@ -212,13 +213,14 @@ class RpcSource:
         """The block that is canonical at that number now, with its receipts."""
         return self.fetch(number, whole)
 
-    def fetch(self, selector: Selector, accept: Accept[T]) -> T:
+    def fetch(self, selector: Selector, accept: Accept[T], sure: Sure[T] = lambda _: True) -> T:
         """``accept`` of the block with that hash (bytes) or number (int).
 
         Where ``accept`` raises BadBlock the answer was a lie: it is counted, and another endpoint
-        is asked. The last BadBlock is raised when all of them lied twice.
+        is asked. The last BadBlock is raised when all of them lied twice. What ``sure`` says False
+        of is asked for once more, of another endpoint if there is one, and then taken as it is.
         """
-        found = self._wait(self._pool.submit(self._collect([selector], accept)))[0]
+        found = self._wait(self._pool.submit(self._collect([selector], accept, sure)))[0]
         if isinstance(found, SourceError):
             raise found
         return found
@@ -227,7 +229,9 @@ class RpcSource:
         """The blocks from ``start`` up to, not including, ``stop``; see ``fetch_range``."""
         return self.fetch_range(start, stop, whole)
 
-    def fetch_range(self, start: int, stop: int, accept: Accept[T]) -> Iterator[T | BadBlock]:
+    def fetch_range(
+        self, start: int, stop: int, accept: Accept[T], sure: Sure[T] = lambda _: True
+    ) -> Iterator[T | BadBlock]:
         """``accept`` of every block from ``start`` up to, not including, ``stop``, in order.
 
         Several batches are in flight at a time, of as many blocks as answers stay quick with. A
@@ -240,7 +244,7 @@ class RpcSource:
                 while start < stop and len(flying) < self.config.in_flight:
                     end = min(stop, start + self._batch_blocks)
                     numbers = list(range(start, end))
-                    flying.append(self._pool.submit(self._collect(numbers, accept)))
+                    flying.append(self._pool.submit(self._collect(numbers, accept, sure)))
                     start = end
                 for found in self._wait(flying.popleft()):
                     if isinstance(found, SourceError) and not isinstance(found, BadBlock):
@@ -301,10 +305,11 @@ class RpcSource:
         return [1 + sum(column) >= self._quorum for column in zip(*known, strict=True)]
 
     async def _collect(
-        self, selectors: Sequence[Selector], accept: Accept[T]
+        self, selectors: Sequence[Selector], accept: Accept[T], sure: Sure[T]
     ) -> list[T | SourceError]:
         """For every selector the accepted block, or why there is none."""
         found: dict[Selector, T | SourceError] = {}
+        doubted: dict[Selector, T] = {}
         failed: dict[Selector, SourceError] = {}
 
         async def operation(endpoint: Endpoint) -> None:
@@ -319,7 +324,12 @@ class RpcSource:
                     try:
                         if isinstance(answer, SourceError):
                             raise answer
-                        found[selector] = await self._pool.accepted(accept, answer)
+                        value = await self._pool.accepted(accept, answer)
+                        if sure(value) or selector in doubted or len(self._pool.endpoints) < 2:
+                            found[selector] = value
+                            continue
+                        doubted[selector] = value
+                        raise NotYet(f"{endpoint.name}: {shown(selector)} has what nobody knows")
                     except SourceError as error:
                         failed[selector] = error
             for other in list(failed.values())[1:]:
@@ -331,6 +341,7 @@ class RpcSource:
             try:
                 await self._pool.run(operation)
             except SourceError as error:
+                found = {**doubted, **found}
                 if len(found) > before:
                     continue  # some were found: be as patient about the others
                 rest = {s: failed.get(s, error) for s in selectors if s not in found}

@@ -84,10 +84,17 @@ def unnoticed(lies: Sequence[Asked], nodes: Sequence[Liar]) -> list[Asked]:
 
 
 def subject(node: Liar, method: str, params: list[Any]) -> tuple[str, str]:
-    """What a question is about: one receipt is part of its block's receipts."""
-    if method == "eth_getTransactionReceipt":
-        return "eth_getBlockReceipts", node.recording.receipt(params[0])["blockHash"]
-    return method, str(params[0] if params else "")
+    """What a question is about: a block, its receipts (one of them is a part), or something else.
+
+    A block that was asked for by number may be asked for by its hash the next time.
+    """
+    first, known = str(params[0] if params else ""), node.recording
+    match method:
+        case "eth_getTransactionReceipt":
+            return "eth_getBlockReceipts", str(known.receipt(first)["blockHash"])
+        case "eth_getBlockByHash" if first in known.by_hash:
+            return "eth_getBlockByNumber", str(known.by_hash[first]["number"])
+    return method, first
 
 
 def one_a_block(lies: Sequence[Asked]) -> bool:
@@ -117,4 +124,4 @@ def test_no_lie_gets_through(
         assert tried.unnoticed == []
         assert stats.rejected.total() + stats.not_yet + stats.failed > 0
     if stats.rejected and not mode.unsure and one_a_block(lies):
-        assert stats.rejected.total() == len(lies)
+        assert stats.rejected.total() + stats.not_yet == len(lies)

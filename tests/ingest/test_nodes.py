@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from websockets.sync.server import ServerConnection
 
+from chainwarden.errors import EndpointError
 from chainwarden.live import accept_blocks
 from chainwarden.memory_bus import MemoryBus
 from chainwarden.metrics import Metrics
@@ -37,7 +38,7 @@ from tests.ingest import test_heads
 from tests.ingest.made_blocks import receipt, reseal, seal, signed
 from tests.ingest.test_lies import SEVERAL, accept, raws, truth
 from tests.rigs.course import QUICK, Accept, Course, Told, follow
-from tests.rigs.liar import Json, Liar, Recording
+from tests.rigs.liar import Answer, Json, Liar, Recording
 from tests.rigs.lies import MODES, RETRY_AFTER_SECONDS
 
 __all__ = ["accept", "raws", "truth"]  # fixtures
@@ -259,6 +260,22 @@ def test_one_request_at_most_in_a_window_of_retry_after(
     assert worst <= 1
 
 
+def test_after_a_limit_one_request_tries_whether_it_is_over() -> None:
+    """However much waits for it, a node that goes on refusing is asked once in a window."""
+    recording, window = Recording(), 0.2
+    recording.grow(40)
+    patient = replace(QUICK.pool, deadline_seconds=1.5)
+    config = replace(QUICK, in_flight=4, first_batch_blocks=4, pool=patient)
+    with Liar(recording) as node, RpcSource([node.url], ETHEREUM, config) as source:
+        assert source.head().number == 139
+        before = len(node.posts)
+        node.intercept = lambda _: Answer(b"", 429, {"Retry-After": str(window)})
+        with pytest.raises(EndpointError):
+            list(source.range(100, 140))
+        asked = len(node.posts) - before
+    assert asked <= config.in_flight + patient.deadline_seconds / window + 1
+
+
 def test_sockets_and_threads_stay_as_few_as_they_are(raws: list[RawBlock], accept: Accept) -> None:
     """Thousands of requests, broken and limited ones among them, leave nothing open behind them."""
 
@@ -328,12 +345,19 @@ def generations() -> Recording:
     return made
 
 
-def test_what_nobody_knows_is_followed_and_flagged() -> None:
-    """Headers of 15 to 21 fields verify; an unknown field and an unknown type are unverified."""
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_what_nobody_knows_is_followed_and_flagged(nodes: int) -> None:
+    """Headers of 15 to 21 fields verify; an unknown field and an unknown type are unverified.
+
+    Where there is another node it is asked, too, and no other block is asked for twice.
+    """
     recording, stop = generations(), threading.Event()
     metrics = Metrics(CollectorRegistry(), "ethereum")
     flags: list[bool] = []
-    with Liar(recording) as node, RpcSource([node.url], ETHEREUM, QUICK) as source:
+    with ExitStack() as stack:
+        liars = [stack.enter_context(Liar(recording)) for _ in range(nodes)]
+        source = RpcSource([each.url for each in liars], ETHEREUM, QUICK)
+        stack.enter_context(source)
         accepting = accept_blocks(ETHEREUM, metrics)
         follower = ChainFollower(linked=True)
         for event in live(source, follower, accepting, start=100, stop=stop, config=LiveConfig()):
@@ -344,7 +368,8 @@ def test_what_nobody_knows_is_followed_and_flagged() -> None:
     assert flags == [True, True, True, True, True, False, True, False, True]
     value = metrics.registry.get_sample_value
     labels = {"chain": "ethereum", "outcome": "unverified"}
-    assert value("chainwarden_blocks_total", labels) == 2
+    assert value("chainwarden_blocks_total", labels) == 2 * nodes
+    assert source.stats.not_yet == 2 * (nodes - 1)
     assert value("chainwarden_blocks_total", {**labels, "outcome": "rejected"}) == 0
 
 

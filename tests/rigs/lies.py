@@ -233,6 +233,22 @@ def another_sender(rng: random.Random, liar: Liar) -> None:
     liar.tamper = _often(rng, change, BY_HASH, BY_NUMBER)
 
 
+@_mode("N15")
+def news_that_is_none(rng: random.Random, liar: Liar) -> None:
+    """A header field or a type of transaction that nobody knows, so that something else passes."""
+
+    def change(_: list[Any], truth: Json) -> Json:
+        block = copy.deepcopy(truth)
+        if rng.random() < 0.5:
+            block |= {"inclusionListRoot": "0x" + "09" * 32, "timestamp": "0x1"}
+            return block
+        for each in block["transactions"][:1]:
+            each |= {"type": "0x6a", "value": hex(10**30), "hash": "0x" + rng.randbytes(32).hex()}
+        return block if block["transactions"] else truth
+
+    liar.tamper = _often(rng, change, BY_HASH, BY_NUMBER)
+
+
 # --- heads ----------------------------------------------------------------------------------------
 
 
