@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from chainwarden.errors import SettingsError
@@ -18,7 +20,7 @@ from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
 from chainwarden.risk_models import risk_models
 from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Severity
-from chainwarden.settings import Settings
+from chainwarden.settings import Secret, Settings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
@@ -34,6 +36,7 @@ from ingest.simulate import Simulation, SimulationConfig
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.ledger import Ledger, Mode, Receivers
+from store.private_key import private_key
 from store.snapshots import SnapshotStore
 from store.webhook import Receiver, WebhookSender
 
@@ -41,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # Forks this deep are undone; the follower and the detector agree on it.
 UNDO_BLOCKS: Final = 64
+HASH_KEY: Final = "hash.key"
+HASH_KEY_BYTES: Final = 16
 
 
 def configured_chain(settings: Settings) -> Chain:
@@ -159,6 +164,32 @@ def suppression(text: str) -> Suppression:
         return Suppression("settings", subject=parse_address(text))
     except ValueError as error:
         raise SettingsError(f"alerts.suppress: {text!r}: {error}") from error
+
+
+def keyed(settings: Settings, out: Path) -> Settings:
+    """The settings with a hash key: their own, else the one of the installation in a folder.
+
+    That one is random, made at the first start and kept in ``hash.key``. Alerts do not depend on
+    it but for wallets that meet in one cell of a sketch; the digest of a state does.
+    """
+    if settings.detect.hash_key:
+        return settings
+    hint = "restore it; or delete it: the state is then rebuilt from the lake under a new one"
+    key = private_key(out / HASH_KEY, HASH_KEY_BYTES, hint)
+    detect = msgspec.structs.replace(settings.detect, hash_key=Secret(key.hex()))
+    return msgspec.structs.replace(settings, detect=detect)
+
+
+def keyed_like(settings: Settings, source: Path, to: Path) -> Settings:
+    """The settings with the hash key that a folder's results were made with, taken along ``to``.
+
+    A replay without a key of the settings has none, which is all zeros: its digests can be
+    compared with anybody's.
+    """
+    if settings.detect.hash_key or not (source / HASH_KEY).exists():
+        return settings
+    shutil.copy2(source / HASH_KEY, to / HASH_KEY)
+    return keyed(settings, to)
 
 
 def compile_kernels(settings: Settings) -> None:

@@ -14,6 +14,7 @@ from chainwarden.deployment import (
     UNDO_BLOCKS,
     Detection,
     compile_kernels,
+    keyed,
     label_watch,
     make_detector,
     new_book,
@@ -108,6 +109,7 @@ def detecting(
             )
         )
         stack.callback(stores.ledger.close)
+        settings = keyed(settings, Path(settings.store.out))
         metrics, health = new_metrics(chain, clock), Health()
         labels = new_book() if taken is None else taken.warm.labels
         serve_ledger(settings, stores.ledger, labels, metrics, health, stack)

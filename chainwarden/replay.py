@@ -14,6 +14,7 @@ from chainwarden.deployment import (
     UNDO_BLOCKS,
     compile_kernels,
     configured_chain,
+    keyed_like,
     label_watch,
     make_detector,
     new_book,
@@ -149,6 +150,7 @@ def rebuild(
     compile_kernels(settings)
     stores = open_stores(to, ledger.chain, "replay")
     try:
+        settings = keyed_like(settings, lake_folder.parent, to)
         labels, known = new_book(), ledger.label_lists()
         for content in label_watch(settings).read_all():
             if content.info.name not in {note.path for note in known}:

@@ -156,7 +156,9 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     hash_key: Secret = Secret("")
     """32 hex digits that place wallets in memory, so that nobody can aim collisions at it.
 
-    Digests agree only between runs with the same key; snapshots go with theirs.
+    Default: ``run`` and ``detect`` make one at the first start and keep it in ``hash.key`` of
+    ``store.out``; in a replay zeros. State digests agree only between runs with the same key, and
+    snapshots go with theirs; alerts do not depend on it but where wallets share a sketch's cell.
     """
     labels: list[str] = []
     """Label lists to load: files in our CSV or one of the known public formats."""

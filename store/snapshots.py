@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import logging
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,9 +18,10 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from chainwarden.errors import SnapshotRefused, StoreError
+from chainwarden.errors import SnapshotRefused
 from chainwarden.schema import Cursor, Position
 from store.durable import TEMPORARY, replace_file
+from store.private_key import private_key
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,11 @@ class SnapshotStore:
         self.folder = folder
         self.keep = keep
         folder.mkdir(parents=True, exist_ok=True)
-        self._key = _key(key_path)
+        self._key = private_key(
+            key_path,
+            _KEY_BYTES,
+            "delete it: snapshots are refused then, and the state is replayed once",
+        )
 
     def save(self, state: bytes, cursor: Cursor) -> Path:
         """Save a state with the cursor it includes; on disk when this returns. Raises DiskFull.
@@ -176,24 +180,3 @@ def _within(cursor: Cursor, limit: Cursor) -> bool:
     if cursor.offsets:
         return all(offset <= limit.offsets.get(key, -1) for key, offset in cursor.offsets.items())
     return cursor.blocks <= limit.blocks
-
-
-def _key(path: Path) -> bytes:
-    if not path.exists():
-        with replace_file(path) as temporary:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
-    try:
-        if path.stat().st_mode & 0o077:
-            log.warning("%s is readable by others than its owner: making it private", path)
-            path.chmod(0o600)
-        key = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"the snapshot key {path} cannot be used: {error}") from error
-    if len(key) != _KEY_BYTES:
-        raise StoreError(
-            f"the snapshot key {path} has {len(key)} bytes, not {_KEY_BYTES}",
-            hint="delete it: snapshots are refused then, and the state is replayed once",
-        )
-    return key

@@ -13,21 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.rigs.canaries import leaked
 
+HASH_KEY = "CHAINWARDEN_DETECT_HASH_KEY"
 COMMAND = (sys.executable, "-m", "chainwarden.cli")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process' environment without any CHAINWARDEN_ variable, plus ``extra``."""
+    """This process' environment without any CHAINWARDEN_ variable but a hash key, plus ``extra``.
+
+    Live and replayed states have one digest under one key only.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith("CHAINWARDEN_")}
-    return {**kept, "PYTHONPATH": str(ROOT), **(extra or {})}
+    return {**kept, "PYTHONPATH": str(ROOT), HASH_KEY: "5e" * 16, **(extra or {})}
 
 
 def run(
     *words: object, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """The finished command."""
-    return subprocess.run(
+    """The finished command. What it put out holds none of the suite's secrets."""
+    done = subprocess.run(
         [*COMMAND, *map(str, words)],
         cwd=cwd,
         env=environment(env),
@@ -36,6 +41,8 @@ def run(
         timeout=timeout,
         check=False,
     )
+    assert leaked(done.stdout + done.stderr) == []
+    return done
 
 
 def run_json(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> Any:
@@ -61,7 +68,7 @@ def wait_for(what: str, met: Callable[[], Any], seconds: float) -> Any:
 def running(
     words: Sequence[object], cwd: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """A command while it runs; asked to stop at the end, and waited for."""
+    """A command while it runs; asked to stop at the end, and waited for. Its log has no secrets."""
     with (cwd / "stderr.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [*COMMAND, *map(str, words)],
@@ -82,3 +89,4 @@ def running(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+    assert leaked((cwd / "stderr.log").read_bytes()) == []

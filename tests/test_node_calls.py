@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chainwarden.deployment import compile_kernels
+from chainwarden.deployment import HASH_KEY, compile_kernels
 from chainwarden.detecting import detecting
 from chainwarden.errors import SettingsError
 from chainwarden.replay import every_alert
@@ -87,7 +87,7 @@ def test_rules_ask_the_node_only_where_the_settings_say_so(
 
 
 def test_there_must_be_a_node_to_ask(tmp_path: Path) -> None:
-    """On without an endpoint is an error that says what to set."""
+    """On without an endpoint is an error that says what to set; the start made the hash key."""
     configured = Settings(
         detect=DetectSettings(node_calls=True),
         store=StoreSettings(out=str(tmp_path / "out")),
@@ -98,3 +98,4 @@ def test_there_must_be_a_node_to_ask(tmp_path: Path) -> None:
         detecting(configured, CHAIN, threading.Event()),
     ):
         pass
+    assert (tmp_path / "out" / HASH_KEY).stat().st_size == 16

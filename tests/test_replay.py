@@ -15,11 +15,18 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from chainwarden.deployment import open_stores
-from chainwarden.errors import BadBlock, FileFormatError, LabelError, LedgerLocked, SettingsError
+from chainwarden.deployment import HASH_KEY, keyed, open_stores
+from chainwarden.errors import (
+    BadBlock,
+    FileFormatError,
+    LabelError,
+    LedgerLocked,
+    SettingsError,
+    StoreError,
+)
 from chainwarden.replay import ReplayResult, prepare_folder, rebuild, replay
 from chainwarden.schema import ETHEREUM
-from chainwarden.settings import DetectSettings, Settings
+from chainwarden.settings import DetectSettings, Secret, Settings
 from ingest.simulate import SimulationConfig, Written, write_chain
 from store.ledger import Ledger
 from tests.command import run, run_json
@@ -102,6 +109,44 @@ def test_the_lake_gives_the_ledger_again(simulated: Written, tmp_path: Path) -> 
         assert {"double_spend", "reorg_depth"} <= {rule for rule, _, _ in ledger.alert_counts()}
     assert (result["missing"], result["new"]) == (0, 0)
     assert (result["state_digest"], result["alerts_digest"]) == digests(first)
+
+
+def test_a_hash_key_changes_where_wallets_lie_and_nothing_else(
+    simulated: Written, tmp_path: Path
+) -> None:
+    """Under an installation's own key the alerts are the same to the bit; its state has another
+    digest, which a rebuild reaches with the key that it takes along, and nobody else."""
+    settings, live = labelled(simulated), tmp_path / "live"
+    plain = replay(simulated.blocks_file, tmp_path / "plain", settings, batch_blocks=100)
+    live.mkdir()
+    own = keyed(settings, live)
+    (tmp_path / "key").write_bytes((live / HASH_KEY).read_bytes())
+    (live / HASH_KEY).unlink()
+    result = replay(simulated.blocks_file, live, own, batch_blocks=100)
+    assert result.alerts_digest == plain.alerts_digest
+    assert result.state_digest != plain.state_digest
+    (live / HASH_KEY).write_bytes((tmp_path / "key").read_bytes())
+    with Ledger.open(live / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        again = rebuild(ledger, live / "lake", tmp_path / "again", settings)
+    assert (again["state_digest"], again["alerts_digest"]) == digests(result)
+    assert (tmp_path / "again" / HASH_KEY).read_bytes() == (live / HASH_KEY).read_bytes()
+
+
+def test_an_installation_has_one_hash_key(tmp_path: Path) -> None:
+    """Random, made once, only for its owner; one of the settings is the stronger; a damaged file
+    is said to be one."""
+    settings, other = Settings(), tmp_path / "other"
+    other.mkdir()
+    first = keyed(settings, tmp_path).detect.hash_key.reveal()
+    assert keyed(settings, tmp_path).detect.hash_key.reveal() == first
+    assert keyed(settings, other).detect.hash_key.reveal() != first
+    assert bytes.fromhex(first) == (tmp_path / HASH_KEY).read_bytes()
+    assert (tmp_path / HASH_KEY).stat().st_mode & 0o777 == 0o600
+    given = Settings(detect=DetectSettings(hash_key=Secret("ab" * 16)))
+    assert keyed(given, tmp_path) is given
+    (tmp_path / HASH_KEY).write_bytes(b"short")
+    with pytest.raises(StoreError, match=r"hash\.key has 5 bytes"):
+        keyed(settings, tmp_path)
 
 
 @pytest.mark.data
