@@ -21,7 +21,7 @@ def doctor(*, config: Path | None, flags: Mapping[str, object], json: bool) -> N
     # What is logged would be said twice: it comes back as a finding.
     logging.disable(logging.CRITICAL)
     found: list[Check] = []
-    for check in examine(lambda: load_settings(config, os.environ, flags)):
+    for check in examine(lambda: load_settings(config, os.environ, flags), config):
         found.append(check)
         if not json:
             print_line(line(check))

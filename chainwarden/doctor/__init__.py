@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
+from chainwarden.doctor.access import check_access
 from chainwarden.doctor.check import Check, checked, failed, ok, skipped
 from chainwarden.doctor.folder import check_folder
 from chainwarden.doctor.machine import check_machine
 from chainwarden.doctor.nodes import check_nodes
-from chainwarden.doctor.outside import check_kafka, check_labels, check_receivers, check_server
+from chainwarden.doctor.outside import check_kafka, check_labels, check_receivers
 from chainwarden.errors import SettingsError
 from chainwarden.settings import Settings
 
 __all__ = ["Check", "examine"]
 
-_NEED_SETTINGS = ("folder", "ledger", "nodes", "kafka", "webhooks", "labels", "server")
+_NEED_SETTINGS = (
+    "folder", "ledger", "nodes", "kafka", "webhooks", "labels", "permissions", "tokens", "server",
+)  # fmt: skip
 
 
-def examine(load: Callable[[], Settings]) -> Iterator[Check]:
-    """Every finding, as it is made. Where ``load`` fails, what needs settings is skipped."""
+def examine(load: Callable[[], Settings], config: Path | None = None) -> Iterator[Check]:
+    """Every finding, as it is made. Where ``load`` fails, what needs settings is skipped.
+
+    ``config`` is the settings' file where it is not the usual one.
+    """
     yield from check_machine()
     try:
         settings = load()
@@ -38,4 +45,4 @@ def examine(load: Callable[[], Settings]) -> Iterator[Check]:
     yield checked("kafka", partial(check_kafka, settings))
     yield from check_receivers(settings)
     yield from check_labels(settings)
-    yield checked("server", partial(check_server, settings))
+    yield from check_access(settings, config)

@@ -1,9 +1,7 @@
-"""What else a deployment talks to or reads: Kafka, receivers, label lists, its own address."""
+"""What else a deployment talks to or reads: Kafka, receivers, label lists."""
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import time
 from dataclasses import replace
 from functools import partial
@@ -81,17 +79,6 @@ def check_list(settings: LabelSettings) -> Check:
             name, f"{found}, {report.refused} entries refused", _first(report.rejected[0])
         )
     return ok(name, f"{found}; licence {settings.licence or 'not said'}")
-
-
-def check_server(settings: Settings) -> Check:
-    """Whether the API would be open only to whom it should."""
-    host = settings.server.host
-    address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
-    if ipaddress.ip_address(address).is_loopback:
-        return ok("server", f"{host} is this machine only")
-    if not settings.server.token:
-        return failed("server", f"others reach {host}", "set server.token (openssl rand -hex 32)")
-    return ok("server", f"others reach {host}, and need the token")
 
 
 def _first(rejected: Rejected) -> str:
