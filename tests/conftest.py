@@ -13,7 +13,7 @@ from ingest.recursion import kept_recursion_limit
 with kept_recursion_limit():
     importlib.import_module("web3")
 
-pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker"]
+pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker", "tests.watch_secrets"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
