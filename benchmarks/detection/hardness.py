@@ -63,7 +63,7 @@ def section(quick: bool) -> Section:
         f"A1 is the flood of 10 million wallets against room for 1 million, at"
         f" 1:{1_000_000 // scale.capacity}; A2 crowds {floods.CROWDED} slots with"
         f" {scale.aimed:,} addresses",
-        "in a replay the hash key is all zeros, which anybody knows; live each installation has its own",
+        "a replay's hash key is all zeros; live each installation has a secret one of its own",
     )
     return Section("hardness", TITLE, COLUMNS, rows, notes, time.perf_counter() - began)
 
