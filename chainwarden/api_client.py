@@ -14,6 +14,7 @@ from chainwarden.settings import Secret
 
 TIMEOUT_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Unreachable(StoreError):
@@ -54,7 +55,7 @@ class ApiClient:
             answer = connection.getresponse()
             content = answer.read(MAX_ANSWER_BYTES)
             tree = msgspec.json.decode(content, type=dict[str, Any])
-        except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
+        except (OSError, http.client.HTTPException, *_UNREADABLE) as error:
             raise Unreachable(f"no API answers at {self.address}") from error
         finally:
             connection.close()

@@ -132,7 +132,7 @@ def read_truth(path: Path) -> list[Campaign]:
 
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Campaign])
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFormatError(f"{path}: no truth file: {error}") from error
 
 

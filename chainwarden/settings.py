@@ -304,7 +304,9 @@ def _read_file(file: Path | None) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: {error.strerror}", hint="give --config a readable file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise SettingsError(f"{path}: not TOML that anybody means: nested too deep") from error
+    except ValueError as error:  # of TOML, of UTF-8, of numbers with thousands of digits
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -211,7 +212,7 @@ def read_csv(
     except csv.Error as error:
         raise LabelError(f"{name}: no label list: {error}") from error
     columns = set(header)
-    twice = sorted({column for column in header if header.count(column) > 1})
+    twice = sorted(column for column, count in Counter(header).items() if count > 1)
     found = next((one for one in _CSV_FORMATS if one[1] <= columns), None)
     if found is None:
         raise LabelError(

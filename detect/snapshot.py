@@ -62,12 +62,17 @@ def unpack(
     size = int.from_bytes(data[len(MAGIC) : start], "little")
     try:
         header = msgspec.json.decode(data[start : start + size], type=_Header)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotRefused(f"the snapshot's header is unreadable: {error}", hint=hint) from error
     found, wanted = (header.version, header.kind, header.schema), (VERSION, kind, schema)
     if found != wanted:
         raise SnapshotRefused(f"the snapshot is {found}, this is {wanted}", hint=hint)
-    return header.meta, dict(_arrays(header, body, start + size, types))
+    try:
+        return header.meta, dict(_arrays(header, body, start + size, types))
+    except (TypeError, ValueError, OverflowError) as error:  # numpy's, of kinds and shapes
+        raise SnapshotRefused(
+            f"the snapshot's arrays are unreadable: {error}", hint=hint
+        ) from error
 
 
 def _arrays(

@@ -91,7 +91,7 @@ def load_cursor(path: Path) -> IngestCursor | None:
             raise ValueError(f"version {form.version}")
         finalized = form.finalized.position() if form.finalized is not None else None
         return IngestCursor(tuple(one.position() for one in form.recent), finalized)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} is no ingest cursor: {error}",
             hint="remove it and set source.start to the first block that the bus lacks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ class LabelArchive:
             return gzip.decompress(self._path(digest).read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise StoreError(f"{self._path(digest)} cannot be read: {error}") from error
 
     def copy(self, other: LabelArchive) -> None:

@@ -58,6 +58,6 @@ def find(out: Path) -> Whereabouts | None:
     try:
         found = msgspec.json.decode((out / FILE).read_bytes(), type=Whereabouts)
         ipaddress.ip_address(found.host)
-    except (OSError, msgspec.MsgspecError, ValueError):
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return found if 0 < found.port < 65536 else None
