@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from rich.console import Console
@@ -25,6 +25,9 @@ from rich.table import Table
 
 from chainwarden.errors import ChainwardenError
 from chainwarden.logs import escaped
+
+LONGEST_CELL: Final = 1000
+"""So many characters of a table's cell are shown; JSON has the rest."""
 
 
 class Advance(Protocol):
@@ -73,7 +76,8 @@ def _cell(value: object) -> str:
         return f"{value:.2f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return escaped(str(value))
+    text = str(value)
+    return escaped(text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…")
 
 
 def print_error(error: ChainwardenError) -> None:

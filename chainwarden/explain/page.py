@@ -202,7 +202,8 @@ def _number(value: object) -> str:
 
 
 def _wrapped(text: str, indent: str, most: int) -> list[str]:
-    lines = textwrap.wrap(plain(text), WIDTH - len(indent)) or [""]
+    # What is beyond the last line is never seen: a megabyte need not be wrapped.
+    lines = textwrap.wrap(plain(text[: 2 * most * WIDTH]), WIDTH - len(indent)) or [""]
     if len(lines) > most:
         lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
     return [indent + line for line in lines]

@@ -19,14 +19,17 @@ COLUMNS: Final = (
 """Lists within a cell are separated by semicolons."""
 
 _FORMULA: Final = ("=", "+", "-", "@")
+_CELL: Final = 32_000  # a spreadsheet's cell has room for 32,767 characters
 
 
 def defused(cell: str) -> str:
-    """The cell, as text where a spreadsheet would take it for a formula.
+    """The cell, as text where a spreadsheet would take it for a formula, cut where it has an end.
 
     >>> defused("=1+1"), defused(" @x"), defused("0x12")
     ("'=1+1", "' @x", '0x12')
     """
+    if len(cell) > _CELL:
+        cell = cell[: _CELL - 1] + "…"
     return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 

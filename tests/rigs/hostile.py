@@ -31,6 +31,24 @@ SENTENCE: Final = (
 )
 WORD: Final = '"><svg onload=alert(1)><a href="http://127.0.0.1:9/z">'
 FORMULA: Final = '=HYPERLINK("http://127.0.0.1:9/"&A1;"x")'
+TEXTS: Final[dict[str, str]] = {
+    "nul": "a\x00b",
+    "surrogate": "a\ud800b\udfff",
+    "bidi": "\u202egnp.exe\u2066\u200f",
+    "ansi": "\x1b[31m\x1b]0;owned\x07\x1b[2J\x9b31m",
+    "lines": "one\r\ntwo\x0bthree\x0cfour\x85five\u2028six\u2029",
+    "formula": "=cmd|' /C calc'!A0",
+    "formula later": "\t @SUM(1+1)",
+    "mention": "<!channel> <!here> @everyone @team",
+    "script": "<script>document.title='owned'</script>",
+    "markup": "[/red] [bold]x :smile: [link=http://127.0.0.1:9]y",
+    "template": "{{ 7*7 }} {% raw %} ${x} %s %n {0}",
+    "homoglyph": "\u054dSDT \u0405USD Tеther",
+    "zero width": "US\u200bD\u200dT\ufeff\u00ad",
+    "tags": "\U000e0041\U000e007f",
+    "long": "x" * 1_000_000,
+}
+"""What a name, a symbol, a revert reason or a label may be."""
 CHAIN: Final = Chain("<b>net", 5)
 THIEF: Final = bytes([0xAA]) * 20
 
