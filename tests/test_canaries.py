@@ -4,6 +4,7 @@ nothing that comes out holds any of them: output, logs, metrics, answers, files,
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -21,7 +22,8 @@ from chainwarden.api_client import ApiClient
 from chainwarden.deployment import kafka_config, webhook_senders
 from chainwarden.errors import ChainwardenError
 from chainwarden.logs import OneLine
-from chainwarden.schema import ETHEREUM, Cursor
+from chainwarden.schema import ETHEREUM, Cursor, Severity
+from chainwarden.scorecard import RULES
 from chainwarden.server import Bind, Role
 from chainwarden.server.tokens import TokenFile
 from chainwarden.settings import Secret, load_settings
@@ -239,6 +241,11 @@ def test_a_deployment_that_runs_keeps_its_secrets(
         assert [text for text in told if leaked(text)] == []
         head = f'detect"}} {float(recording.numbers[-1])}'
         wait_for("the last block", lambda: head in asked(f"{address}/metrics", None)[1], 60)
+        page = asked(f"{address}/metrics", None)[1].splitlines()
+        series = [line for line in page if line.startswith("chainwarden_")]
+        # What there is now, and an alert of every rule at every severity: a stranger adds none.
+        assert len(series) + len(RULES) * len(Severity) < 2_000
+        assert [line for line in series if re.search(r"0x[0-9a-f]{8}|[^ -~]", line)] == []
         command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         ended([process], 0)
         assert process.code == 0, process.errors()
