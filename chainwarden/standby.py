@@ -30,12 +30,13 @@ from typing import Final
 
 from chainwarden.deployment import (
     compile_kernels,
+    keyed,
     make_detector,
     new_book,
     new_metrics,
     open_node_calls,
     open_stores,
-    webhook_senders,
+    told_of,
 )
 from chainwarden.errors import LedgerLocked, SnapshotRefused
 from chainwarden.live import Health
@@ -125,14 +126,15 @@ def stand_by(
     with closing(server):
         sys.stderr.write(f"chainwarden: standing by, metrics on http://{server.address}/metrics\n")
         compile_kernels(settings)
-        warm, out = Warm(settings, chain), Path(settings.store.out)
+        out = Path(settings.store.out)
+        warm = Warm(keyed(settings, out), chain)
         key, look_at = out / "snapshot.key", 0.0
         opened = partial(
             open_stores,
             out,
             chain,
             "live",
-            [sender.name for sender in webhook_senders(settings)],
+            told_of(settings),
             settings.store.snapshots_kept,
             clock,
         )

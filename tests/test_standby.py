@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
-from chainwarden.deployment import compile_kernels, make_detector, new_book
+from chainwarden.deployment import HASH_KEY, compile_kernels, make_detector, new_book
 from chainwarden.schema import ETHEREUM, BlocksAdded, Cursor
-from chainwarden.settings import DetectSettings, Settings, StoreSettings
-from chainwarden.standby import Warm
+from chainwarden.settings import DetectSettings, ServerSettings, Settings, StoreSettings
+from chainwarden.standby import Warm, stand_by
 from detect.detector import Detector
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
@@ -52,3 +53,16 @@ def test_a_standby_holds_the_newest_snapshot_and_tells_of_one_that_does_not_hold
     assert "it would be no help in taking over" in caplog.text
     assert warm.restored is None
     assert warm.detection.detector.head is None
+
+
+def test_a_standby_has_the_installations_hash_key(tmp_path: Path) -> None:
+    """Who comes first makes it; the detector that is kept warm could not restore without."""
+    out = tmp_path / "out"
+    server, store = ServerSettings(port=0), StoreSettings(out=str(out))
+    taken = stand_by(Settings(server=server, store=store), ETHEREUM, threading.Event())
+    assert taken is not None
+    with taken.stores.ledger:
+        made = (out / HASH_KEY).read_bytes()
+        assert taken.warm.detection.detector.config.hash_key == made
+        assert made != bytes(16)
+    taken.warm.close()
