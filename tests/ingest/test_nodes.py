@@ -455,3 +455,43 @@ def test_the_largest_block_goes_through_in_time() -> None:
     assert batch.flows.num_rows >= 34_168
     assert took < 12
     assert grown < 20 * body
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_no_clock_but_the_chains_matters(raws: list[RawBlock], accept: Accept) -> None:
+    """Block times that stand, fall and leap, true to their roots, are followed like any others.
+
+    What comes out is what a replay of the blocks gives; the wall clock, years off, changes nothing.
+    """
+    parent, leaps = raws[0].block.parent_hash, (0, -7, 12, 10**9, -(10**9), 1)
+    odd = []
+    for place, raw in enumerate(copy.deepcopy(raws[:120])):
+        raw.block.parent_hash = parent
+        raw.block.number = hex(100 + place)
+        raw.block.timestamp = hex(int(raw.block.timestamp, 16) + leaps[place % len(leaps)])
+        reseal(raw)
+        parent = raw.block.hash
+        odd.append(raw)
+    course = Course(odd)
+    with Liar(course.recording) as node, RpcSource([node.url], ETHEREUM, QUICK) as source:
+        course.joined(node)
+        told = follow(course, source, accept)
+    replayed = Told()
+    for raw in odd:
+        replayed.hear(BlocksAdded(accept(raw)))
+    assert told.steps == replayed.steps
+    assert told.same_content(replayed)
+    assert detected(told) == detected(replayed)
+
+
+def detected(told: Told) -> str:
+    """The digest of a detector that was given these events."""
+    book = LabelBook(builtin_labels())
+    rules = default_rules(book, ETHEREUM)
+    detector = Detector(ETHEREUM, DetectorConfig(), rules, AlertPolicy(ETHEREUM, labels=book))
+    for event in told.events:
+        assert isinstance(event, BlocksAdded)
+        detector.process(event.batch, event.gap)
+    return detector.digest()
