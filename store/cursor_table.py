@@ -11,6 +11,7 @@ import msgspec
 
 from chainwarden.schema import Cursor, Position
 from store.database import Transaction
+from store.results import first
 
 COLUMNS: Final = "head_number, head_hash, offsets, blocks, transactions, flows"
 
@@ -25,10 +26,13 @@ def begin(tx: Transaction, chain: str) -> None:
 
 def read(cursor: duckdb.DuckDBPyConnection, chain: str) -> Cursor | None:
     """Where the last commit left the pipeline, None before the first."""
-    row = cursor.execute(
-        f"SELECT {COLUMNS}, finalized_number, finalized_hash FROM ledger.cursors WHERE chain = ?",
-        [chain],
-    ).fetchone()
+    row = first(
+        cursor.execute(
+            f"SELECT {COLUMNS}, finalized_number, finalized_hash FROM ledger.cursors "
+            "WHERE chain = ?",
+            [chain],
+        )
+    )
     # Without offsets text nothing was ever committed; "{}" is a cursor without a bus.
     if row is None or not row[2]:
         return None

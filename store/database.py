@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from chainwarden.errors import DiskFull, LeaseLost, LedgerDamaged, LedgerLocked, StoreError
 from store.migrations import COUNTED_TABLES, SERIALS, migrate
+from store.results import first
 
 log = logging.getLogger(__name__)
 
@@ -220,12 +221,12 @@ class Database:
 
     def _checked_totals(self) -> dict[str, int]:
         cursor = self._connection
-        row = cursor.execute(f"SELECT {', '.join(_COUNTERS)} FROM ledger.totals").fetchone()
+        row = first(cursor.execute(f"SELECT {', '.join(_COUNTERS)} FROM ledger.totals"))
         if row is None:
             raise LedgerDamaged(f"{self.path} has no totals", hint=REBUILD)
         totals = dict(zip(_COUNTERS, map(int, row), strict=True))
         for table in COUNTED_TABLES:
-            counted = cursor.execute(f"SELECT count(*) FROM ledger.{table}").fetchone()
+            counted = first(cursor.execute(f"SELECT count(*) FROM ledger.{table}"))
             if counted is None or int(counted[0]) != totals[table]:
                 raise LedgerDamaged(
                     f"{self.path}: {table} has {counted and counted[0]} rows, "

@@ -45,7 +45,7 @@ def collapse(tx: Transaction, chain: Chain, receiver: str, now: float) -> int:
         "SELECT 1 FROM ledger.outbox WHERE receiver = ? AND chain = ? AND state = 'pending' "
         "AND kind = ? LIMIT 1",
         [receiver, chain.name, DIGEST],
-    ).fetchone()
+    ).fetchall()
     if under_way:
         return 0
     (serial,) = append_rows(tx, chain, [_empty(receiver, now)])
@@ -66,13 +66,12 @@ def collapse(tx: Transaction, chain: Chain, receiver: str, now: float) -> int:
 def refresh(tx: Transaction, serial: int) -> None:
     """Bring a digest in line with its members; one without any is cancelled."""
     members = "FROM ledger.outbox WHERE digest = ? AND state <> 'cancelled'"
-    row = tx.cursor.execute(
+    (row,) = tx.cursor.execute(
         "SELECT count(*), count(DISTINCT subject), min(block_number), max(block_number), "
         "max(block_timestamp), min(enqueued_at), max(severity), arg_max(block_hash, block_number), "
         f"md5(string_agg(message_id, ',' ORDER BY serial)) {members}",
         [serial],
-    ).fetchone()
-    assert row is not None
+    ).fetchall()
     total, subjects, first, last, time, enqueued, severity, hash_, key = row
     if not total:
         tx.cursor.execute("UPDATE ledger.outbox SET state = 'cancelled' WHERE serial = ?", [serial])

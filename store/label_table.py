@@ -17,6 +17,7 @@ from store import label_journal
 from store.alert_table import storable
 from store.database import Transaction
 from store.label_journal import LabelChange, note_change
+from store.results import first
 
 _COLUMNS: Final = "address, label, source, valid_from, valid_to, chain, author, note, alert_id"
 _SAME: Final = (
@@ -39,9 +40,11 @@ def put(tx: Transaction, chain: str, labels: Iterable[Label], said_at: float) ->
     """
     added = 0
     for label in labels:
-        same = tx.cursor.execute(
-            f"SELECT serial, {_COLUMNS} FROM ledger.labels WHERE {_SAME}", _key(label)
-        ).fetchone()
+        same = first(
+            tx.cursor.execute(
+                f"SELECT serial, {_COLUMNS} FROM ledger.labels WHERE {_SAME}", _key(label)
+            )
+        )
         if same is None:
             (serial,) = tx.serials("label_serial", 1)
             tx.cursor.execute(
@@ -105,9 +108,12 @@ def withdraw(
     tx: Transaction, chain: str, label: Label, said_at: float, by: str = "", why: str = ""
 ) -> bool:
     """Withdraw a label. False if there is none about the same thing."""
-    row = tx.cursor.execute(
-        f"UPDATE ledger.labels SET withdrawn = true WHERE {_SAME} RETURNING {_COLUMNS}", _key(label)
-    ).fetchone()
+    row = first(
+        tx.cursor.execute(
+            f"UPDATE ledger.labels SET withdrawn = true WHERE {_SAME} RETURNING {_COLUMNS}",
+            _key(label),
+        )
+    )
     if row is not None:
         note_change(tx, chain, _label_of(row), said_at, withdrawn=True, by=by, why=why)
     return row is not None

@@ -41,6 +41,7 @@ from store.label_journal import LabelChange, ListNote
 from store.model_table import Promotion
 from store.outbox import Outbox
 from store.queries import AlertFilter, ids_with_prefix, key_of, select_alerts
+from store.results import first
 
 __all__ = [
     "AlertFilter", "AlertRecord", "Commit", "InForce", "LabelChange", "Ledger", "ListNote", "Mode",
@@ -373,10 +374,10 @@ class Ledger:
             model_table.reverted(tx, self.chain.name, commit.reverted)
 
     def _claim_chain(self) -> None:
-        row = (
-            self._database.cursor()
-            .execute("SELECT id FROM ledger.chains WHERE name = ?", [self.chain.name])
-            .fetchone()
+        row = first(
+            self._database.cursor().execute(
+                "SELECT id FROM ledger.chains WHERE name = ?", [self.chain.name]
+            )
         )
         if row is None:
             with self._database.transaction() as tx:

@@ -14,6 +14,7 @@ from typing import Final
 import duckdb
 
 from chainwarden.errors import StoreError
+from store.results import first
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ def migrate(cursor: duckdb.DuckDBPyConnection) -> None:
     cursor.execute(
         "CREATE TABLE IF NOT EXISTS ledger.migrations (version INTEGER NOT NULL, name VARCHAR)"
     )
-    row = cursor.execute("SELECT coalesce(max(version), 0) FROM ledger.migrations").fetchone()
+    row = first(cursor.execute("SELECT coalesce(max(version), 0) FROM ledger.migrations"))
     version = int(row[0]) if row else 0
     if version > LATEST:
         raise StoreError(

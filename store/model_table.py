@@ -16,6 +16,7 @@ import msgspec
 
 from store.alert_table import storable
 from store.database import Transaction
+from store.results import first
 
 _COLUMNS: Final = "serial, said_at, said_by, why, number, configuration, parameters"
 
@@ -85,18 +86,19 @@ def promotions(cursor: duckdb.DuckDBPyConnection, chain: str) -> list[Promotion]
 def put_figures(tx: Transaction, chain: str, models: dict[str, Any]) -> None:
     """Keep what the models are and how good, in place of what was kept."""
     told = _json(models)
-    row = tx.cursor.execute(
-        "UPDATE ledger.model_figures SET models = ? WHERE chain = ? RETURNING chain", [told, chain]
-    ).fetchone()
+    row = first(
+        tx.cursor.execute(
+            "UPDATE ledger.model_figures SET models = ? WHERE chain = ? RETURNING chain",
+            [told, chain],
+        )
+    )
     if row is None:
         tx.cursor.execute("INSERT INTO ledger.model_figures VALUES (?, ?)", [chain, told])
 
 
 def figures(cursor: duckdb.DuckDBPyConnection, chain: str) -> dict[str, Any] | None:
     """What was kept, None before the first."""
-    row = cursor.execute(
-        "SELECT models FROM ledger.model_figures WHERE chain = ?", [chain]
-    ).fetchone()
+    row = first(cursor.execute("SELECT models FROM ledger.model_figures WHERE chain = ?", [chain]))
     return None if row is None else msgspec.json.decode(row[0], type=dict[str, Any])
 
 

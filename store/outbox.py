@@ -31,6 +31,7 @@ from store.outbox_rows import (
     set_rows,
 )
 from store.receiver_table import WELL, ReceiverState
+from store.results import first
 
 __all__ = [
     "DIGEST", "MOVED", "RAISED", "RETRACTED", "RETRY_AFTER_CAP", "SCHEDULE", "Failure", "Outbox",
@@ -115,7 +116,7 @@ class Outbox:
         if self._held:
             return 0
         values = [receiver, self._chain.name, now]
-        row = self._database.cursor().execute(digests.WAITING, values).fetchone()
+        row = first(self._database.cursor().execute(digests.WAITING, values))
         return 0 if row is None else int(row[0])
 
     def collapse(self, receiver: str, now: float) -> int:
@@ -175,13 +176,11 @@ class Outbox:
 
     def next_at(self, receiver: str) -> float | None:
         """When the next row of a receiver is due, or None if there is none."""
-        row = (
-            self._database.cursor()
-            .execute(
+        row = first(
+            self._database.cursor().execute(
                 f"SELECT min(next_at) FROM ({_HEADS}) WHERE place = 1 AND digest IS NULL",
                 [receiver, self._chain.name],
             )
-            .fetchone()
         )
         return None if row is None or row[0] is None else float(row[0])
 

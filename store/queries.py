@@ -12,6 +12,7 @@ import duckdb
 from chainwarden.schema import Chain, Severity
 from store.alert_table import COLUMNS, AlertRecord, record_of
 from store.database import Database
+from store.results import first
 
 MAX_LIMIT: Final = 100_000
 
@@ -103,7 +104,7 @@ def _serial_of(cursor: duckdb.DuckDBPyConnection, alert_id: str) -> int | None:
     key = key_of(alert_id)
     if key is None:
         return None
-    row = cursor.execute("SELECT serial FROM ledger.alerts WHERE id = ?", [key]).fetchone()
+    row = first(cursor.execute("SELECT serial FROM ledger.alerts WHERE id = ?", [key]))
     return None if row is None else int(row[0])
 
 
