@@ -26,7 +26,15 @@ from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert, rebuild
 from chainwarden.restart import resume
-from chainwarden.schema import ETHEREUM, Alert, BlocksAdded, ChainEvent, FlowKind, Label
+from chainwarden.schema import (
+    ETHEREUM,
+    Alert,
+    BlockReverted,
+    BlocksAdded,
+    ChainEvent,
+    FlowKind,
+    Label,
+)
 from chainwarden.settings import DetectSettings, LabelSettings, Settings, load_settings
 from detect.labels import LabelBook, Verdict
 from ingest.chain import ChainFollower
@@ -326,6 +334,24 @@ def test_a_restart_is_with_the_labels_of_then(
     assert plain.ledger.label_lists()[-1].digest == ""
     plain.ledger.close()
     run.stores = plain.stores
+
+
+def test_a_label_of_an_orphaned_block_holds_for_the_one_in_its_place_after_a_restart(
+    run: Run, events: list[ChainEvent], busy: bytes
+) -> None:
+    """Ended between the revert and the next block, the word is neither lost nor said anew."""
+    fork = next(i for i, event in enumerate(events) if isinstance(event, BlockReverted))
+    run.feed(events[: fork - 1])
+    set_label(run.ledger, AnalystWord(busy, "sanctioned", "ana", "court order"), 0)
+    run.feed(events[fork - 1 : fork + 1])
+    (said,) = run.ledger.label_changes()
+    assert run.detector.head is not None
+    assert said.number == run.detector.head.number + 1
+    run.ledger.close()
+    again = Run(run.folder, run.settings)
+    assert [label.label for label in again.book.labels_of(busy)] == ["sanctioned"]
+    again.ledger.close()
+    run.stores = again.stores
 
 
 def test_a_start_with_a_bad_list_is_an_error(tmp_path: Path, listed: Path) -> None:
