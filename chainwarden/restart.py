@@ -155,6 +155,7 @@ class Resumption:
         detector, lake, head = self._detector, self._stores.lake, self._detector.head
         above = None if head is None else head.number
         orphans = Orphans(read_orphans(lake, manifest, above), self._window)
+        depth = orphans.depth(self._stores.ledger.cursor())
         for event in orphans.after(head):
             _apply(detector, event)
         follower = ChainFollower(self._window, resume=[head] if head else [])
@@ -164,6 +165,8 @@ class Resumption:
                 for event in labelled(labels, orphans.beside(added)):
                     _apply(detector, event)
             blocks += len(batch)
+        if depth > self._window:
+            detector.orphaned(depth)  # it was shown no more than the window
         if blocks:
             log.info("scored %d blocks of the lake again, to go on where the ledger is", blocks)
 
@@ -205,6 +208,16 @@ class Orphans:
         for block in blocks:
             parent = block.blocks["parent_hash"][0].as_py() or b""
             self._by_parent.setdefault(parent, []).append(block)
+
+    def depth(self, cursor: Cursor | None) -> int:
+        """How many blocks the longest branch has that was left at the cursor."""
+        level = [cursor.head.hash] if cursor is not None and cursor.head is not None else []
+        depth = -1
+        while level:
+            depth += 1
+            above = [block for parent in level for block in self._by_parent.get(parent, [])]
+            level = [block.position(0).hash for block in above]
+        return max(depth, 0)
 
     def beside(self, event: ChainEvent) -> Iterator[ChainEvent]:
         """The event, cut after each block that orphans branch off from, with these in between."""

@@ -38,7 +38,7 @@ from detect.risk import Outcomes, RiskModel, Turned
 from detect.risk_config import RiskConfig
 from detect.risk_findings import risk_findings
 from detect.risk_watch import parting_findings
-from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, Rule
+from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, HearsForks, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
 from detect.wallets import SCHEMA, WalletBounds, WalletTable
@@ -273,6 +273,12 @@ class Detector:
         if position in self._positions:
             above = len(self._positions) - 1 - self._positions.index(position)
             self._forget(self._serial - above)
+
+    def orphaned(self, depth: int) -> None:
+        """So many blocks were orphaned on the head, of which it was shown fewer."""
+        for rule in self._rules:
+            if isinstance(rule, HearsForks):
+                rule.orphaned(depth)
 
     def promote(self, digest: str) -> bool:
         """From the next block on the risk model of that configuration raises the alerts.

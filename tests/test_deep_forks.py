@@ -36,6 +36,7 @@ from chainwarden.schema import (
     BlocksAdded,
     ChainEvent,
     Position,
+    Severity,
 )
 from detect.labels import LabelBook
 from ingest.chain import ChainFollower
@@ -46,7 +47,7 @@ from store.ledger import AlertFilter, Commit
 from tests.rigs.crash import in_child
 from tests.rigs.fork_trees import LABELS, Node, Tree, Wood, claim, together
 from tests.rigs.liar import Liar, Recording
-from tests.test_forks import Observed, detector_of
+from tests.test_forks import ABOUT_FORKS, Observed, detector_of
 
 UNDO = 8
 TREES = 100
@@ -78,10 +79,10 @@ class Receiver:
 class Run:
     """A pipeline over a folder, as a process has it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, without: tuple[str, ...] = ABOUT_FORKS) -> None:
         self.stores = open_stores(folder, ETHEREUM, "live", ["ops"])
         book = LabelBook(LABELS)
-        self.detector = detector_of(book, UNDO)
+        self.detector = detector_of(book, UNDO, without)
         self.rewinds = 0
 
         def recorded() -> RecordedLabels:
@@ -206,6 +207,23 @@ def test_nothing_is_delivered_between_the_first_revert_and_the_last(tmp_path: Pa
     told = outbox.due("ops", 1e12, limit=1000)
     winning = {node.position for node in tree.winning}
     assert {row.position for row in told} <= winning
+    run.stores.ledger.close()
+
+
+def test_the_depth_of_a_deep_fork_is_told_as_it_was(tmp_path: Path) -> None:
+    """Of 30 blocks the rules are shown eight again; what is told is 30, after a restart as well."""
+    wood, follower, run = Wood(3), ChainFollower(64, linked=True), Run(tmp_path, ())
+    run.feed(claim(follower, Tree(wood.tip, heads=[wood.tip]), wood.tip))
+    tree = wood.rivals(30)
+    run.feed(together(claim(follower, tree, tree.heads[0])))
+    events = list(together(claim(follower, tree, tree.heads[1])))
+    run.feed(events[:30])
+    run.stores.ledger.close()
+    run = Run(tmp_path, ())
+    run.feed(events[30:])
+    (told,) = [a for a in every_alert(run.stores.ledger) if a.rule == "reorg_depth"]
+    assert told.sentence.startswith("30 blocks were orphaned")
+    assert told.severity == Severity.CRITICAL
     run.stores.ledger.close()
 
 

@@ -24,13 +24,15 @@ TREES_PER_SEED = 250
 ABOUT_FORKS = ("double_spend", "reorg_depth")
 
 
-def detector_of(book: LabelBook, undo_depth: int) -> Detector:
+def detector_of(
+    book: LabelBook, undo_depth: int, without: tuple[str, ...] = ABOUT_FORKS
+) -> Detector:
     """A small detector with the rules of a chain, and a budget of alerts that is soon spent.
 
-    The rules about forks are left out: by design they know more than the winning chain tells
-    (tests/detect/test_orphans.py).
+    The rules about forks are left out, if nothing else is said: by design they know more than the
+    winning chain tells (tests/detect/test_orphans.py).
     """
-    rules = [rule for rule in default_rules(book, ETHEREUM) if rule.id not in ABOUT_FORKS]
+    rules = [rule for rule in default_rules(book, ETHEREUM) if rule.id not in without]
     policy = AlertPolicy(ETHEREUM, AlertConfig(cooldown_seconds=3600, budget_per_hour=60), book)
     config = dataclasses.replace(RISKY, undo_depth=undo_depth, learn_depth=undo_depth)
     return Detector(ETHEREUM, config, rules, policy, every_third_is_bad)

@@ -41,6 +41,10 @@ class ReorgDepth(Journaled):
         self._cache = cache
         self._config = config or ReorgDepthConfig()
 
+    def orphaned(self, depth: int) -> None:
+        """The next block begins another branch than one of so many blocks."""
+        self._memory.orphaned(depth)
+
     def evaluate(self, scored: ScoredBatch) -> Sequence[Finding]:
         """The finding about the reorg that the batch's first block ended, if there was one."""
         columns = self._cache.of(scored)
@@ -90,6 +94,9 @@ class _Reverted:
             while len(self._announced) > REMEMBERED:
                 del self._announced[min(self._announced)]
         return depth
+
+    def orphaned(self, depth: int) -> None:
+        self._pending = max(self._pending, depth)
 
     def revert(self, serial: int) -> None:
         self._pending = max(self._pending + 1, self._announced.pop(serial, 0))

@@ -75,6 +75,15 @@ class HearsBlocks(Protocol):
 
 
 @runtime_checkable
+class HearsForks(Protocol):
+    """A rule that wants to know how deep a fork was of which it was shown a part."""
+
+    def orphaned(self, depth: int) -> None:
+        """The next block begins another branch than one of so many blocks."""
+        ...
+
+
+@runtime_checkable
 class HearsFinality(Protocol):
     """A rule that wants to know what is final. Finality is an event, and in no block."""
 
