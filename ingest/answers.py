@@ -15,7 +15,6 @@ from chainwarden.errors import BadBlock, NotYet, SourceError
 from chainwarden.schema import Position
 from ingest.fault import Fault, NodeError
 from ingest.jsonl import parse_block
-from ingest.omitted import lacks_withdrawals
 from ingest.raw import RawBlock, RpcBlock, RpcCall, RpcReceipt
 
 Selector = bytes | int
@@ -90,9 +89,6 @@ def read_block(where: str, selector: Selector, outcome: Outcome) -> RawBlock | S
     if isinstance(selector, bytes) and block.hash.lower() != f"0x{selector.hex()}":
         message = f"{shown(selector)} has another hash"
         return BadBlock(message, where=where, reason="header_hash", number=number)
-    if lacks_withdrawals(block):
-        message = f"{shown(selector)} has a withdrawalsRoot and no withdrawals"
-        return BadBlock(message, where=where, reason="withdrawals_root", number=number)
     return RawBlock(block, where=where, unknown_fields=unknown)
 
 

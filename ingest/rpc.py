@@ -25,6 +25,7 @@ from ingest.answers import Selector, read_position, shown
 from ingest.endpoint import Call, Endpoint
 from ingest.fault import Fault, NodeError
 from ingest.fetch import ask_blocks
+from ingest.omitted import lacks_withdrawals
 from ingest.pool import EndpointPool, Operation, PoolConfig, RpcStats, Stopped
 from ingest.raw import RawBlock
 from ingest.recursion import kept_recursion_limit
@@ -218,7 +219,8 @@ class RpcSource:
 
         Where ``accept`` raises BadBlock the answer was a lie: it is counted, and another endpoint
         is asked. The last BadBlock is raised when all of them lied twice. What ``sure`` says False
-        of is asked for once more, of another endpoint if there is one, and then taken as it is.
+        of, and a block without the withdrawals that it commits to, is asked for once more where
+        there is another endpoint, and then taken as it is.
         """
         found = self._wait(self._pool.submit(self._collect([selector], accept, sure)))[0]
         if isinstance(found, SourceError):
@@ -325,11 +327,12 @@ class RpcSource:
                         if isinstance(answer, SourceError):
                             raise answer
                         value = await self._pool.accepted(accept, answer)
-                        if sure(value) or selector in doubted or len(self._pool.endpoints) < 2:
+                        last = selector in doubted or len(self._pool.endpoints) < 2
+                        if last or (sure(value) and not lacks_withdrawals(answer.block)):
                             found[selector] = value
                             continue
                         doubted[selector] = value
-                        raise NotYet(f"{endpoint.name}: {shown(selector)} has what nobody knows")
+                        raise NotYet(f"{endpoint.name}: {shown(selector)} is not all there")
                     except SourceError as error:
                         failed[selector] = error
             for other in list(failed.values())[1:]:

@@ -8,16 +8,17 @@ import random
 import msgspec
 import pytest
 
-from chainwarden.errors import BadBlock, SourceError
+from chainwarden.errors import SourceError
 from chainwarden.schema import ETHEREUM, TABLES, BlockBatch
 from ingest.answers import read_block, read_receipts
 from ingest.decode import decode_blocks
-from ingest.omitted import fill_in
+from ingest.omitted import fill_in, lacks_withdrawals
 from ingest.raw import RawBlock
+from ingest.rpc import RpcSource
 from ingest.verify import Verifier
 from tests.ingest.made_blocks import made_block
 from tests.rigs.course import generated
-from tests.rigs.liar import Json
+from tests.rigs.liar import Json, Liar, Recording
 from tests.rigs.nonsense import VALUES, replaced
 
 
@@ -43,14 +44,21 @@ def test_prices_that_follow_are_filled_in() -> None:
     assert same(batch_of(silent), batch_of(whole))
 
 
-def test_withdrawals_that_are_committed_to_must_be_there() -> None:
-    """A node's block with a withdrawalsRoot and no withdrawals is refused; an empty root is not."""
-    block = msgspec.to_builtins(made_block().block)
-    del block["withdrawals"]
+def test_withdrawals_that_are_committed_to_are_asked_for_elsewhere() -> None:
+    """A block without the withdrawals it commits to comes from who has them, if anybody has."""
+    whole_block = made_block()
+    block, receipts = msgspec.to_builtins((whole_block.block, whole_block.receipts))
+    recording = Recording()
+    recording.add(block, receipts)
+    silent = {name: value for name, value in block.items() if name != "withdrawals"}
     hash_ = bytes.fromhex(block["hash"][2:])
-    answer = read_block("x", hash_, msgspec.Raw(json.dumps(block).encode()))
-    assert isinstance(answer, BadBlock)
-    assert answer.reason == "withdrawals_root"
+    with Liar(recording) as liar, Liar(recording) as honest:
+        liar.tamper = lambda _m, _p, truth: silent if truth is block else truth
+        with RpcSource([liar.url, honest.url], ETHEREUM) as source:
+            assert source.block_by_hash(hash_).block.withdrawals == whole_block.block.withdrawals
+        with RpcSource([liar.url], ETHEREUM) as source:
+            assert source.block_by_hash(hash_).block.withdrawals is None
+    assert len(liar.lies) == 2
 
 
 @pytest.mark.timeout(300)
@@ -77,7 +85,7 @@ def decoded(raw: RawBlock, block: Json, receipts: Json) -> BlockBatch | None:
     """What comes out of a node's answers; None where they are refused."""
     hash_ = bytes.fromhex(raw.block.hash[2:])
     found = read_block("x", hash_, msgspec.Raw(json.dumps(block).encode()))
-    if isinstance(found, SourceError):
+    if isinstance(found, SourceError) or lacks_withdrawals(found.block):
         return None
     given = read_receipts("x", found.block, msgspec.Raw(json.dumps(receipts).encode()))
     if isinstance(given, SourceError):
