@@ -84,7 +84,6 @@ class Warm:
             self.detection.detector.restore(state)
         except SnapshotRefused as refused:
             log.warning("%s: it would be no help in taking over", refused)
-            self._begin_anew()
         else:
             self.restored = cursor
 

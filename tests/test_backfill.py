@@ -16,6 +16,7 @@ from chainwarden.errors import BusError, EndpointError, IncompleteBlock, NotYet,
 from chainwarden.schema import (
     BlockBatch,
     BlockFinalized,
+    BlockReverted,
     BlocksAdded,
     ChainEvent,
     Offsets,
@@ -279,6 +280,25 @@ def test_a_node_that_stays_away_is_an_error() -> None:
     tree.failures = [EndpointError("down")]
     with pytest.raises(BusError, match="no node gives them"):
         consumer.poll(0.0)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_revert_that_nobody_told_of_is_seen(depth: int) -> None:
+    """A damaged record of a revert is buried; the next block does not follow, which tells of it."""
+    nodes = [start := first(), *line(start, 7)]
+    nodes += line(nodes[-1 - depth], depth + 1, name="winner")
+    events = followed(nodes)
+    lost = {n for n, event in enumerate(events) if isinstance(event, BlockReverted)}
+    assert len(lost) == depth
+    tree = Tree(nodes)
+    tree.make_head(nodes[-1], {node.hash: node for node in nodes})
+    expected, published = Published(), Published()
+    expected.apply(events)
+    bus = HoledBus(events, 0, lost)
+    consumer = BackfilledConsumer(bus, [], WINDOW, tree.fetching())
+    consumer.seek({})
+    read(consumer, published, bus)
+    assert published.chain == expected.chain
 
 
 def test_offsets_move_only_behind_the_hole() -> None:
