@@ -343,7 +343,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     ),
 }  # fmt: skip
 ELSEWHERE: Final = {
-    "chainwarden.restart": "a part of a snapshot, which its MAC covers",
+    "chainwarden.restart": "what it packed itself, in memory",
     "store.api": "bodies: tests/store/test_injection.py and test_api.py ask over HTTP",
     "ingest.pool": "one text of a node, in a ValueError; tests/ingest/test_rpc.py",
     "ingest.provider": "what web3 made, and what ingest.answers read",
