@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Final, TextIO
+
+LONGEST: Final = 16_000
+"""So many characters of an event are written."""
 
 
 class OneLine(logging.Formatter):
@@ -22,7 +25,10 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The event as a line."""
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"{when} {escaped(super().format(record))}"
+        text = escaped(super().format(record))
+        if len(text) > LONGEST:  # the end of a traceback says what it was
+            text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        return f"{when} {text}"
 
 
 def log_to(stream: TextIO | None = None, level: int = logging.WARNING) -> None:

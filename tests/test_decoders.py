@@ -71,7 +71,7 @@ class Decoder:
     seeds: Callable[[Path], list[bytes]]
     covers: tuple[str, ...]
     errors: tuple[type[Exception], ...] = (ChainwardenError,)
-    examples: int = 150
+    examples: int = 100
 
 
 @cache
@@ -288,7 +288,7 @@ DECODERS: Final[dict[str, Decoder]] = {
         ("ingest.endpoint",),
     ),
     "wire records": Decoder(
-        _whole_event, _wire, ("chainwarden.wire.records",), (InvalidWire,), 300
+        _whole_event, _wire, ("chainwarden.wire.records",), (InvalidWire,), 200
     ),
     "Parquet files": Decoder(
         _in_file("x.parquet", lambda path: list(ParquetSource(path, ETHEREUM).batches(10))),
@@ -296,11 +296,11 @@ DECODERS: Final[dict[str, Decoder]] = {
     ),
     "label lists": Decoder(
         lambda data, folder: parse_list(ListInfo(folder / "l.csv"), data), _labels,
-        ("detect.label_lists",), examples=300,
+        ("detect.label_lists",), examples=200,
     ),
     "settings": Decoder(
         _in_file("chainwarden.toml", load_settings), lambda _: [SETTINGS_FILE],
-        ("chainwarden.settings",), examples=300,
+        ("chainwarden.settings",), examples=200,
     ),
     "snapshot files": Decoder(
         _in_file(
@@ -309,7 +309,7 @@ DECODERS: Final[dict[str, Decoder]] = {
         ),
         _snapshots, ("store.snapshots",),
     ),
-    "detector states": Decoder(_unpacked, _state, ("detect.snapshot",), examples=300),
+    "detector states": Decoder(_unpacked, _state, ("detect.snapshot",), examples=200),
     "ingest cursors": Decoder(
         _in_file("cursor.json", load_cursor),
         lambda _: [_json({"version": 1, "recent": [{"number": 1, "hash": "0x" + "ab" * 32}]})],
@@ -339,7 +339,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     "code": Decoder(
         _code,
         lambda _: [bytes.fromhex("6080604052348015600f57600080fd5b50603f80601d6000396000f3fe")],
-        ("detect.bytecode",), (), 300,
+        ("detect.bytecode",), (), 200,
     ),
 }  # fmt: skip
 ELSEWHERE: Final = {

@@ -20,7 +20,7 @@ from chainwarden.commands.explain import explain
 from chainwarden.commands.label import labels as list_labels
 from chainwarden.commands.report import report
 from chainwarden.errors import SettingsError
-from chainwarden.logs import OneLine
+from chainwarden.logs import LONGEST, OneLine
 from chainwarden.schema import ETHEREUM, Cursor, Label, Position
 from chainwarden.terminal import print_error
 from store.ledger import Commit, Ledger
@@ -181,7 +181,9 @@ def test_an_event_is_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> No
             told: Any = (ValueError, error, error.__traceback__)
         for information in (None, told):
             record = logging.LogRecord("x", 40, "p", 1, "told: %s", (text,), information)
-            assert formatter.format(record).isprintable()
+            line = formatter.format(record)
+            assert line.isprintable()
+            assert len(line) < LONGEST + 100
         print_error(SettingsError(text.encode("utf-8", "replace").decode(), hint="x"))
         said = capsys.readouterr().err
         assert said.count("\n") == 1
