@@ -129,9 +129,12 @@ def _files(paths: Sequence[Path], chain: Chain) -> list[Path]:
 
 
 def _is_of(file: Path, folder: Path, chain: Chain) -> bool:
-    """Whether a file below a folder is of that chain, and neither hidden nor unfinished."""
+    """Whether a file below a folder is of that chain, and neither hidden nor unfinished.
+
+    Orphaned blocks, which our lake keeps in data sets of their own, are not of it.
+    """
     parts = file.relative_to(folder).parts
-    if any(part.startswith((".", "_")) for part in parts):
+    if any(part.startswith((".", "_", "orphaned_")) for part in parts):
         return False
     return all(part == f"chain={chain.name}" for part in parts if part.startswith("chain="))
 

@@ -15,18 +15,21 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from chainwarden.commands.rebuild import rebuild as rebuild_command
 from chainwarden.deployment import HASH_KEY, keyed, open_stores
 from chainwarden.errors import (
     BadBlock,
     FileFormatError,
     LabelError,
+    LedgerDamaged,
     LedgerLocked,
     SettingsError,
     StoreError,
 )
-from chainwarden.replay import ReplayResult, prepare_folder, rebuild, replay
+from chainwarden.replay import ReplayResult, every_alert, prepare_folder, rebuild, replay
 from chainwarden.schema import ETHEREUM
 from chainwarden.settings import DetectSettings, Secret, Settings
+from detect.alerts import DIGEST_RULE, FORK_RULES
 from ingest.simulate import SimulationConfig, Written, write_chain
 from store.ledger import Ledger
 from tests.command import run, run_json
@@ -64,9 +67,7 @@ def test_batching_changes_nothing(simulated: Written, tmp_path: Path) -> None:
 
 def test_every_attack_with_a_rule_is_found(simulated: Written, tmp_path: Path) -> None:
     """On a simulated chain rules find their campaigns, and exact ones hit nothing else."""
-    from chainwarden.replay import every_alert
     from chainwarden.scorecard import RULES, read_truth, score_rules
-    from detect.alerts import DIGEST_RULE
 
     replay(simulated.blocks_file, tmp_path / "out", labelled(simulated), batch_blocks=64)
     with Ledger.open(tmp_path / "out/ledger.duckdb", ETHEREUM, "replay") as ledger:
@@ -109,6 +110,28 @@ def test_the_lake_gives_the_ledger_again(simulated: Written, tmp_path: Path) -> 
         assert {"double_spend", "reorg_depth"} <= {rule for rule, _, _ in ledger.alert_counts()}
     assert (result["missing"], result["new"]) == (0, 0)
     assert (result["state_digest"], result["alerts_digest"]) == digests(first)
+
+
+def test_a_ledger_that_cannot_be_opened_is_made_anew_from_the_lake(
+    simulated: Written, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the command, which then needs no ledger: the same alerts, but for those that
+    only an orphaned block shows."""
+    replay(simulated.blocks_file, tmp_path / "out", labelled(simulated), batch_blocks=100)
+    path = tmp_path / "out/ledger.duckdb"
+    with Ledger.open(path, ETHEREUM, "replay") as ledger:
+        before = {alert.id for alert in every_alert(ledger) if alert.rule not in FORK_RULES}
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(LedgerDamaged, match="chainwarden rebuild"):
+        Ledger.open(path, ETHEREUM, "replay")
+    flags = {"store.out": str(tmp_path / "out"), "detect.labels": [str(simulated.labels_file)]}
+    rebuild_command(config=None, flags=flags, to=tmp_path / "again", json=True)
+    said = capsys.readouterr()
+    assert "cannot be opened" in said.err
+    assert json.loads(said.out)["blocks"] == 320
+    with Ledger.open(tmp_path / "again/ledger.duckdb", ETHEREUM, "replay") as ledger:
+        after = {alert.id for alert in every_alert(ledger) if alert.rule not in FORK_RULES}
+    assert after == before
 
 
 def test_a_hash_key_changes_where_wallets_lie_and_nothing_else(

@@ -598,6 +598,17 @@ def test_the_lake_of_another_chain_is_not_read(tmp_path: Path) -> None:
         ParquetSource(tmp_path, Chain("optimism", 10))
 
 
+def test_orphaned_blocks_of_the_lake_are_not_read(tmp_path: Path) -> None:
+    """A lake that has seen forks gives the chain, not what was taken back."""
+    batch = decode_blocks(ETHEREUM, [made_block()], [True])
+    write_lake(tmp_path, batch)
+    for name in ("blocks", "transactions"):
+        orphans = tmp_path / f"orphaned_{name}" / "chain=ethereum" / "date=2026-01-01"
+        orphans.mkdir(parents=True)
+        pq.write_table(batch.tables[name], orphans / f"orphaned_{name}__ethereum__1-1.parquet")
+    assert len(read(tmp_path)) == 1
+
+
 def test_flows_alone_make_their_blocks(tmp_path: Path) -> None:
     """One file of our flows is enough: block rows are made of what is there."""
     expected = decode_blocks(ETHEREUM, [made_block()], [True])
