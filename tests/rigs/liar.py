@@ -77,7 +77,9 @@ class Recording:
         """Drop the blocks with lower numbers."""
         for hash_, block in list(self.by_hash.items()):
             if int(block["number"], 16) < number:
-                del self.by_hash[hash_], self.receipts[hash_]
+                for each in self.receipts.pop(hash_):
+                    self.by_transaction.pop(each["transactionHash"], None)
+                del self.by_hash[hash_]
         for old in [known for known in self.by_number if known < number]:
             del self.by_number[old]
 

@@ -1,8 +1,9 @@
 """``python -m tests.soak --minutes 20``: ends with a table, and with 0 only if all is equal.
 
-A chain grows, with forks up to 40 blocks deep, on three nodes that lie by turns. Two deployments
-follow it: ``run``, all in one process, and ``ingest`` and ``detect`` with a real Kafka broker
-between them; each posts to two receivers. All of them are killed, frozen, tampered with and asked.
+A chain grows, with forks up to 150 blocks deep, on three nodes that lie by turns. Two deployments
+follow it: ``run``, all in one process, and ``ingest`` and a pair of ``detect``, of which one stands
+by, with a real Kafka broker between them; each posts to two receivers. All of them are killed,
+frozen, tampered with and asked.
 Then everything is honest again, what is behind catches up, and ledgers, lakes, states and receivers
 are held against a replay of the winning chain.
 """
@@ -20,11 +21,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from chainwarden.deployment import UNDO_BLOCKS
 from tests.command import run_json, wait_for
 from tests.kafka_broker import KafkaNode, free_ports, start_node
 from tests.rigs.liar import Liar
 from tests.rigs.receiver import SECRET, WebhookReceiver
-from tests.soak.chain import GrowingChain, random_depth
+from tests.soak.chain import FINAL, GrowingChain, random_depth
 from tests.soak.deployment import START_SECONDS, Service
 from tests.soak.faults import (
     Faults,
@@ -53,6 +55,7 @@ _CATCH_UP_SECONDS: Final = 600.0
 CONFIG: Final = """
 [detect]
 wallets = 50000
+hash_key = "{key}"
 labels = ["{labels}"]
 
 [source]
@@ -65,6 +68,8 @@ bootstrap_servers = "{bootstrap}"
 [store]
 snapshot_minutes = 0.25
 """
+HASH_KEY: Final = bytes(range(16))
+"""Digests agree only between runs with one key."""
 RECEIVER: Final = """
 [[webhooks]]
 name = "{name}"
@@ -84,6 +89,7 @@ class Deployment:
         self.out = folder / "chainwarden-out"
         self.receivers = receivers
         self.services: list[Service] = []
+        self.scoring: list[Service] = []
         folder.mkdir()
 
     def configure(self, chain: GrowingChain, liars: Sequence[Liar], bootstrap: str) -> None:
@@ -92,31 +98,45 @@ class Deployment:
             labels=chain.labels_file,
             nodes=", ".join(f'"{liar.url}"' for liar in liars),
             start=chain.number,
+            key=HASH_KEY.hex(),
             bootstrap=bootstrap,
         )
         for number, receiver in enumerate(self.receivers, 1):
             text += RECEIVER.format(name=f"ops-{number}", url=receiver.url, secret=SECRET)
         (self.folder / "chainwarden.toml").write_text(text, encoding="utf-8")
 
-    def add(self, name: str, *words: object) -> Service:
-        """A service that is kept up."""
-        service = Service(name, [name, *words], self.folder, free_ports(1)[0])
+    def add(self, name: str, *words: object) -> None:
+        """A service that is kept up; all but ``ingest`` score, one of them at a time."""
+        service = Service(name, words, self.folder, free_ports(1)[0])
         self.services.append(service)
-        return service
+        if name != "ingest":
+            self.scoring.append(service)
 
-    @property
-    def scores(self) -> Service:
-        """The service that has the ledger."""
-        return self.services[-1]
+    def keep_up(self) -> None:
+        """Start what does not run."""
+        for service in self.services:
+            service.keep_up()
+
+    def head(self) -> float | None:
+        """The newest block that was scored; None while nobody tells."""
+        heads = [head for one in self.scoring if (head := one.head("detect")) is not None]
+        return max(heads, default=None)
 
     def settled(self, head: int) -> bool:
         """Whether it has scored that block and told its receivers everything."""
-        for service in self.services:
-            service.keep_up()
-        return (
-            self.scores.head("detect") == head
-            and self.scores.metric("chainwarden_outbox_pending") == 0
+        self.keep_up()
+        return any(
+            one.head("detect") == head and one.metric("chainwarden_outbox_pending") == 0
+            for one in self.scoring
         )
+
+    def stop(self) -> Any:
+        """Ask all to end, who stands by first; what the one that scored says of its end."""
+        leads = next(one for one in self.scoring if one.head("detect") is not None)
+        for service in self.services:
+            if service is not leads:
+                service.end()
+        return leads.stop()
 
 
 def soak(minutes: float, seed: int, folder: Path) -> int:
@@ -138,11 +158,12 @@ def soak(minutes: float, seed: int, folder: Path) -> int:
                 *(
                     fault
                     for one in deployments
-                    for fault in snapshot_faults(one.scores, one.out / "snapshots")
+                    for service in one.scoring
+                    for fault in snapshot_faults(service, one.out / "snapshots")
                 ),
                 *receiver_faults([r for one in deployments for r in one.receivers]),
                 *broker_faults(broker),
-                *question_faults([one.scores for one in deployments]),
+                *question_faults([service for one in deployments for service in one.scoring]),
             ],
             seed,
         )
@@ -168,15 +189,15 @@ def _deployments(
         deployment = Deployment(name, folder / name, receivers)
         deployment.configure(chain, liars, broker.bootstrap)
         made.append(deployment)
-    made[0].add("run")
-    made[1].add("ingest")
-    made[1].add("detect")
+    made[0].add("run", "run")
+    made[1].add("ingest", "ingest")
+    made[1].add("detect-1", "detect", "--standby")
+    made[1].add("detect-2", "detect", "--standby")
     for one in made:
-        for service in one.services:
-            service.keep_up()
+        one.keep_up()
     wait_for(
         "the start",
-        lambda: all(one.scores.head("detect") is not None for one in made),
+        lambda: all(one.head() is not None for one in made),
         seconds=START_SECONDS,
     )
     return made
@@ -199,18 +220,17 @@ def _rage(
         faults.step(now, now - before)
         before = now
         for one in deployments:
-            for service in one.services:
-                service.keep_up()
-            heads[one.name] = one.scores.head("detect") or heads[one.name]
+            one.keep_up()
+            heads[one.name] = one.head() or heads[one.name]
         if chain.number - min(heads.values()) < _FARTHEST_BEHIND:
             if rng.random() < 0.02:
                 depth = chain.fork(random_depth(rng))
-                faults.injected["fork of 1 to 3 blocks" if depth < 4 else "deeper fork"] += 1
+                faults.injected[_kind_of_fork(depth)] += 1
             else:
                 chain.extend()
         for liar in liars:
             liar.head = chain.shown
-            liar.finalized = max(chain.first, chain.number - 70)
+            liar.finalized = max(chain.first, chain.number - FINAL)
         if (minute := int(now - began) // 60) > reported:
             reported = minute
             sys.stderr.write(
@@ -223,10 +243,15 @@ def _rage(
         liar.head = chain.shown
 
 
+def _kind_of_fork(depth: int) -> str:
+    if depth <= 3:
+        return "fork of 1 to 3 blocks"
+    return f"fork of 4 to {UNDO_BLOCKS} blocks" if depth <= UNDO_BLOCKS else "fork of more blocks"
+
+
 def _settle(deployment: Deployment, head: int) -> Any:
     wait_for(f"{deployment.name} to catch up", lambda: deployment.settled(head), _CATCH_UP_SECONDS)
-    results = [service.stop() for service in deployment.services]
-    return results[-1]
+    return deployment.stop()
 
 
 def _judge(

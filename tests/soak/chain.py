@@ -19,9 +19,10 @@ from ingest.simulate.labels import COLUMNS
 from tests.ingest.made_blocks import reseal
 from tests.rigs.liar import Recording
 
-DEEPEST_FORK: Final = 40
-"""Below the undo window, with room for the simulation's own forks and whoever is behind."""
-_SETTLED: Final = 64  # a block is written for the replay when nothing orphans it any more
+DEEPEST_FORK: Final = 150
+"""More than twice what detectors keep to undo."""
+FINAL: Final = 200
+"""Blocks below the head that are final, and written for the replay."""
 _KEPT: Final = 2_000  # so many blocks a node still has for whoever is behind
 _MOST_BLOCKS: Final = 200_000
 
@@ -82,7 +83,7 @@ class GrowingChain:
             self.orphaned += 1
         self._winning.append(raw)
         self._show(self._winning)
-        while len(self._winning) > _SETTLED:
+        while len(self._winning) > FINAL:
             self._recorder.write(self._winning.popleft())
 
     def fork(self, depth: int) -> int:
@@ -117,7 +118,7 @@ class GrowingChain:
 
 
 def random_depth(rng: random.Random) -> int:
-    """How deep a fork is: mostly 1 or 2, now and then as deep as can be."""
+    """How deep a fork is: mostly 1 or 2, now and then beyond what can be undone in memory."""
     return min(DEEPEST_FORK, int(rng.paretovariate(0.8)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import urllib.error
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.kafka_broker import KafkaNode
-from tests.rigs.liar import Answer, Liar, Oops
+from tests.rigs.liar import Answer, Liar
+from tests.rigs.lies import MODES, Lie
 from tests.rigs.receiver import WebhookReceiver
 from tests.soak.deployment import Service
 
@@ -81,25 +81,32 @@ class Faults:
 
 
 def node_faults(liars: Sequence[Liar]) -> list[Fault]:
-    """Lies of each kind, and nodes that do not answer, one after another or several at once."""
+    """Every way to lie, and nodes that do not answer, one after another or several at once."""
     faults = []
     for liar in liars:
-        for kind, tamper in LIES.items():
+        for name, mode in MODES.items():
+            kind = f"node {mode.fault}: {name.replace('_', ' ')}"
+            faults.append(Fault(kind, 150.0, 8.0, _lie(liar, mode.lie), _honest(liar)))
+        for name, intercept in OUTAGES.items():
             faults.append(
-                Fault(f"node: {kind}", 60.0, 8.0, _begin(liar, "tamper", tamper), _honest(liar))
-            )
-        for kind, intercept in OUTAGES.items():
-            faults.append(
-                Fault(
-                    f"node: {kind}", 90.0, 6.0, _begin(liar, "intercept", intercept), _honest(liar)
-                )
+                Fault(f"node: {name}", 150.0, 6.0, _answer(liar, intercept), _honest(liar))
             )
     return faults
 
 
-def _begin(liar: Liar, attribute: str, value: Any) -> Callable[[random.Random], bool]:
+def _lie(liar: Liar, lie: Lie) -> Callable[[random.Random], bool]:
+    def begin(rng: random.Random) -> bool:
+        lie(rng, liar)
+        return True
+
+    return begin
+
+
+def _answer(
+    liar: Liar, intercept: Callable[[Any], Answer | None]
+) -> Callable[[random.Random], bool]:
     def begin(_: random.Random) -> bool:
-        setattr(liar, attribute, value)
+        liar.intercept = intercept
         return True
 
     return begin
@@ -109,73 +116,13 @@ def _honest(liar: Liar) -> Callable[[], None]:
     def end() -> None:
         liar.tamper = lambda _method, _params, result: result
         liar.intercept = lambda _requests: None
+        liar.shuffle = False
 
     return end
 
 
-def _copy(result: Any) -> Any:
-    return json.loads(json.dumps(result))
-
-
-def _null(_method: str, _params: list[Any], _result: Any) -> Any:
-    return None
-
-
-def _drop_log(method: str, _params: list[Any], result: Any) -> Any:
-    if method != "eth_getBlockReceipts" or not result:
-        return result
-    result = _copy(result)
-    for receipt in result:
-        if receipt["logs"]:
-            receipt["logs"].pop()
-            break
-    return result
-
-
-def _drop_receipt(method: str, _params: list[Any], result: Any) -> Any:
-    return result[:-1] if method == "eth_getBlockReceipts" and result else result
-
-
-def _flip_status(method: str, _params: list[Any], result: Any) -> Any:
-    if method != "eth_getBlockReceipts" or not result:
-        return result
-    result = _copy(result)
-    result[0]["status"] = "0x0" if result[0].get("status") == "0x1" else "0x1"
-    return result
-
-
-def _forge_value(method: str, _params: list[Any], result: Any) -> Any:
-    if not method.startswith("eth_getBlockBy") or not result or not result["transactions"]:
-        return result
-    result = _copy(result)
-    result["transactions"][0]["value"] = "0xde0b6b3a7640000"
-    return result
-
-
-def _forge_sender(method: str, _params: list[Any], result: Any) -> Any:
-    if not method.startswith("eth_getBlockBy") or not result or not result["transactions"]:
-        return result
-    result = _copy(result)
-    result["transactions"][0]["from"] = "0x" + "ee" * 20
-    return result
-
-
-def _unknown(_method: str, _params: list[Any], _result: Any) -> Any:
-    raise Oops(-32000, "header not found")
-
-
-LIES: Final[dict[str, Callable[[str, list[Any], Any], Any]]] = {
-    "null": _null,
-    "a log is missing": _drop_log,
-    "a receipt is missing": _drop_receipt,
-    "a status is flipped": _flip_status,
-    "a value is forged": _forge_value,
-    "a sender is forged": _forge_sender,
-    "header not found": _unknown,
-}
 OUTAGES: Final[dict[str, Callable[[Any], Answer | None]]] = {
     "down": lambda _: Answer(b"bad gateway", 502),
-    "too many requests": lambda _: Answer(b"", 429, {"retry-after": "2"}),
     "no JSON": lambda _: Answer(b'{"jsonrpc": "2.0", "id": '),
     "a depth bomb": lambda _: Answer(b"[" * 100_000),
 }
@@ -189,7 +136,7 @@ def process_faults(services: Sequence[Service]) -> list[Fault]:
     faults = []
     for service in services:
         faults += [
-            Fault("killed with SIGKILL", 45.0, 0.1, _signal(service, signal.SIGKILL)),
+            Fault("killed with SIGKILL", 90.0, 0.1, _signal(service, signal.SIGKILL)),
             Fault("stopped with SIGTERM", 240.0, 0.1, _signal(service, signal.SIGTERM)),
             Fault(
                 "frozen with SIGSTOP", 120.0, 8.0, _signal(service, signal.SIGSTOP), _thaw(service)
@@ -226,7 +173,7 @@ def snapshot_faults(service: Service, snapshots: Path) -> list[Fault]:
             file.write(bytes([byte[0] ^ 1]))
         return True
 
-    return [Fault("newest snapshot tampered with", 150.0, 0.1, tamper)]
+    return [Fault("newest snapshot tampered with", 300.0, 0.1, tamper)]
 
 
 # --- what is behind -------------------------------------------------------------------------------
@@ -271,16 +218,22 @@ def _away(receiver: WebhookReceiver) -> Callable[[random.Random], bool]:
 
 
 def broker_faults(broker: KafkaNode) -> list[Fault]:
-    """The broker is frozen for a while."""
+    """The broker is frozen for a while, or killed and started again."""
 
     def freeze(_: random.Random) -> bool:
-        broker.process.send_signal(signal.SIGSTOP)
+        broker.freeze()
         return True
 
-    def thaw() -> None:
-        broker.process.send_signal(signal.SIGCONT)
+    def kill(_: random.Random) -> bool:
+        broker.thaw()
+        broker.stop()
+        broker.start()
+        return True
 
-    return [Fault("broker frozen", 120.0, 12.0, freeze, thaw)]
+    return [
+        Fault("broker frozen", 120.0, 12.0, freeze, broker.thaw),
+        Fault("broker killed and started", 200.0, 0.1, kill),
+    ]
 
 
 def question_faults(services: Sequence[Service]) -> list[Fault]:
