@@ -20,7 +20,7 @@ from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
 from chainwarden.risk_models import risk_models
 from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Severity
-from chainwarden.settings import Secret, Settings
+from chainwarden.settings import ReceiverSettings, Secret, Settings, WebhookSettings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.detector import Detector, DetectorConfig
 from detect.label_lists import parse_address
@@ -33,12 +33,13 @@ from ingest.decode import decode_blocks
 from ingest.node_calls import RpcNodeCalls
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.simulate import Simulation, SimulationConfig
+from store.contacts import Contact, sender_of
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.ledger import Ledger, Mode, Receivers
 from store.private_key import private_key
 from store.snapshots import SnapshotStore
-from store.webhook import Receiver, WebhookSender
+from store.webhook import Receiver, Sender, WebhookSender
 
 log = logging.getLogger(__name__)
 
@@ -256,25 +257,41 @@ def kafka_config(settings: Settings, chain: Chain) -> KafkaConfig:
     )
 
 
-def webhook_senders(settings: Settings) -> list[WebhookSender]:
-    """A sender for every receiver."""
-    return [
-        WebhookSender(
-            Receiver(
-                name=webhook.name,
-                url=webhook.url.reveal(),
-                secrets=tuple(webhook.secret.reveal().split()),
-                allow_networks=tuple(webhook.allow_networks),
-                rate_per_minute=webhook.rate_per_minute,
-            )
+def senders_of(settings: Settings) -> list[Sender]:
+    """A sender for every receiver: webhooks, then chats, pagers and mailboxes."""
+    webhooks: list[Sender] = [webhook_sender(one) for one in settings.webhooks]
+    return [*webhooks, *(contact_sender(settings, one) for one in settings.receivers)]
+
+
+def webhook_sender(webhook: WebhookSettings) -> Sender:
+    """The sender of signed webhooks to one receiver."""
+    return WebhookSender(
+        Receiver(
+            name=webhook.name,
+            url=webhook.url.reveal(),
+            secrets=tuple(webhook.secret.reveal().split()),
+            allow_networks=tuple(webhook.allow_networks),
+            rate_per_minute=webhook.rate_per_minute,
         )
-        for webhook in settings.webhooks
-    ]
+    )
+
+
+def contact_sender(settings: Settings, receiver: ReceiverSettings) -> Sender:
+    """The sender of messages to one chat, pager or mailbox."""
+    return sender_of(
+        Contact(
+            name=receiver.name,
+            url=receiver.url.reveal(),
+            allow_networks=tuple(receiver.allow_networks),
+            rate_per_minute=receiver.rate_per_minute,
+            explorer=settings.alerts.explorer,
+        )
+    )
 
 
 def told_of(settings: Settings) -> dict[str, Severity]:
     """From which severity on each receiver is told of alerts, by its name."""
-    return {webhook.name: Severity[webhook.severity.upper()] for webhook in settings.webhooks}
+    return {one.name: Severity[one.severity.upper()] for one in settings.told()}
 
 
 def open_source_node(settings: Settings) -> RpcSource:

@@ -21,8 +21,8 @@ from chainwarden.deployment import (
     new_metrics,
     open_node_calls,
     open_stores,
+    senders_of,
     told_of,
-    webhook_senders,
 )
 from chainwarden.labelling import Labelling
 from chainwarden.live import Health, Worker
@@ -94,7 +94,7 @@ def detecting(
     is the wall clock, in seconds since 1970: deliveries and metrics go by it, results never. What a
     standby has ``taken`` is open and warm already.
     """
-    senders = webhook_senders(settings)
+    senders = senders_of(settings)
     with ExitStack() as stack:
         stores = (
             taken.stores

@@ -200,6 +200,8 @@ class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     budget_per_hour: int = 200
     suppress: list[str] = []
     """Wallets or rules that raise no alert."""
+    explorer: str = ""
+    """A block explorer that messages to people link to, e.g. ``https://etherscan.io``."""
 
 
 class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -242,6 +244,21 @@ class WebhookSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """It is told of alerts at least so severe."""
 
 
+class ReceiverSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A chat, a pager or a mailbox that is told of alerts."""
+
+    name: str
+    url: Secret
+    """An apprise URL (``slack://…``, ``discord://…``, ``pagerduty://…``, ``workflows://…``,
+    ``mailtos://…``), or the address that Slack, Discord or Teams shows."""
+    allow_networks: list[str] = []
+    """Networks that are allowed although they are private."""
+    rate_per_minute: Rate = 30
+    """How many messages a minute at most; what goes beyond is told in digests."""
+    severity: str = "medium"
+    """It is told of alerts at least so severe."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set."""
 
@@ -256,13 +273,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     server: ServerSettings = ServerSettings()
     labels: list[LabelSettings] = []
     webhooks: list[WebhookSettings] = []
+    receivers: list[ReceiverSettings] = []
+
+    def told(self) -> list[WebhookSettings | ReceiverSettings]:
+        """Everybody who is told of alerts."""
+        return [*self.webhooks, *self.receivers]
 
     def lists(self) -> list[LabelSettings]:
         """Every label list: those of ``detect.labels``, and those with more about them."""
         return [*(LabelSettings(path=path) for path in self.detect.labels), *self.labels]
 
 
-_ENTRIES: Final[dict[str, type]] = {"labels": LabelSettings, "webhooks": WebhookSettings}
+_ENTRIES: Final[dict[str, type]] = {
+    "labels": LabelSettings,
+    "webhooks": WebhookSettings,
+    "receivers": ReceiverSettings,
+}
 """Settings that are entries, ``[[webhooks]]``, and no single values."""
 
 
@@ -462,13 +488,14 @@ def _checked(settings: Settings) -> Settings:
     paths = [one.path for one in settings.lists()]
     if len(set(paths)) != len(paths):
         raise SettingsError("a label list is there twice", hint="name each once")
-    names = [w.name for w in settings.webhooks]
-    if len(set(names)) != len(names):
-        raise SettingsError("two webhooks have the same name")
-    for webhook in settings.webhooks:
-        if webhook.severity not in _SEVERITIES:
+    told = settings.told()
+    if len({one.name for one in told}) != len(told):
+        raise SettingsError("two receivers have the same name")
+    for one in told:
+        if one.severity not in _SEVERITIES:
             raise SettingsError(
-                f"{webhook.name}: no such severity: {webhook.severity!r}",
-                hint=", ".join(_SEVERITIES),
+                f"{one.name}: no such severity: {one.severity!r}", hint=", ".join(_SEVERITIES)
             )
+    if settings.alerts.explorer and urlsplit(settings.alerts.explorer).scheme != "https":
+        raise SettingsError("alerts.explorer must begin with https://")
     return settings

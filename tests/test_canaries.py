@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 
 from chainwarden.api_client import ApiClient
-from chainwarden.deployment import kafka_config, webhook_senders
+from chainwarden.deployment import kafka_config, senders_of
 from chainwarden.errors import ChainwardenError
 from chainwarden.logs import OneLine
 from chainwarden.schema import ETHEREUM, Cursor, Severity
@@ -265,7 +265,7 @@ def test_no_failure_of_a_receiver_shows_its_url_or_key(
     with WebhookReceiver((canaries.HOOK_SECRET,)) as receiver:
         receiver.mode, receiver.retry_after = mode, QUERY
         settings = load_settings(None, secrets("http://127.0.0.1:9", receiver.port))
-        senders = webhook_senders(settings)
+        senders = senders_of(settings)
         with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM, receivers=["default"]) as ledger:
             ledger.commit(Commit(Cursor(None), alerts=[alert(1)]))
             Delivery(ledger.outbox, senders, lambda: 2e9).deliver_due()
@@ -305,7 +305,7 @@ def test_no_mistake_in_the_settings_shows_a_secret(tmp_path: Path, text: str) ->
     path.write_text(text, encoding="utf-8")
     try:
         settings = load_settings(path)
-        webhook_senders(settings)
+        senders_of(settings)
         for url in settings.source.rpc:
             Endpoint(url.reveal())
         if settings.source.websocket:
@@ -322,7 +322,7 @@ def test_nothing_shows_a_secret_when_it_is_printed() -> None:
     """What a traceback with locals, a debugger or a careless log line would show."""
     settings = load_settings(None, secrets(rpc_url("http", 1)))
     kafka = kafka_config(settings, ETHEREUM)
-    senders = webhook_senders(settings)
+    senders = senders_of(settings)
     endpoint = Endpoint(settings.source.rpc[0].reveal())
     bell = HeadDoorbell(settings.source.websocket.reveal())
     client = ApiClient("127.0.0.1", 1, settings.server.token)

@@ -384,6 +384,24 @@ def test_receivers_are_checked_and_sent_nothing() -> None:
     assert check_receivers(settings())[0].status == "skipped"
 
 
+def test_chats_and_mailboxes_are_checked_as_webhooks_are() -> None:
+    """A URL that names no service, and an address that may not be dialled, are told by name."""
+
+    def told(url: str, allow: tuple[str, ...] = ()) -> Check:
+        entry = {"name": "desk", "url": Secret(url), "allow_networks": list(allow)}
+        (found,) = check_receivers(settings(receivers=[entry]))
+        return found
+
+    mail = f"mailto://127.0.0.1:25/a@b.invalid?from={KEY}@d.invalid"
+    assert told(mail, ("127.0.0.0/8",)).status == "ok"
+    refused = told(mail)
+    assert (refused.name, refused.status) == ("receiver desk", "failed")
+    assert "loopback" in refused.found
+    unknown = told(f"json://{KEY}.invalid")
+    assert (unknown.status, "Slack" in unknown.hint) == ("failed", True)
+    assert KEY not in repr([refused, unknown])
+
+
 def test_label_lists_are_read(tmp_path: Path) -> None:
     """A good list is counted, refused entries are a warning, a file that is no list fails."""
     good, partly, none = (tmp_path / name for name in ("good.csv", "partly.csv", "none.csv"))

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from chainwarden.deployment import senders_of, told_of
 from chainwarden.errors import SettingsError
+from chainwarden.schema import Severity
 from chainwarden.settings import Secret, load_settings
 
 
@@ -94,3 +96,32 @@ def test_secrets_are_never_shown() -> None:
     with pytest.raises(SettingsError) as error:
         load_settings(None, {"CHAINWARDEN_SOURCE_RPC": "ftp://user:CANARY@node/CANARY"})
     assert "CANARY" not in str(error.value)
+
+
+def test_receivers_are_made_from_settings(tmp_path: Path) -> None:
+    """Each kind by its table, told from its severity on; names are unique over both tables."""
+    file = tmp_path / "chainwarden.toml"
+    entry = (
+        '[[receivers]]\nname = "desk"\nurl = "slack://T1JJ3T3L2/A1BRTD4JD/canarylazkcOXrIdevi7FQ"\n'
+    )
+    hook = (
+        '[[webhooks]]\nname = "{}"\nurl = "https://hooks.invalid/"\n'
+        f'secret = "whsec_{"a" * 44}"\n'
+    )
+    file.write_text(entry + hook.format("ops") + 'severity = "critical"\nrate_per_minute = 7\n')
+    settings = load_settings(file)
+    senders = senders_of(settings)
+    assert [(one.name, one.rate_per_minute) for one in senders] == [("ops", 7), ("desk", 30)]
+    assert told_of(settings) == {"ops": Severity.CRITICAL, "desk": Severity.MEDIUM}
+    assert "canary" not in repr(settings)
+    for one in senders:
+        one.close()
+    for wrong, says in (
+        (entry + hook.format("desk"), "the same name"),
+        (entry + 'severity = "loud"\n', "desk: no such severity"),
+        (entry + "rate_per_minute = 3\n", "rate_per_minute"),
+        (entry + '[alerts]\nexplorer = "http://x.invalid"\n', "alerts.explorer"),
+    ):
+        file.write_text(wrong)
+        with pytest.raises(SettingsError, match=says):
+            load_settings(file)

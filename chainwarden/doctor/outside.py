@@ -6,14 +6,19 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from chainwarden.deployment import configured_chain, kafka_config
+from chainwarden.deployment import (
+    configured_chain,
+    contact_sender,
+    kafka_config,
+    webhook_sender,
+)
 from chainwarden.doctor.check import Check, checked, failed, ok, skipped, warning
 from chainwarden.kafka_bus.topics import inspect_topics
 from chainwarden.labelling import list_info
-from chainwarden.settings import LabelSettings, Settings, WebhookSettings
+from chainwarden.settings import LabelSettings, ReceiverSettings, Settings, WebhookSettings
 from detect.label_files import read_list_file
 from detect.label_lists import Rejected
-from store.webhook import Receiver, WebhookSender
+from store.webhook import Sender
 
 
 def check_kafka(settings: Settings) -> Check:
@@ -33,28 +38,34 @@ def check_kafka(settings: Settings) -> Check:
 
 def check_receivers(settings: Settings) -> list[Check]:
     """Every receiver. Nothing is sent, and nothing connected."""
-    if not settings.webhooks:
+    if not settings.webhooks and not settings.receivers:
         return [skipped("webhooks", "no receiver is set: alerts are only kept")]
     return [
-        checked(f"webhook {one.name}", partial(check_receiver, one)) for one in settings.webhooks
+        *(checked(f"webhook {one.name}", partial(check_webhook, one)) for one in settings.webhooks),
+        *(
+            checked(f"receiver {one.name}", partial(check_receiver, settings, one))
+            for one in settings.receivers
+        ),
     ]
 
 
-def check_receiver(webhook: WebhookSettings) -> Check:
+def check_webhook(webhook: WebhookSettings) -> Check:
     """Whether its URL and secret are well-formed, and its name resolves to what may be dialled."""
-    sender = WebhookSender(
-        Receiver(
-            name=webhook.name,
-            url=webhook.url.reveal(),
-            secrets=tuple(webhook.secret.reveal().split()),
-            allow_networks=tuple(webhook.allow_networks),
-        )
-    )
+    _dialled(webhook_sender(webhook))
+    return ok(f"webhook {webhook.name}", "its address may be dialled, its secret is well-formed")
+
+
+def check_receiver(settings: Settings, receiver: ReceiverSettings) -> Check:
+    """Whether its URL names a service that is known, at an address that may be dialled."""
+    _dialled(contact_sender(settings, receiver))
+    return ok(f"receiver {receiver.name}", "its service is known, its address may be dialled")
+
+
+def _dialled(sender: Sender) -> None:
     try:
         sender.check_address()
     finally:
         sender.close()
-    return ok(f"webhook {webhook.name}", "its address may be dialled, its secret is well-formed")
 
 
 def check_labels(settings: Settings) -> list[Check]:

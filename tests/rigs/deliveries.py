@@ -117,7 +117,7 @@ class Rig:
 
     def patience(self, name: str, seconds: float) -> None:
         """How long an attempt may take, in real time."""
-        self.senders[self.names.index(name)]._timeout = seconds
+        self.senders[self.names.index(name)]._poster.timeout = seconds
 
     # --- what a receiver knows -------------------------------------------------------------------
 

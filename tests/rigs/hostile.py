@@ -109,3 +109,25 @@ def write(out: Path, with_features: bool = True) -> None:
             ledger.add_label(Label(THIEF, word, "me"))
             for counterparty in set(batch.flows["to_address"].to_pylist()):
                 ledger.add_label(Label(counterparty, word, "me"))
+
+
+CHAT_TEXTS: Final = (
+    SENTENCE,
+    WORD,
+    FORMULA,
+    "<!channel> <!here> <!everyone> <@U1> <#C1> <https://evil.example|click>",
+    "@everyone @here <@123> <@&456> <#789> https://discord.gg/evil",
+    "[text](http://evil.example) <a href='https://evil.example'>x</a>",
+    "www.evil.example evil.example",
+    "http://evil.example?a=1 HTTPS://EVIL.EXAMPLE javascript:alert(1) mailto:a@evil.example",
+    "\u202egnp.exe\u2066\u200b\ufeff\u00ad",
+    "\x1b[31mred\x1b[0m \x1b]8;;http://evil.example\x07click\x1b]8;;\x07",
+    "nul\x00 bell\x07 \x9b31m \u2028 \u2029",
+    "subject\r\nBcc: victim@evil.example\r\n\r\nbody\n.\nQUIT\r\n",
+    "\udcff lone \ud800",
+    "e\u0301" * 500,
+    "A" * 1_000_000,
+    "``` **bold** __u__ ~~s~~ ||spoiler|| > quote # head \\",
+    "",
+)
+"""What an attacker writes where a chat, a pager or a mail client shows it."""

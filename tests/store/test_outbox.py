@@ -296,6 +296,23 @@ def test_critical_alerts_go_first_and_wait_for_no_lesser_one(bench: Bench) -> No
     assert told.index(critical[0].id) < told.index(critical[1].id)
 
 
+def test_a_receiver_is_told_from_its_severity_on(tmp_path: Path) -> None:
+    """What is milder never reaches it; what it was told of it is told to the end."""
+    clock = VirtualClock(1_000.0)
+    told = {"pager": Severity.CRITICAL, "desk": Severity.HIGH, "ops": Severity.INFO}
+    with Ledger.open(tmp_path / "l", ETHEREUM, receivers=told, clock=clock) as ledger:
+        levels = [Severity.LOW, Severity.HIGH, Severity.CRITICAL]
+        raised = [alert(n, subject=bytes([n]) * 20, severity=one) for n, one in enumerate(levels)]
+        ledger.commit(Commit(Cursor(None), alerts=raised))
+        assert ledger.outbox.pending() == {"pager": 1, "desk": 2, "ops": 3}
+        for row in ledger.outbox.due("pager", clock()):
+            ledger.outbox.delivered(row, clock())
+        last = raised[-1]
+        ledger.commit(Commit(Cursor(None), retractions=[Retraction(last.id, last.position)]))
+        (row,) = ledger.outbox.due("pager", clock())
+        assert row.kind == RETRACTED
+
+
 def test_settled_rows_are_pruned(bench: Bench) -> None:
     """Delivered and cancelled rows go after their time; dead letters and waiting ones stay."""
     bench.raise_(*(alert(n, subject=bytes([n]) * 20) for n in range(4)))
