@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -100,7 +100,7 @@ class Tree:
             self.by_number[at.number] = at.hash
             at = every.get(at.parent)
 
-    def fetch(self, selector: bytes, _accept: Callable[[Any], BlockBatch]) -> BlockBatch:
+    def fetch(self, selector: bytes, *_how: object) -> BlockBatch:
         """The block of that hash."""
         self.asked += 1
         if self.failures:
@@ -109,9 +109,7 @@ class Tree:
             raise NotYet("no such block")
         return self.by_hash[selector]
 
-    def fetch_range(
-        self, start: int, stop: int, _accept: Callable[[Any], BlockBatch]
-    ) -> Iterator[BlockBatch]:
+    def fetch_range(self, start: int, stop: int, *_how: object) -> Iterator[BlockBatch]:
         """The blocks of the canonical branch."""
         for number in range(start, stop):
             self.asked += 1
