@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 FIRST_HOLD: Final = 5.0
 LONGEST_HOLD: Final = 300.0
+CLOCK_SLACK: Final = 1.0
+"""Seconds that clocks may be set back and nobody cares."""
 _IDLE_SECONDS: Final = 0.5
 
 Observe = Callable[[str, str, float], None]
@@ -76,6 +78,7 @@ class Delivery:
         self._holds = {sender.name: _Hold() for sender in senders}
         self._paces = {sender.name: Pace(sender.rate_per_minute) for sender in senders}
         self._counts = {sender.name: DeliveryCounts() for sender in senders}
+        self._seen: dict[str, float | None] = {sender.name: None for sender in senders}
 
     def counts(self) -> dict[str, DeliveryCounts]:
         """What was done so far, by receiver. Safe to read in any thread."""
@@ -121,6 +124,7 @@ class Delivery:
     def _round(self, sender: Sender, stop: threading.Event | None = None) -> int:
         """Attempt what is due for one receiver, until it fails. Returns the attempts."""
         attempts = 0
+        self._notice_clock(sender.name)
         while self._may_speak_to(sender.name) and not (stop is not None and stop.is_set()):
             row = self._next(sender.name)
             if row is None:
@@ -128,6 +132,22 @@ class Delivery:
             attempts += 1
             self._attempt(sender, row)
         return attempts
+
+    def _notice_clock(self, receiver: str) -> None:
+        """Where the wall clock was set back, also while nothing ran, take all waits along."""
+        now, seen = self._clock(), self._seen[receiver]
+        if seen is None:
+            seen = self._outbox.newest_at(receiver) or now
+        self._seen[receiver] = now
+        if now >= seen - CLOCK_SLACK:
+            return
+        seconds = seen - now
+        log.warning(
+            "the clock was set back by %.0f s: %s waits no longer for it", seconds, receiver
+        )
+        self._outbox.set_back(receiver, seconds)
+        self._paces[receiver].set_back(seconds)
+        self._holds[receiver].until -= seconds
 
     def _may_speak_to(self, receiver: str) -> bool:
         hold = self._holds[receiver]

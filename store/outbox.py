@@ -189,6 +189,26 @@ class Outbox:
         with self._database.transaction() as tx:
             self._hasten(tx, receiver, now)
 
+    def set_back(self, receiver: str, seconds: float) -> None:
+        """The clock was set back by that much: what waits would wait for as much longer."""
+        with self._database.transaction() as tx:
+            tx.cursor.execute(
+                "UPDATE ledger.outbox SET next_at = next_at - ? "
+                "WHERE chain = ? AND receiver = ? AND state = 'pending'",
+                [seconds, self._chain.name, receiver],
+            )
+
+    def newest_at(self, receiver: str) -> float | None:
+        """When the newest that waits was committed, in seconds since 1970; None: nothing waits."""
+        row = first(
+            self._database.cursor().execute(
+                "SELECT max(enqueued_at) FROM ledger.outbox "
+                "WHERE chain = ? AND receiver = ? AND state = 'pending'",
+                [self._chain.name, receiver],
+            )
+        )
+        return None if row is None or row[0] is None else float(row[0])
+
     # --- what people ask ------------------------------------------------------------------------
 
     def state(self, receiver: str) -> ReceiverState:

@@ -44,6 +44,11 @@ class Pace:
             return left
         return min(left, self.lesser - sum(kind for _, kind in self._posts))
 
+    def set_back(self, seconds: float) -> None:
+        """The clock was set back by that much."""
+        self._posts = deque((at - seconds, lesser) for at, lesser in self._posts)
+        self._digest_at -= seconds
+
     def may_digest(self, now: float) -> bool:
         """Whether a minute has passed since the last digest was made."""
         return now - self._digest_at >= MINUTE

@@ -10,7 +10,7 @@ DAY: Final = 86_400.0
 
 
 class VirtualClock:
-    """Seconds since 1970, given to whatever takes a clock; it never goes back.
+    """Seconds since 1970, given to whatever takes a clock; it goes back only by ``jump``.
 
     >>> clock = VirtualClock(10.0)
     >>> clock.advance(5.0)
@@ -33,3 +33,7 @@ class VirtualClock:
     def reach(self, moment: float) -> None:
         """Let time pass until then, if it is not then already."""
         self.now = max(self.now, moment)
+
+    def jump(self, seconds: float) -> None:
+        """Set the clock to another time, forward or back, as an operator would."""
+        self.now += seconds
