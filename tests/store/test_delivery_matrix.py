@@ -114,13 +114,23 @@ def check(rig: Rig, name: str) -> None:
     accepted = receiver.accepted()
     assert len(raw) - len(accepted) <= receiver.unanswered
     assert in_order(accepted)
-    truth, singles, digested = rig.truth(), rig.singles(name), set[str]()
-    for digest in rig.digests(name):
-        digested |= set(digest.message["data"]["alerts"])
-    assert sum(counted(rig.digests(name)).values()) == len(digested)
-    assert not digested & set(singles)
-    assert singles == {key: block for key, block in truth.items() if key not in digested}
-    assert digested <= set(truth)
+    known: dict[str, str] = {}
+    for one in accepted:
+        kind, data = one.message["type"], one.message["data"]
+        if kind == DIGEST:
+            assert len(data["alerts"]) == data["total"]
+            known |= dict.fromkeys(data["alerts"], "counted")
+        elif kind == "alert.retracted":
+            known.pop(data["id"], None)
+        else:
+            known[data["id"]] = data["block_hash"]
+    truth = rig.truth()
+    taken_back = sum(
+        count for (kind, *_), count in counted(rig.digests(name)).items() if "retracted" in kind
+    )
+    assert set(truth) <= set(known)
+    assert len(set(known) - set(truth)) <= taken_back
+    assert all(known[key] in ("counted", block) for key, block in truth.items())
     assert busiest_minute(receiver.received) <= RATE
 
 
