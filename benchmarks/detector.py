@@ -17,7 +17,8 @@ from river import anomaly
 
 from benchmarks.table import Result
 from chainwarden.schema import ETHEREUM, TABLES, Alert, BlockBatch, FlowKind
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.features import FLOW_FEATURES
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch

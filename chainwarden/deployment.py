@@ -22,7 +22,8 @@ from chainwarden.risk_models import risk_models
 from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Severity
 from chainwarden.settings import ReceiverSettings, Secret, Settings, WebhookSettings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, Verdict, builtin_labels
 from detect.risk import Outcomes, Turned

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -24,24 +24,24 @@ from chainwarden.schema import (
     Position,
     Retraction,
 )
-from detect.anomaly import AnomalyGates, flow_findings, wallet_findings
+from detect.anomaly import flow_findings, wallet_findings
 from detect.challenger import models_told
 from detect.compiled import Array
+from detect.detector_config import DetectorConfig
 from detect.events import events_of
 from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
 from detect.kernels.arrays import Events, Seen
 from detect.kernels.risk import Rows
 from detect.kernels.scores import settle_facts
-from detect.learning import DepthLearner, LearnerConfig
+from detect.learning import DepthLearner
 from detect.milestones import wallet_rows
 from detect.risk import Outcomes, RiskModel, Turned
-from detect.risk_config import RiskConfig
 from detect.risk_findings import risk_findings
 from detect.risk_watch import parting_findings
 from detect.rules.rule import Finding, Gauges, HearsBlocks, HearsFinality, HearsForks, Rule
 from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
-from detect.wallets import SCHEMA, WalletBounds, WalletTable
+from detect.wallets import SCHEMA, WalletTable
 
 KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
 # What a rule may take for a block. Beyond it is counted, never cut short: results must not hang on
@@ -76,48 +76,6 @@ class Policy(Protocol):
     def digest(self) -> str:
         """A digest of the state, undo excluded."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorConfig:
-    """Bounds and models. ``hash_key`` is 16 secret bytes that addresses are placed by.
-
-    Blocks are learnt ``learn_depth`` blocks below the head, and can be reverted as long as they
-    are among the last ``undo_depth``. With ``risk`` there is a wallet risk model, which needs
-    somebody to ask for labels; with ``challenger`` another one in its shadow.
-    """
-
-    wallets: int = 1_000_000
-    tokens: int = 65_536
-    pairs: int = 1_048_576
-    hash_key: bytes = bytes(16)
-    learn_depth: int = 64
-    undo_depth: int = 64
-    n_trees: int = 25
-    height: int = 8
-    window_size: int = 1000
-    seed: int = 1
-    flow_level: float = 0.9999
-    wallet_level: float = 0.9999
-    gates: AnomalyGates = field(default_factory=AnomalyGates)
-    risk: RiskConfig | None = None
-    challenger: RiskConfig | None = None
-
-    def bounds(self) -> WalletBounds:
-        """The part that concerns the wallets."""
-        return WalletBounds(self.wallets, self.tokens, self.pairs, self.undo_depth, self.hash_key)
-
-    def learner(self, level: float) -> LearnerConfig:
-        """The part that concerns one model."""
-        return LearnerConfig(
-            n_trees=self.n_trees,
-            height=self.height,
-            window_size=self.window_size,
-            seed=self.seed,
-            learn_depth=self.learn_depth,
-            undo_depth=self.undo_depth,
-            level=level,
-        )
 
 
 def features_schema() -> pa.Schema:

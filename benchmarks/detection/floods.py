@@ -20,7 +20,8 @@ from chainwarden.schema import ETHEREUM, BlockBatch, Reason, Role, Severity, col
 from chainwarden.scorecard import score_rules
 from detect.alerts import DIGEST_RULE, FORK_RULES, AlertConfig, AlertPolicy
 from detect.compiled import Array, compiled
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.kernels.table import siphash
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch

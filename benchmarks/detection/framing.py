@@ -23,7 +23,8 @@ from chainwarden.schema import (
 )
 from detect.alerts import AlertPolicy
 from detect.compiled import Array
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.labels import LabelBook
 from detect.rules import default_rules
 

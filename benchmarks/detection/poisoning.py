@@ -20,7 +20,8 @@ from benchmarks.detection.section import DATA, Cell, Section
 from benchmarks.detection.traffic import Transfers, batches, benign, hash_of, merged, transfer
 from chainwarden.schema import ETHEREUM, Alert
 from detect.alerts import AlertPolicy
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook
 from detect.rules import default_rules

@@ -18,7 +18,8 @@ from chainwarden.schema import (
 )
 from chainwarden.scorecard import Campaign
 from detect.alerts import AlertPolicy
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import default_rules

@@ -15,7 +15,8 @@ from chainwarden.evaluation import PHISHING, read_truth
 from chainwarden.schema import ETHEREUM, BlockBatch
 from detect.alerts import AlertPolicy
 from detect.compiled import Array
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.evaluate import Record, Recorder, Window
 from detect.features import RISK_FEATURES
 from detect.kernels.arrays import Events, Seen

@@ -23,7 +23,8 @@ from chainwarden.schema import ETHEREUM, BlockBatch, FlowKind
 from detect import known
 from detect.alerts import AlertPolicy
 from detect.compiled import Array
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.known.tokens import USDC
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import default_rules

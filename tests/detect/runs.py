@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from chainwarden.schema import ETHEREUM, Alert, Role, Severity, alert_id
 from detect.anomaly import AnomalyGates
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.risk_config import RiskConfig
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch

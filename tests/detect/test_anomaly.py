@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from chainwarden.schema import ETHEREUM, Alert, Severity
 from detect.anomaly import AnomalyGates
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.kernels.learning import (
     ABOVE,
     BIN,

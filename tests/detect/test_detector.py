@@ -23,7 +23,8 @@ from chainwarden.schema import (
     Chain,
     Position,
 )
-from detect.detector import Detector, DetectorConfig, features_schema
+from detect.detector import Detector, features_schema
+from detect.detector_config import DetectorConfig
 from detect.features import FLOW_FEATURES
 from detect.models import HalfSpaceTrees
 from detect.rules.rule import Finding

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from chainwarden.schema import ETHEREUM, BlockBatch, Severity
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.features import FLOW_FEATURES
 from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from chainwarden.schema import ETHEREUM, FlowKind, Role, Severity
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook
 from detect.rules.address_poisoning import AddressPoisoning, PoisoningConfig

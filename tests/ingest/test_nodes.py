@@ -24,7 +24,8 @@ from chainwarden.memory_bus import MemoryBus
 from chainwarden.metrics import Metrics
 from chainwarden.schema import ETHEREUM, BlocksAdded
 from detect.alerts import AlertPolicy
-from detect.detector import Detector, DetectorConfig
+from detect.detector import Detector
+from detect.detector_config import DetectorConfig
 from detect.labels import LabelBook, builtin_labels
 from detect.rules import default_rules
 from ingest.chain import ChainFollower
