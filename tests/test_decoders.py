@@ -351,6 +351,7 @@ ELSEWHERE: Final = {
     "store.model_table": "columns of the ledger",
     "store.cursor_table": "columns of the ledger",
     "store.payload": "a column of the ledger",
+    "store.notice": "a column of the ledger",
     "store.delivery_answers": "a column of the ledger",
     "store.lake": "files of the manifest, by size and rows; tests/store/test_lake.py",
 }

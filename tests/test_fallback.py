@@ -85,7 +85,7 @@ def again(store: SnapshotStore, path: Path, change: Callable[[bytes], bytes]) ->
         (tampered, "changed"),
         (of_another_key, "of another key"),
         (of_another_version, f"has version {snapshots.VERSION + 1}"),
-        (of_other_rules, "scoring the lake from its first block instead"),
+        (of_other_rules, "not using this snapshot"),
     ],
 )
 def test_a_refused_snapshot_gives_way_to_the_lake(

@@ -145,6 +145,7 @@ class Rehearsed:
             },
             {
                 "detect.wallets": 20_000,
+                "detect.hash_key": "00" * 16,  # a state's digest depends on it
                 "detect.learn_depth": 16,
                 "detect.risk": self.risk,
                 "detect.label_delay_days": 0.002,
