@@ -149,8 +149,6 @@ def soak(minutes: float, seed: int, folder: Path) -> int:
         stack.callback(broker.stop)
         deployments = _deployments(stack, folder, chain, liars, broker)
         services = [service for one in deployments for service in one.services]
-        for service in services:
-            stack.callback(service.end)
         faults = Faults(
             [
                 *node_faults(liars),
@@ -194,6 +192,8 @@ def _deployments(
     made[1].add("detect-1", "detect", "--standby")
     made[1].add("detect-2", "detect", "--standby")
     for one in made:
+        for service in one.services:
+            stack.callback(service.end)
         one.keep_up()
     wait_for(
         "the start",
