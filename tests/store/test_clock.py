@@ -46,6 +46,20 @@ def test_a_clock_that_jumps_delays_and_loses_nothing(rig: Rig, jump: float, rest
     assert len(receiver.received) - attempts <= 8, "a jump is no reason to hammer"
 
 
+def test_a_clock_that_was_set_back_while_nothing_ran_is_noticed(rig: Rig) -> None:
+    """What waits is told a while after the start, though no other alert comes to remind of it."""
+    receiver, one = rig.receivers["ops"], alert(1)
+    receiver.mode = "error"
+    rig.raise_(one)
+    rig.run(400.0)
+    rig.close()
+    rig.clock.jump(-DAY)
+    rig.open()
+    receiver.mode = "ok"
+    rig.run(A_WHILE)
+    assert rig.told() == [("alert.raised", one.id)]
+
+
 def test_the_pace_survives_a_clock_that_is_set_back(tmp_path: Path) -> None:
     """A minute after the jump the receiver is spoken to again, and not more often than it wants."""
     rig = Rig(tmp_path / "ledger.duckdb", tuning=Tuning(rate=4))
