@@ -1,6 +1,6 @@
 """The pipeline as ``chainwarden detect`` runs it, in processes that are killed.
 
-Run as ``python -m tests.rigs.doomed SEED BLOCKS FOLDER RISK`` from the project's root. This process
+Run as ``python -m tests.rigs.doomed SEED BLOCKS FOLDER`` from the project's root. This process
 warms up once, has a simulated chain with forks on a bus, and has one thread; for every ``Plan`` on
 its standard input it forks a child that opens the plan's folder, goes on where the ledger is, and
 posts to the plan's receiver, until it is killed or all is done. Two lines of JSON answer each plan:
@@ -68,8 +68,6 @@ class Plan(msgspec.Struct, frozen=True):
     steps: tuple[int, ...]
     failpoint: Failpoint | None = None
     seconds: float | None = None
-    ahead: float = 0.0
-    """Seconds that its wall clock is ahead."""
 
 
 class End(msgspec.Struct, frozen=True):
@@ -108,11 +106,10 @@ class Paced:
 class Rehearsed:
     """A chain on a bus, with everything compiled that a process needs to score it.
 
-    ``risk``: with the wallet risk model, which makes a restart twice as long.
+    Without the wallet risk model, which makes a restart twice as long.
     """
 
-    def __init__(self, seed: int, blocks: int, folder: Path, risk: bool) -> None:
-        self.risk = risk
+    def __init__(self, seed: int, blocks: int, folder: Path) -> None:
         config = SimulationConfig(seed=seed, blocks=blocks, transactions_per_block=5.0)
         self.labels_file = write_chain(config, folder).labels_file
         follower = ChainFollower(UNDO_BLOCKS)
@@ -147,7 +144,7 @@ class Rehearsed:
                 "detect.wallets": 20_000,
                 "detect.hash_key": "00" * 16,  # a state's digest depends on it
                 "detect.learn_depth": 16,
-                "detect.risk": self.risk,
+                "detect.risk": False,
                 "detect.label_delay_days": 0.002,
                 "detect.labels": [str(self.labels_file)],
                 "store.out": plan.folder,
@@ -166,7 +163,7 @@ def live(plan: Plan, chain: Rehearsed, note: int) -> None:
     stop = threading.Event()
 
     def clock() -> float:
-        return 1.8e9 + plan.ahead + FASTER * time.monotonic()
+        return 1.8e9 + FASTER * time.monotonic()
 
     consumer = Paced(chain.bus, plan.steps)
     with wiring.detecting(chain.settings(plan), ETHEREUM, stop, consumer.commit, clock) as behind:
@@ -317,9 +314,9 @@ def _say(what: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def main(seed: int, blocks: int, folder: Path, risk: bool) -> None:
+def main(seed: int, blocks: int, folder: Path) -> None:
     """Warm up, then serve."""
-    chain = Rehearsed(seed, blocks, folder, risk)
+    chain = Rehearsed(seed, blocks, folder)
     failpoints.put(wiring, "sweep", checked_sweep)
     failpoints.put(wiring, "compile_kernels", lambda _settings: None)  # they are
     assert threading.active_count() == 1, "a fork would lose a thread"
@@ -328,4 +325,4 @@ def main(seed: int, blocks: int, folder: Path, risk: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4] == "risk")
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -119,10 +119,10 @@ class Doomed:
 
 
 @contextmanager
-def doomed(folder: Path, seed: int, blocks: int, risk: bool = False) -> Iterator[Doomed]:
+def doomed(folder: Path, seed: int, blocks: int) -> Iterator[Doomed]:
     """It, warm, over a chain of so many blocks; ``folder/stderr.log`` has what the children say."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = (str(seed), str(blocks), str(folder), "risk" if risk else "no-risk")
+    words = (str(seed), str(blocks), str(folder))
     command = (sys.executable, "-m", "tests.rigs.doomed", *words)
     with (
         (folder / "stderr.log").open("wb") as log,

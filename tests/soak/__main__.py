@@ -133,9 +133,9 @@ class Deployment:
     def stop(self) -> Any:
         """Ask all to end, who stands by first; what the one that scored says of its end."""
         leads = next(one for one in self.scoring if one.head("detect") is not None)
-        for service in self.services:
+        for service in reversed(self.services):
             if service is not leads:
-                service.end()
+                service.stop()
         return leads.stop()
 
 
