@@ -145,7 +145,7 @@ class Delivery:
         log.warning(
             "the clock was set back by %.0f s: %s waits no longer for it", seconds, receiver
         )
-        self._outbox.set_back(receiver, seconds)
+        self._outbox.set_back(receiver, seconds, now)
         self._paces[receiver].set_back(seconds)
         self._holds[receiver].until -= seconds
 

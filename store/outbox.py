@@ -189,13 +189,17 @@ class Outbox:
         with self._database.transaction() as tx:
             self._hasten(tx, receiver, now)
 
-    def set_back(self, receiver: str, seconds: float) -> None:
-        """The clock was set back by that much: what waits would wait for as much longer."""
+    def set_back(self, receiver: str, seconds: float, now: float) -> None:
+        """The clock was set back by that much, to ``now``: what waits does not wait for it.
+
+        It is dated now at the latest, so that the next start does not notice the same again.
+        """
         with self._database.transaction() as tx:
             tx.cursor.execute(
-                "UPDATE ledger.outbox SET next_at = next_at - ? "
+                "UPDATE ledger.outbox "
+                "SET next_at = next_at - ?, enqueued_at = least(enqueued_at, ?) "
                 "WHERE chain = ? AND receiver = ? AND state = 'pending'",
-                [seconds, self._chain.name, receiver],
+                [seconds, now, self._chain.name, receiver],
             )
 
     def newest_at(self, receiver: str) -> float | None:
