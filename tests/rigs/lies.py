@@ -180,32 +180,37 @@ def log_indexes(rng: random.Random, liar: Liar) -> None:
 
 
 @_mode("N7")
-def another_peer(rng: random.Random, liar: Liar) -> None:
-    """The block or its receipts come from somebody who has another one at that height."""
+def block_of_another_peer(rng: random.Random, liar: Liar) -> None:
+    """The block comes from somebody who has another one at that height."""
 
-    def block(params: list[Any], _: Json) -> Json:
+    def change(params: list[Any], truth: Json) -> Json:
         if isinstance(params[0], str) and len(params[0]) == 66:
             return liar.recording.by_hash[_stranger(rng, liar, params[0])]
         known = liar.recording.by_number
-        return liar.recording.by_hash[
-            known[rng.choice([n for n in known if n != int(params[0], 16)])]
-        ]
+        others = [hash_ for number, hash_ in known.items() if number != int(params[0], 16)]
+        return liar.recording.by_hash[rng.choice(others)] if others else truth
 
-    def receipts(params: list[Any], truth: Json) -> Json:
+    liar.tamper = _often(rng, change, BY_HASH, BY_NUMBER)
+
+
+@_mode("N7")
+def receipts_of_another_peer(rng: random.Random, liar: Liar) -> None:
+    """The receipts are another block's, and every other time they do not say so.
+
+    A sibling's may be this block's but for the places of their logs: then it is no lie.
+    """
+
+    def change(params: list[Any], truth: Json) -> Json:
         others = copy.deepcopy(liar.recording.receipts[_stranger(rng, liar, params[0])])
-        if rng.random() < 0.5:  # that they are another block's does not show
-            for each in others:
-                each["blockHash"] = params[0]
-                for log in each["logs"]:
-                    log["blockHash"] = params[0]
+        if rng.random() < 0.5:
+            logs = [log for each in others for log in each["logs"]]
+            for each in (*others, *logs):
+                each |= {"blockHash": params[0]} if "blockHash" in each else {}
+            for place, log in enumerate(logs):
+                log["logIndex"] = hex(place)
         return truth if others == truth else others
 
-    blocks, others = _often(rng, block, BY_HASH, BY_NUMBER), _often(rng, receipts, RECEIPTS)
-
-    def tamper(method: str, params: list[Any], truth: Json) -> Json:
-        return (others if method == RECEIPTS else blocks)(method, params, truth)
-
-    liar.tamper = tamper
+    liar.tamper = _often(rng, change, RECEIPTS)
 
 
 def _stranger(rng: random.Random, liar: Liar, hash_: str) -> str:
