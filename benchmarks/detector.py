@@ -77,15 +77,15 @@ def run() -> list[Result]:
             benchmark="detector",
             what="Detector core, replay",
             unit="flows/s",
-            rate=replayed,
+            value=replayed,
             baseline="River's trees alone",
-            baseline_rate=river_rate,
+            baseline_value=river_rate,
         ),
         Result(
             benchmark="detector",
             what=f"Detector core, live, {FLOWS_A_BLOCK} flows a block",
             unit="blocks/s",
-            rate=len(single) / statistics.median(live),
+            value=len(single) / statistics.median(live),
         ),
     ]
 

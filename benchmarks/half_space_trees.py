@@ -48,9 +48,10 @@ def run() -> list[Result]:
             benchmark="half_space_trees",
             what="Half-Space Trees, score and learn",
             unit="rows/s",
-            rate=ROWS / statistics.median(fast),
+            value=ROWS / statistics.median(fast),
             baseline="River",
-            baseline_rate=RIVER_ROWS / statistics.median(slow),
+            baseline_value=RIVER_ROWS / statistics.median(slow),
+            asked_ratio=60,
             difference=float(difference),
         )
     ]

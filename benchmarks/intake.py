@@ -69,9 +69,9 @@ def run() -> list[Result]:
             benchmark="intake",
             what=what,
             unit="transactions/s",
-            rate=transactions / _median_seconds(work),
+            value=transactions / _median_seconds(work),
             baseline="web3.py's formatters, nothing verified",
-            baseline_rate=web3_rate,
+            baseline_value=web3_rate,
         )
         for what, work in (
             ("JSON with receipts to verified Arrow", verified),

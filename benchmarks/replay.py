@@ -67,9 +67,9 @@ def run() -> list[Result]:
             benchmark="replay",
             what=what,
             unit="flows/s",
-            rate=flows / statistics.median(seconds),
+            value=flows / statistics.median(seconds),
             baseline="DuckDB, four aggregates per wallet",
-            baseline_rate=flows / statistics.median(scanning),
+            baseline_value=flows / statistics.median(scanning),
         )
         for what, seconds in (
             ("whole detector in memory: models, all rules, policy", detecting),
