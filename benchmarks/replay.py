@@ -48,7 +48,7 @@ print(time.perf_counter() - began)
 
 def run() -> list[Result]:
     """Flows a second on a simulated chain with every attack in it."""
-    batches = _winning_chain()
+    batches = winning_chain()
     flows = sum(batch.flows.num_rows for batch in batches)
     whole, detecting, scanning = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def run() -> list[Result]:
     ]
 
 
-def _winning_chain() -> list[BlockBatch]:
+def winning_chain() -> list[BlockBatch]:
     """The simulated chain without its orphans, in batches of 500 blocks."""
     simulation = Simulation(
         SimulationConfig(blocks=BLOCKS, transactions_per_block=TRANSACTIONS_PER_BLOCK)

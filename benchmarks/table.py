@@ -19,7 +19,7 @@ from typing import Final
 from chainwarden.errors import SettingsError
 from chainwarden.terminal import print_line, print_table
 
-BENCHMARKS: Final = ("half_space_trees", "detector", "intake", "replay")
+BENCHMARKS: Final = ("half_space_trees", "detector", "intake", "replay", "rules", "growth")
 """Every benchmark: a module of this package with a ``run``, in the order of the table."""
 
 COLUMNS: Final = ("what", "measured", "unit", "baseline", "its", "ratio", "asked", "difference")
