@@ -47,6 +47,7 @@ __all__ = [
     "authorization_parity",
     "authorization_payload",
     "bloom_bits",
+    "bloomed_log",
     "contract_address",
     "data_of",
     "encode_header",
@@ -58,7 +59,6 @@ __all__ = [
     "keccak",
     "legacy_chain_id",
     "log_encoding",
-    "log_parts",
     "logs_bloom",
     "quantity_of",
     "receipt_encoding",
@@ -92,6 +92,7 @@ class UnknownTransactionType(ValueError):
         self.type = number
 
 
+@lru_cache(maxsize=16_384)  # at most 8 MB; fees, limits and small amounts repeat
 def _scalar(text: str | None, field: str, bits: int = 256) -> bytes:
     return rlp_string(scalar_of(text, field, bits))
 
@@ -408,18 +409,27 @@ def receipt_encoding(
 
 def encode_log(log: RpcLog) -> bytes:
     """The RLP of a log: address, up to four topics, data."""
-    return log_encoding(*log_parts(log))
+    return bloomed_log(log)[0]
 
 
-def log_parts(log: RpcLog) -> tuple[bytes, list[bytes], bytes]:
-    """Address, topics and data of a log as bytes."""
+def bloomed_log(log: RpcLog) -> tuple[bytes, int]:
+    """The RLP of a log, and the bits that its address and its topics set in a bloom."""
     if len(log.topics) > 4:
         raise ValueError(f"a log has {len(log.topics)} topics, more than 4")
-    return (
-        data_of(log.address, "address", 20),
-        [data_of(topic, "topics", 32) for topic in log.topics],
-        data_of(log.data, "data"),
-    )
+    address, bits = _bloomed(log.address, "address", 20)
+    topics = b""
+    for topic in log.topics:
+        word, more = _bloomed(topic, "topics", 32)
+        topics += word
+        bits |= more
+    return rlp_list(address + rlp_list(topics) + _data(log.data, "data")), bits
+
+
+@lru_cache(maxsize=16_384)  # at most 8 MB; tokens and topics repeat within a block and across
+def _bloomed(text: str, field: str, size: int) -> tuple[bytes, int]:
+    """The RLP of an address or a topic, and the bits that it sets in a bloom."""
+    item = data_of(text, field, size)
+    return rlp_string(item), bloom_bits(item)
 
 
 def log_encoding(address: bytes, topics: Sequence[bytes], data: bytes) -> bytes:
@@ -432,10 +442,7 @@ def logs_bloom(logs: Sequence[RpcLog]) -> bytes:
     """The 2,048-bit Bloom filter of logs' addresses and topics (Yellow Paper, 4.3.1)."""
     bloom = 0
     for log in logs:
-        address, topics, _ = log_parts(log)
-        bloom |= bloom_bits(address)
-        for topic in topics:
-            bloom |= bloom_bits(topic)
+        bloom |= bloomed_log(log)[1]
     return bloom.to_bytes(256, "big")
 
 

@@ -54,6 +54,14 @@ def scalar_of(text: str | None, field: str, bits: int = 256) -> bytes:
 
 def quantity_of(text: str | None, field: str, bits: int = 256) -> int:
     """The number of a quantity, below ``2**bits``."""
+    # int() reads more than a quantity may be: underscores, spaces, signs, other scripts' digits.
+    if text is not None and text[:2] == "0x" and len(text) <= 66 and text.isascii():
+        try:
+            number = int(text, 16) if text.isalnum() else -1
+        except ValueError:
+            number = -1
+        if not number >> bits:
+            return number
     return int.from_bytes(scalar_of(text, field, bits), "big")
 
 

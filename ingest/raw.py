@@ -12,14 +12,14 @@ from __future__ import annotations
 import msgspec
 
 
-class RpcAccess(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcAccess(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """An EIP-2930 access list entry."""
 
     address: str
     storage_keys: list[str] = []
 
 
-class RpcAuthorization(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcAuthorization(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """An EIP-7702 authorization tuple."""
 
     chain_id: str
@@ -31,7 +31,7 @@ class RpcAuthorization(msgspec.Struct, rename="camel", omit_defaults=True):
     v: str | None = None
 
 
-class RpcTransaction(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcTransaction(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """A transaction, any type. ``from`` is committed to by no root: it is recovered."""
 
     hash: str
@@ -63,7 +63,7 @@ class RpcTransaction(msgspec.Struct, rename="camel", omit_defaults=True):
     is_system_tx: bool | None = None
 
 
-class RpcWithdrawal(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcWithdrawal(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """An EIP-4895 withdrawal; ``amount`` is in gwei."""
 
     index: str
@@ -72,7 +72,7 @@ class RpcWithdrawal(msgspec.Struct, rename="camel", omit_defaults=True):
     amount: str
 
 
-class RpcBlock(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcBlock(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """A block with its transactions as objects."""
 
     number: str
@@ -101,7 +101,7 @@ class RpcBlock(msgspec.Struct, rename="camel", omit_defaults=True):
     requests_hash: str | None = None
 
 
-class RpcLog(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcLog(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """A log of a receipt. ``log_index`` counts within the block and is not trusted."""
 
     address: str
@@ -114,7 +114,7 @@ class RpcLog(msgspec.Struct, rename="camel", omit_defaults=True):
     transaction_index: str | None = None
 
 
-class RpcReceipt(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcReceipt(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """A receipt. Before Byzantium it has a ``root`` and no ``status``."""
 
     transaction_hash: str
@@ -135,7 +135,7 @@ class RpcReceipt(msgspec.Struct, rename="camel", omit_defaults=True):
     deposit_receipt_version: str | None = None
 
 
-class RpcCall(msgspec.Struct, rename="camel", omit_defaults=True):
+class RpcCall(msgspec.Struct, rename="camel", omit_defaults=True, gc=False):
     """One call of a transaction's call tree, as one flat row; the outermost call is one, too."""
 
     transaction_hash: str
@@ -151,7 +151,7 @@ class RpcCall(msgspec.Struct, rename="camel", omit_defaults=True):
     reverted: bool = False
 
 
-class RawBlock(msgspec.Struct):
+class RawBlock(msgspec.Struct, gc=False):
     """Everything a source gives about one block.
 
     ``receipts`` and ``calls`` are None where the source has none. ``where`` names it in errors

@@ -44,7 +44,11 @@ def _node(keys: list[bytes], values: list[bytes], low: int, high: int, depth: in
         end = start + 1
         while end < high and keys[end][fork] == nibble:
             end += 1
-        children[nibble] = _reference(_node(keys, values, start, end, fork + 1))
+        if end - start == 1:  # most: a leaf
+            node = rlp_list(_compact(keys[start][fork + 1 :], True) + values[start])
+        else:
+            node = _node(keys, values, start, end, fork + 1)
+        children[nibble] = node if len(node) < 32 else b"\xa0" + keccak(node)
         start = end
     branch = rlp_list(b"".join(children))
     if fork == depth:

@@ -205,7 +205,7 @@ def _verify_transaction(
         expect_data(tx.block_hash, place.hash, "blockHash")
     if tx.block_number != place.number_text and tx.block_number is not None:
         expect_quantity(tx.block_number, place.number, "blockNumber")
-    if tx.transaction_index is not None:
+    if tx.transaction_index != hex(index) and tx.transaction_index is not None:
         expect_quantity(tx.transaction_index, index, "transactionIndex", "order")
     number = transaction_type(tx.type)
     if number not in TRANSACTION_TYPES:
@@ -239,10 +239,13 @@ def _verify_sender(tx: RpcTransaction, parts: TransactionParts) -> bytes:
 
 def _verify_prices(transactions: Sequence[VerifiedTransaction]) -> None:
     for tx in transactions:
-        if tx.source.gas_price is not None and tx.type not in (LEGACY, ACCESS_LIST, DEPOSIT):
+        said = tx.source.gas_price
+        if said is None or tx.type in (LEGACY, ACCESS_LIST, DEPOSIT):
+            continue
+        if said != hex(tx.price):
             try:
                 why = "from maxFeePerGas, maxPriorityFeePerGas and baseFeePerGas"
-                expect_quantity(tx.source.gas_price, tx.price, "gasPrice", why=why)
+                expect_quantity(said, tx.price, "gasPrice", why=why)
             except ValueError as error:
                 raise Mismatch.at(f"transaction {tx.position}", error) from error
 
