@@ -278,23 +278,28 @@ class Detector:
         Raises SnapshotRefused for one of another version, chain, configuration, feature set or
         set of rules, or one that is damaged.
         """
-        meta, arrays = unpack(data, "detector", self._schema(), {})
+        meta, arrays = unpack(data, "detector", self._schema(), {}, copied=False)
         targets: dict[str, Any] = {
-            "wallets": self._wallets,
             "flow_model": self._flow_model,
             "wallet_model": self._wallet_model,
             "policy": self._policy,
             **({} if self._risk is None else {"risk": self._risk}),
             **{f"rule.{rule.id}": rule for rule in self._rules},
         }
-        if set(arrays) != set(targets):
-            raise SnapshotRefused(f"the snapshot holds {sorted(arrays)}, not {sorted(targets)}")
-        before = self.snapshot()
+        wanted = {"wallets", *targets}
+        if set(arrays) != wanted:
+            raise SnapshotRefused(f"the snapshot holds {sorted(arrays)}, not {sorted(wanted)}")
+        # The wallets, by far the largest, come last: they refuse before they change anything, so
+        # only of what is small both states are held.
+        before: list[tuple[Any, bytes]] = []
         try:
             for name, target in targets.items():
-                target.restore(arrays.pop(name).tobytes())
+                before.append((target, target.snapshot()))
+                target.restore(arrays[name].tobytes())
+            self._wallets.restore(arrays["wallets"].data)
         except SnapshotRefused:
-            self.restore(before)
+            for target, state in before:
+                target.restore(state)
             raise
         self._serial, self._forgotten = int(meta["serial"]), int(meta["forgotten"])
         self._positions = [Position(n, bytes.fromhex(h)) for n, h in meta["positions"]]

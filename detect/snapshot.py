@@ -38,8 +38,8 @@ def pack(kind: str, schema: str, meta: Mapping[str, Any], arrays: Mapping[str, A
         [(name, str(a.dtype), list(a.shape)) for name, a in arrays.items()],
     )
     head = msgspec.json.encode(header)
-    parts = [MAGIC, len(head).to_bytes(8, "little"), head]
-    parts += [np.ascontiguousarray(a).tobytes() for a in arrays.values()]
+    parts: list[bytes | memoryview] = [MAGIC, len(head).to_bytes(8, "little"), head]
+    parts += [_bytes_of(a) for a in arrays.values()]
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         hasher.update(part)
@@ -47,28 +47,40 @@ def pack(kind: str, schema: str, meta: Mapping[str, Any], arrays: Mapping[str, A
 
 
 def unpack(
-    data: bytes, kind: str, schema: str, types: Mapping[str, np.dtype[Any]]
+    data: bytes | memoryview,
+    kind: str,
+    schema: str,
+    types: Mapping[str, np.dtype[Any]],
+    copied: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """The meta and the arrays of a snapshot. ``types`` are the record types by their name's end.
+
+    Arrays that are not ``copied`` are those of the snapshot itself: they can only be read, and they
+    keep it in memory.
 
     Raises SnapshotRefused for bytes that are no snapshot, of another version, kind or schema,
     truncated or altered.
     """
     hint = "rebuild the state from the blocks"
-    body, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if not data.startswith(MAGIC) or hashlib.blake2b(body, digest_size=32).digest() != digest:
+    whole = memoryview(data)
+    body, digest = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
+    if (
+        bytes(whole[: len(MAGIC)]) != MAGIC
+        or hashlib.blake2b(body, digest_size=32).digest() != digest
+    ):
         raise SnapshotRefused("the snapshot is truncated, altered or none at all", hint=hint)
     start = len(MAGIC) + 8
-    size = int.from_bytes(data[len(MAGIC) : start], "little")
+    size = int.from_bytes(whole[len(MAGIC) : start], "little")
     try:
-        header = msgspec.json.decode(data[start : start + size], type=_Header)
+        header = msgspec.json.decode(whole[start : start + size], type=_Header)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotRefused(f"the snapshot's header is unreadable: {error}", hint=hint) from error
     found, wanted = (header.version, header.kind, header.schema), (VERSION, kind, schema)
     if found != wanted:
         raise SnapshotRefused(f"the snapshot is {found}, this is {wanted}", hint=hint)
     try:
-        return header.meta, dict(_arrays(header, body, start + size, types))
+        arrays = _arrays(header, body, start + size, types)
+        return header.meta, {name: a.copy() if copied else a for name, a in arrays}
     except (TypeError, ValueError, OverflowError) as error:  # numpy's, of kinds and shapes
         raise SnapshotRefused(
             f"the snapshot's arrays are unreadable: {error}", hint=hint
@@ -76,7 +88,7 @@ def unpack(
 
 
 def _arrays(
-    header: _Header, body: bytes, at: int, types: Mapping[str, np.dtype[Any]]
+    header: _Header, body: memoryview, at: int, types: Mapping[str, np.dtype[Any]]
 ) -> Iterator[tuple[str, Array]]:
     for name, kind, shape in header.arrays:
         dtype = types.get(name.rsplit(".", 1)[-1]) if kind.startswith("{") else np.dtype(kind)
@@ -85,7 +97,7 @@ def _arrays(
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         if at + size > len(body):
             raise SnapshotRefused(f"the snapshot ends within {name}")
-        yield name, np.frombuffer(body, dtype, size // dtype.itemsize, at).reshape(shape).copy()
+        yield name, np.frombuffer(body, dtype, size // dtype.itemsize, at).reshape(shape)
         at += size
 
 
@@ -93,7 +105,12 @@ def digest_of(*parts: bytes | Array) -> str:
     """A digest of bytes and arrays, as 32 hex digits."""
     hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes()
+        data = part if isinstance(part, bytes) else _bytes_of(part)
         hasher.update(len(data).to_bytes(8, "little"))
         hasher.update(data)
     return hasher.hexdigest()
+
+
+def _bytes_of(array: Array) -> memoryview:
+    """An array's bytes where they lie: states are too large to be copied on their way."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -89,14 +89,8 @@ class WalletTable:
     """
 
     def __init__(self, bounds: WalletBounds | None = None) -> None:
-        self.bounds = bounds = bounds or WalletBounds()
-        secret = np.frombuffer(bounds.secret, "<u8").copy()
-        self._state = State(
-            _table(bounds.wallets, WALLET, secret),
-            _table(bounds.tokens, TOKEN, secret),
-            Pairs(np.zeros(bounds.pairs, PAIR)),
-            np.zeros(2),
-        )
+        self.bounds = bounds or WalletBounds()
+        self._state = _empty_state(self.bounds)
         self._undo: list[_Undoable] = []
         self._forgotten = -1  # blocks up to this serial cannot be reverted
 
@@ -196,13 +190,18 @@ class WalletTable:
         }
         return pack("wallets", SCHEMA, meta, arrays)
 
-    def restore(self, data: bytes) -> None:
-        """Take over a snapshot. Raises SnapshotRefused for one of other bounds or features."""
-        meta, arrays = unpack(data, "wallets", SCHEMA, RECORDS)
-        fresh = WalletTable(self.bounds)
-        fresh._load(meta, arrays)
-        self._state, self._undo = fresh._state, fresh._undo
-        self._forgotten = fresh._forgotten
+    def restore(self, data: bytes | memoryview) -> None:
+        """Take over a snapshot. Raises SnapshotRefused for one of other bounds or features.
+
+        Then nothing has changed. What was remembered is let go of before the snapshot is read, so
+        there are never two states beside it.
+        """
+        meta, arrays = unpack(data, "wallets", SCHEMA, RECORDS, copied=False)
+        self._refuse_other(meta, arrays)
+        del self._state
+        self._undo = []
+        self._state = _empty_state(self.bounds)
+        self._load(meta, arrays)
 
     def _content(self) -> dict[str, Array]:
         """The logical state: rows in use, the eviction hands, pairs, the usual gas price."""
@@ -220,13 +219,15 @@ class WalletTable:
         content["gas"] = self._state.gas
         return content
 
-    def _load(self, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
+    def _refuse_other(self, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
         bounds = [self.bounds.wallets, self.bounds.tokens, self.bounds.pairs]
         if meta["bounds"] != bounds or bytes(arrays["secret"]) != self.bounds.secret:
             raise SnapshotRefused(
                 f"the snapshot has the bounds {meta['bounds']} and its own hash key, not {bounds}",
                 hint="start with the settings it was written with, or rebuild",
             )
+
+    def _load(self, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
         for name in ("wallet", "token"):
             table: Table = getattr(self._state, f"{name}s")
             used = len(arrays[f"{name}_keys"])
@@ -242,6 +243,16 @@ class WalletTable:
 
 
 # --- the arrays ---------------------------------------------------------------------------------
+
+
+def _empty_state(bounds: WalletBounds) -> State:
+    secret = np.frombuffer(bounds.secret, "<u8").copy()
+    return State(
+        _table(bounds.wallets, WALLET, secret),
+        _table(bounds.tokens, TOKEN, secret),
+        Pairs(np.zeros(bounds.pairs, PAIR)),
+        np.zeros(2),
+    )
 
 
 def _table(capacity: int, kind: np.dtype[Any], secret: Array) -> Table:
@@ -346,11 +357,11 @@ def _flat(undo: Undo) -> dict[str, Array]:
 
 def _undo_of(arrays: dict[str, Array], number: int) -> Undo:
     def part(name: str, fields: tuple[str, ...]) -> list[Array]:
-        return [arrays[f"{number}.{name}_{field}"] for field in fields]
+        return [arrays[f"{number}.{name}_{field}"].copy() for field in fields]
 
     return Undo(
         TableUndo(*part("wallet", TableUndo._fields)),
         TableUndo(*part("token", TableUndo._fields)),
         PairUndo(*part("pair", PairUndo._fields)),
-        arrays[f"{number}.gas"],
+        arrays[f"{number}.gas"].copy(),
     )
