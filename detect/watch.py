@@ -104,16 +104,31 @@ class Watch:
         return digest_of(repr(meta).encode(), *arrays.values())
 
     def _follow_features(self, bins: Array) -> None:
-        while len(bins) >= CHUNK - self._rows:
-            part, bins = bins[: CHUNK - self._rows], bins[CHUNK - self._rows :]
-            means = (self._sums + part.sum(axis=0, dtype=np.int64)) / (CHUNK * BINS)
-            for n, mean in enumerate(means.tolist()):
-                self._adwins[n].update(mean)
-                self._drifts[n] += self._adwins[n].drift_detected
+        chunks, left = divmod(self._rows + len(bins), CHUNK)
+        if chunks:
+            head = CHUNK - self._rows
+            sums = np.empty((chunks, self._features), np.int64)
+            sums[0] = self._sums + bins[:head].sum(axis=0, dtype=np.int64)
+            whole = bins[head : len(bins) - left].reshape(chunks - 1, CHUNK, self._features)
+            whole.sum(axis=1, dtype=np.int64, out=sums[1:])
+            self._follow_means(sums / (CHUNK * BINS))
+            bins = bins[len(bins) - left :]
             self._sums[:] = 0
-            self._rows = 0
         self._sums += bins.sum(axis=0, dtype=np.int64)
-        self._rows += len(bins)
+        self._rows = left
+
+    def _follow_means(self, means: Array) -> None:
+        # Feature by feature: they know nothing of each other. River's update, but for its Python.
+        for n, column in enumerate(means.T.tolist()):
+            adwin = self._adwins[n]
+            window = adwin._helper
+            for mean in column:
+                if adwin._drift_detected:
+                    adwin._reset()
+                    window = adwin._helper
+                if window.update(mean):
+                    adwin._drift_detected = True
+                    self._drifts[n] += 1
 
 
 class RecentRows:

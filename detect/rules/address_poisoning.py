@@ -113,19 +113,19 @@ class AddressPoisoning(Journaled):
     def _lure(
         self, columns: Columns, row: int, to_victim: bool, peer: Array, told: dict[int, int]
     ) -> Iterator[Finding]:
-        flows, chain = columns.batch.flows, columns.batch.chain.name
-        sender, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        flows, chain = columns.cells("flows"), columns.batch.chain.name
+        sender, receiver = flows["from_address"][row], flows["to_address"][row]
         victim, suspect = (receiver, sender) if to_victim else (sender, receiver)
         tx = int(columns.flow_tx[row])
         original = _address(peer)
         if tx < 0 or not self._is_stranger(columns, row, to_victim, original, suspect):
             return
-        time = flows["block_timestamp"][row].as_py()
-        operator = columns.batch.transactions["from_address"][tx].as_py()
+        time = flows["block_timestamp"][row]
+        operator = columns.cells("transactions")["from_address"][tx]
         if any(self._labels.is_service(a, time, chain) for a in (suspect, operator)):
             return
         serial = columns.first_serial + int(columns.flow_row[row])
-        tx_hash = flows["transaction_hash"][row].as_py()
+        tx_hash = flows["transaction_hash"][row]
         self._lures.put(serial, victim + suspect, (original, time, tx_hash or b"", operator))
         count, first = self._operators.get(operator) or (0, time)
         count += 1
@@ -213,8 +213,8 @@ class AddressPoisoning(Journaled):
         reason: tuple[str, float, float],
         addresses: tuple[bytes, ...],
     ) -> Finding:
-        flows = columns.batch.flows
-        tx_hash = flows["transaction_hash"][row].as_py()
+        flows = columns.cells("flows")
+        tx_hash = flows["transaction_hash"][row]
         amount = columns.amount(row)
         name, value, threshold = reason
         return Finding(
@@ -234,16 +234,16 @@ class AddressPoisoning(Journaled):
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),
                 addresses=addresses,
-                amounts=((flows["token_address"][row].as_py(), amount),),
+                amounts=((flows["token_address"][row], amount),),
             ),
         )
 
     def _paid(self, columns: Columns, row: int, peer: Array | None, side: int) -> Finding | None:
-        flows, chain = columns.batch.flows, columns.batch.chain.name
-        victim, suspect = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-        time = flows["block_timestamp"][row].as_py()
+        flows, chain = columns.cells("flows"), columns.batch.chain.name
+        victim, suspect = flows["from_address"][row], flows["to_address"][row]
+        time = flows["block_timestamp"][row]
         lure = self._lures.get(victim + suspect)
-        tx_hash = flows["transaction_hash"][row].as_py()
+        tx_hash = flows["transaction_hash"][row]
         transactions: tuple[bytes, ...] = () if tx_hash is None else (tx_hash,)
         evidence: tuple[bytes, ...]
         if lure is not None:
@@ -274,7 +274,7 @@ class AddressPoisoning(Journaled):
             severity, score = (Severity.HIGH, 0.75) if lured else (Severity.MEDIUM, 0.6)
             evidence = (suspect, original)
             after = ""
-        token = flows["token_address"][row].as_py()
+        token = flows["token_address"][row]
         amount = columns.amount(row)
         return Finding(
             rule=self.payoff_id,

@@ -168,7 +168,7 @@ class Builders(Journaled):
         return least
 
     def _majority(self, columns: Columns, row: int, share: float, total: int) -> Finding:
-        builder: bytes = columns.batch.blocks["miner"][row].as_py()
+        builder: bytes = columns.cells("blocks")["miner"][row]
         number = int(columns.block_numbers[row])
         known = BUILDERS.get(builder)
         name = f"{hex_of(builder)} ({known})" if known else hex_of(builder)

@@ -187,7 +187,7 @@ class ContractTakeover(Journaled):
         if self._is_known_to_be_good(columns, event, change, now):
             return
         weight = self._weigh(columns, event, change, beside.carried_out, labelled=labelled)
-        signer = columns.batch.transactions["from_address"][event.tx].as_py()
+        signer = columns.cells("transactions")["from_address"][event.tx]
         if event.address + signer not in self._keepers:
             self._keepers.put(columns.first_serial + event.place[0], event.address + signer, (now,))
         if weight.level > 0:
@@ -202,10 +202,10 @@ class ContractTakeover(Journaled):
     def _is_known_to_be_good(
         self, columns: Columns, event: Event, change: Change, now: int
     ) -> bool:
-        transactions, chain = columns.batch.transactions, columns.batch.chain.name
+        transactions, chain = columns.cells("transactions"), columns.batch.chain.name
         parties = {
-            transactions["from_address"][event.tx].as_py(),
-            transactions["to_address"][event.tx].as_py(),
+            transactions["from_address"][event.tx],
+            transactions["to_address"][event.tx],
         }
         if change.what in RULERS:
             parties.add(change.new)
@@ -221,10 +221,10 @@ class ContractTakeover(Journaled):
         *,
         labelled: bool,
     ) -> _Weight:
-        config, transactions = self._config, columns.batch.transactions
+        config, transactions = self._config, columns.cells("transactions")
         now = int(columns.block_times[event.place[0]])
-        signer = transactions["from_address"][event.tx].as_py()
-        called = transactions["to_address"][event.tx].as_py()
+        signer = transactions["from_address"][event.tx]
+        called = transactions["to_address"][event.tx]
         safe = change.what == What.MASTER_COPY
         notice = self._notice(columns, event, called, carried_out, now)
         kept = self._keepers.get(event.address + signer)
@@ -256,8 +256,8 @@ class ContractTakeover(Journaled):
         for each in carried_out:
             named = call_id(columns, each)
             announced = self._notices.get(named) if named is not None else None
-            data = columns.batch.logs["data"][each.log].as_py() or b""
-            target = columns.batch.logs["topic2"][each.log].as_py() or b""
+            data = columns.cells("logs")["data"][each.log] or b""
+            target = columns.cells("logs")["topic2"][each.log] or b""
             concerned = event.address in data or event.address in target
             long_ago = announced is not None and now - announced[0] >= self._config.notice_seconds
             if concerned:
@@ -286,7 +286,7 @@ class ContractTakeover(Journaled):
             if event.topic in EXECUTIONS and (event.place[0], event.address) not in told:
                 ran.setdefault(event.place[0], {})[event.address] = event
         for block, safes in ran.items():
-            parent = columns.batch.blocks["parent_hash"][block].as_py() or b""
+            parent = columns.cells("blocks")["parent_hash"][block] or b""
             before = Position(int(columns.block_numbers[block]) - 1, parent)
             now = int(columns.block_times[block])
             watched = [s for s in safes if self._is_labelled(columns, s, now)]
@@ -314,9 +314,9 @@ class ContractTakeover(Journaled):
 
     def _finding(self, columns: Columns, event: Event, change: Change, weight: _Weight) -> Finding:
         severity, score = _LEVELS[weight.level]
-        transactions = columns.batch.transactions
-        tx_hash = transactions["transaction_hash"][event.tx].as_py()
-        signer = transactions["from_address"][event.tx].as_py()
+        transactions = columns.cells("transactions")
+        tx_hash = transactions["transaction_hash"][event.tx]
+        signer = transactions["from_address"][event.tx]
         values = (
             ("new_code_is_young", float(weight.young), 1.0),
             ("signer_is_fresh", float(weight.fresh), 1.0),

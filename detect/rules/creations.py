@@ -28,29 +28,29 @@ class Creation:
 
 def creations_of(columns: Columns) -> list[Creation]:
     """The creations of a batch in chain order, without those in failed transactions."""
-    transactions, found = columns.batch.transactions, []
-    signers, nonces = transactions["from_address"], transactions["nonce"]
+    made, found = columns.cells("creations"), []
+    transactions = columns.cells("transactions")
     first_seen = columns.scored.flow_facts["from_first_seen"]
-    for made in columns.batch.creations.to_pylist():
-        number, index = made["block_number"], made["transaction_index"]
+    for row in range(columns.batch.creations.num_rows):
+        number, index = made["block_number"][row], made["transaction_index"][row]
         block = columns.row_of_block(number)
         tx = columns.tx_row(number, index)
-        maker, nonce, age = made["creator"], None, 0
+        maker, nonce, age = made["creator"][row], None, 0
         if tx >= 0:
             if int(columns.tx_status[tx]) == 0:
                 continue
-            maker = signers[tx].as_py()
-            nonce = nonces[tx].as_py()
+            maker = transactions["from_address"][tx]
+            nonce = transactions["nonce"][tx]
             flow, _ = columns.flows_of(tx)
             age = max(0, int(columns.block_times[block]) - int(first_seen[flow]))
         found.append(
             Creation(
                 place=(block, index),
-                ordinal=made["ordinal"],
-                contract=made["contract_address"],
+                ordinal=made["ordinal"][row],
+                contract=made["contract_address"][row],
                 maker=maker,
-                init_code=made["init_code"],
-                transaction=made["transaction_hash"],
+                init_code=made["init_code"][row],
+                transaction=made["transaction_hash"][row],
                 nonce=nonce,
                 age=age,
             )

@@ -120,25 +120,25 @@ class DrainerSplit(Journaled):
 
     def _losses(self, columns: Columns, rows: Array) -> Iterator[_Loss]:
         # Two or three parts of what a victim lost, in one transaction or in a few blocks.
-        flows, transactions = columns.batch.flows, columns.batch.transactions
+        flows, transactions = columns.cells("flows"), columns.cells("transactions")
         groups: dict[tuple[int, bytes | None, bytes], list[int]] = {}
         for row in rows.tolist():
-            token, source = flows["token_address"][row].as_py(), flows["from_address"][row].as_py()
+            token, source = flows["token_address"][row], flows["from_address"][row]
             groups.setdefault((int(columns.flow_tx[row]), token, source), []).append(row)
         for (tx, token, source), mine in groups.items():
-            signer = transactions["from_address"][tx].as_py()
+            signer = transactions["from_address"][tx]
             victim = source
             if token is None:
-                if source != transactions["to_address"][tx].as_py():
+                if source != transactions["to_address"][tx]:
                     continue  # deeper inside the call
                 victim = signer
             parts: dict[bytes, int] = {}
             for row in mine:
-                receiver = flows["to_address"][row].as_py()
+                receiver = flows["to_address"][row]
                 amount = columns.amount(row)
                 parts[receiver] = parts.get(receiver, 0) + amount
             claims = int(columns.selectors[tx]) in NATIVE_CLAIMS
-            tx_hash = transactions["transaction_hash"][tx].as_py()
+            tx_hash = transactions["transaction_hash"][tx]
             loss = _Loss(
                 columns.first_serial + columns.row_of_block(int(columns.tx_block[tx])),
                 tx,
@@ -190,9 +190,9 @@ class DrainerSplit(Journaled):
         return self._finding(columns, loss, split, (total, len(partners), len(victims), large))
 
     def _is_innocent(self, columns: Columns, loss: _Loss, total: int) -> bool:
-        now = int(columns.batch.transactions["block_timestamp"][loss.tx].as_py())
+        now = int(columns.cells("transactions")["block_timestamp"][loss.tx])
         chain = columns.batch.chain.name
-        signer = columns.batch.transactions["from_address"][loss.tx].as_py()
+        signer = columns.cells("transactions")["from_address"][loss.tx]
         parties = {receiver for receiver, _ in loss.parts} | {loss.victim, signer}
         if any(self._labels.is_service(party, now, chain) for party in parties):
             return True
@@ -217,7 +217,7 @@ class DrainerSplit(Journaled):
             severity, score = (Severity.CRITICAL, 0.95) if large else (Severity.HIGH, 0.8)
         else:
             severity, score = (Severity.MEDIUM, 0.6) if large else (Severity.LOW, 0.4)
-        tx_hash = columns.batch.transactions["transaction_hash"][loss.tx].as_py()
+        tx_hash = columns.cells("transactions")["transaction_hash"][loss.tx]
         service = f", {partners} partners" if partners > 1 else ""
         return Finding(
             rule=self.id,

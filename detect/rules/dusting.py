@@ -122,12 +122,12 @@ class Dusting(Journaled):
         return given
 
     def _note_baits(self, columns: Columns) -> None:
-        creations = columns.batch.creations
+        creations, made = columns.batch.creations, columns.cells("creations")
         for row in range(creations.num_rows):
-            code = creations["init_code"][row].as_py()
+            code = made["init_code"][row]
             if code and IN_CODE.search(code):
-                number = columns.row_of_block(creations["block_number"][row].as_py())
-                contract = creations["contract_address"][row].as_py()
+                number = columns.row_of_block(made["block_number"][row])
+                contract = made["contract_address"][row]
                 self._baits.put(columns.first_serial + number, contract, ())
 
     def _is_bait(self, token: bytes | None, at: Position) -> bool:
@@ -144,16 +144,16 @@ class Dusting(Journaled):
     def _finding(
         self, columns: Columns, row: int, sender: bytes, wallets: int, pieces: int
     ) -> Finding:
-        flows, number = columns.batch.flows, int(columns.flow_row[row])
+        flows, number = columns.cells("flows"), int(columns.flow_row[row])
         token, tx_hash = (
-            flows["token_address"][row].as_py(),
-            flows["transaction_hash"][row].as_py(),
+            flows["token_address"][row],
+            flows["transaction_hash"][row],
         )
         bait = self._is_bait(token, columns.batch.position(number))
         severity, score = (Severity.LOW, 0.4) if bait else (Severity.INFO, 0.2)
         what = "the chain's coin" if token is None else f"the token {hex_of(token)}"
         told = " Its name is bait." if bait else ""
-        others = tuple(a for a in (token, flows["to_address"][row].as_py()) if a != ZERO_ADDRESS)
+        others = tuple(a for a in (token, flows["to_address"][row]) if a != ZERO_ADDRESS)
         return Finding(
             rule=self.id,
             rule_version=self.version,

@@ -153,10 +153,10 @@ class ExchangeDrain(Journaled):
         services = self._labels.addresses_with(SERVICE_LABELS, start, end, chain)
         known = columns.members("flows", "to_address", services)
         known |= columns.members("flows", "to_address", _SERVICES)
-        targets = columns.batch.flows["to_address"]
+        targets = columns.cells("flows")["to_address"]
         for row in np.flatnonzero(moved & known).tolist():
             now = int(times[columns.flow_row[row]])
-            moved[row] = not self._labels.is_service(targets[row].as_py(), now, chain)
+            moved[row] = not self._labels.is_service(targets[row], now, chain)
         rows: Array = np.flatnonzero(moved)
         return rows
 
@@ -177,11 +177,11 @@ class ExchangeDrain(Journaled):
 
     def _bursts_of(self, columns: Columns, rows: Array) -> Iterator[Finding]:
         # Token after token to one destination that was never paid before.
-        facts, flows = columns.scored.flow_facts, columns.batch.flows
+        facts, flows = columns.scored.flow_facts, columns.cells("flows")
         young = (facts["pair_events"][rows] <= MOST_MET) & (facts["to_events"][rows] <= MOST_MET)
         for row in rows[young & (columns.flow_kind[rows] == int(FlowKind.ERC20))].tolist():
-            wallet, target = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-            token = flows["token_address"][row].as_py()
+            wallet, target = flows["from_address"][row], flows["to_address"][row]
+            token = flows["token_address"][row]
             now = int(columns.block_times[columns.flow_row[row]])
             serial = columns.first_serial + int(columns.flow_row[row])
             since, tokens = self._bursts.get(wallet + target) or (now, ())
@@ -210,7 +210,7 @@ class ExchangeDrain(Journaled):
 
     def _hours_of(self, columns: Columns, rows: Array) -> Iterator[Finding]:
         # What each wallet sent in each block, added to its hour.
-        facts, wallets = columns.scored.flow_facts, columns.batch.flows["from_address"]
+        facts, wallets = columns.scored.flow_facts, columns.cells("flows")["from_address"]
         worth = np.rint(columns.flow_units[rows] * _WORTH[columns.flow_coin[rows]] * MILLI)
         worth = np.where(np.isfinite(worth), np.minimum(worth, MOST_WORTH), 0.0).astype(np.int64)
         new = (facts["pair_events"][rows] == 0) & (facts["to_events"][rows] <= STRANGE)
@@ -223,7 +223,7 @@ class ExchangeDrain(Journaled):
             strict=True,
         )
         for row, block, amount, strange in places:
-            key = block, wallets[row].as_py()
+            key = block, wallets[row]
             outflow = blocks.get(key)
             if outflow is None:
                 outflow = blocks[key] = _Outflow(row)
@@ -264,7 +264,7 @@ class ExchangeDrain(Journaled):
             return
         worst = spent > 10 * config.floor * MILLI and limit is not None and spent > 10 * limit
         grave = worst or (taken is not None and taken > 0.99)
-        target = columns.batch.flows["to_address"][outflow.largest].as_py()
+        target = columns.cells("flows")["to_address"][outflow.largest]
         usual = (
             "nothing is known of what is usual"
             if limit is None
@@ -322,9 +322,9 @@ class ExchangeDrain(Journaled):
         values: tuple[tuple[str, float, float], ...],
         addresses: tuple[bytes, ...],
     ) -> Finding:
-        flows = columns.batch.flows
-        tx_hash = flows["transaction_hash"][row].as_py()
-        amount = int.from_bytes(flows["value"][row].as_py(), "big")
+        flows = columns.cells("flows")
+        tx_hash = flows["transaction_hash"][row]
+        amount = int.from_bytes(flows["value"][row], "big")
         severity, score = how
         return Finding(
             rule=self.id,
@@ -346,6 +346,6 @@ class ExchangeDrain(Journaled):
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),
                 addresses=addresses,
-                amounts=((flows["token_address"][row].as_py(), amount),),
+                amounts=((flows["token_address"][row], amount),),
             ),
         )

@@ -136,25 +136,25 @@ class FlashLoanExploit(Journaled):
         return [(tx, _CREATED, row) for row, tx in enumerate(rows.tolist())]
 
     def _create(self, columns: Columns, tx: int, row: int) -> None:
-        creator = columns.batch.transactions["from_address"][tx].as_py()
-        contract = columns.batch.creations["contract_address"][row].as_py()
-        time = columns.batch.creations["block_timestamp"][row].as_py()
+        creator = columns.cells("transactions")["from_address"][tx]
+        contract = columns.cells("creations")["contract_address"][row]
+        time = columns.cells("creations")["block_timestamp"][row]
         kept = (self._creators.get(creator) or ())[-CREATIONS_KEPT + 1 :]
         self._creators.put(_serial(columns, tx), creator, (*kept, (contract, time)))
 
     def _fund(self, columns: Columns, tx: int, row: int) -> None:
-        logs = columns.batch.logs
-        data = logs["data"][row].as_py()
-        if logs["address"][row].as_py() in TORNADO_POOLS and len(data) >= 32:
-            time = logs["block_timestamp"][row].as_py()
+        logs = columns.cells("logs")
+        data = logs["data"][row]
+        if logs["address"][row] in TORNADO_POOLS and len(data) >= 32:
+            time = logs["block_timestamp"][row]
             self._funded.put(_serial(columns, tx), data[12:32], (time,))
 
     # --- one transaction
 
     def _judge(self, columns: Columns, tx: int, loans: list[Loan]) -> Finding | None:
-        transactions, config = columns.batch.transactions, self._config
-        signer, target = (transactions[n][tx].as_py() for n in ("from_address", "to_address"))
-        time = transactions["block_timestamp"][tx].as_py()
+        transactions, config = columns.cells("transactions"), self._config
+        signer, target = (transactions[n][tx] for n in ("from_address", "to_address"))
+        time = transactions["block_timestamp"][tx]
         recent = {
             contract
             for contract, born in self._creators.get(signer) or ()
@@ -162,7 +162,7 @@ class FlashLoanExploit(Journaled):
         }
         lenders = {loan.lender for loan in loans}
         cluster = {signer, *recent, *(loan.receiver for loan in loans)}
-        cluster |= {a for a in (target, transactions["contract_address"][tx].as_py()) if a}
+        cluster |= {a for a in (target, transactions["contract_address"][tx]) if a}
         cluster -= lenders
         cluster -= {a for a in cluster - {signer} if self._is_service(columns, a, time)}
         balance = _balance(columns, tx)
@@ -213,9 +213,9 @@ class FlashLoanExploit(Journaled):
         loan: float,
     ) -> bool:
         # Whether something else explains the gain.
-        config, transactions = self._config, columns.batch.transactions
+        config, transactions = self._config, columns.cells("transactions")
         facts = columns.scored.flow_facts[columns.flows_of(tx)[0]]
-        time = transactions["block_timestamp"][tx].as_py()
+        time = transactions["block_timestamp"][tx]
         if (
             balance.transfers >= config.mev_transfers
             and balance.tokens >= config.mev_tokens
@@ -231,7 +231,7 @@ class FlashLoanExploit(Journaled):
             return True
         if facts["to_is_contract"] and known >= config.trusted_contract_seconds:
             return True
-        names = (transactions[n][tx].as_py() for n in ("from_address", "to_address"))
+        names = (transactions[n][tx] for n in ("from_address", "to_address"))
         chain = columns.batch.chain.name
         words = {w.label for a in names if a for w in self._labels.labels_at(a, time, chain)}
         return bool(words & {"bot", "mev"})
@@ -275,9 +275,9 @@ class FlashLoanExploit(Journaled):
         measures: tuple[tuple[str, float, float], ...],
         amounts: dict[bytes | None, int],
     ) -> Finding:
-        transactions = columns.batch.transactions
-        signer, target = (transactions[n][tx].as_py() for n in ("from_address", "to_address"))
-        tx_hash = transactions["transaction_hash"][tx].as_py()
+        transactions = columns.cells("transactions")
+        signer, target = (transactions[n][tx] for n in ("from_address", "to_address"))
+        tx_hash = transactions["transaction_hash"][tx]
         most = max(loans, key=lambda each: self._config.prices.worth(each.token, each.amount))
         from_whom = "" if victim is None else f", most of it from {hex_of(victim)}"
         profit = measures[0][1]
@@ -316,13 +316,13 @@ class FlashLoanExploit(Journaled):
 
 def _balance(columns: Columns, tx: int) -> _Balance:
     # Ether and wrapped ether are one coin (None): wrapping moves nothing.
-    flows = columns.batch.flows
+    flows = columns.cells("flows")
     gains: dict[bytes, dict[bytes | None, int]] = defaultdict(lambda: defaultdict(int))
     unpriced: dict[tuple[bytes, bytes], int] = defaultdict(int)
     transfers, tokens, contracts = 0, set(), set()
     for row in range(*columns.flows_of(tx)):
-        kind, token = int(columns.flow_kind[row]), flows["token_address"][row].as_py()
-        giver, taker = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        kind, token = int(columns.flow_kind[row]), flows["token_address"][row]
+        giver, taker = flows["from_address"][row], flows["to_address"][row]
         amount = columns.amount(row)
         if token is None:
             if amount and WETH not in (giver, taker):
@@ -359,8 +359,8 @@ def _has_log(columns: Columns, tx: int, topic: bytes) -> bool:
 
 
 def _log_tx(columns: Columns, row: int) -> int:
-    logs = columns.batch.logs
-    return columns.tx_row(logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py())
+    logs = columns.cells("logs")
+    return columns.tx_row(logs["block_number"][row], logs["transaction_index"][row])
 
 
 def _serial(columns: Columns, tx: int) -> int:

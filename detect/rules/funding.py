@@ -132,14 +132,14 @@ class MixerFunding:
         self._funded.put(serial, payout.recipient, row)
 
     def _take_flow(self, columns: Columns, flow: int, serial: int, time: int) -> None:
-        flows = columns.batch.flows
-        sender, receiver = flows["from_address"][flow].as_py(), flows["to_address"][flow].as_py()
+        flows = columns.cells("flows")
+        sender, receiver = flows["from_address"][flow], flows["to_address"][flow]
         payer = self._funded.get(sender)
         if payer is None or payer[0] >= self._config.hops or receiver in self._funded:
             return
         if sender == receiver or time - payer[1] > self._config.lookback_seconds:
             return
-        paid, hash_ = flows["value"][flow].as_py(), flows["transaction_hash"][flow].as_py()
+        paid, hash_ = flows["value"][flow], flows["transaction_hash"][flow]
         self._funded.put(serial, receiver, (payer[0] + 1, time, sender, paid, hash_, payer[5]))
 
     def _way(self, wallet: bytes) -> Iterator[Hop]:

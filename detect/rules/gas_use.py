@@ -262,5 +262,5 @@ def _contract(columns: Columns, row: int, key: int) -> bytes:
     # The address behind a key that was called in that block of the batch.
     mine = np.flatnonzero(columns.tx_block == columns.block_numbers[row])
     hits = mine[columns.tx_to_key[mine] == key]
-    found: bytes = columns.batch.transactions["to_address"][int(hits[0])].as_py()
+    found: bytes = columns.cells("transactions")["to_address"][int(hits[0])]
     return found

@@ -32,6 +32,7 @@ from detect.known.calls import PERMITS
 from detect.known.services import SERVICE_ADDRESSES
 from detect.known.tokens import is_large
 from detect.labels import LabelBook
+from detect.rules.arrow_arrays import fixed_bytes
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding
 from detect.rules.settlement import kinship, related, settled, signer_facts
@@ -180,36 +181,48 @@ class IcePhishing(Journaled):
         wanted = pa.array(list(spenders), ADDRESS)
         theirs = columns.members("transactions", "from_address", wanted)
         theirs = theirs | columns.members("transactions", "to_address", wanted)
-        candidates: Array = rows[theirs[columns.flow_tx[rows]]]
-        return candidates
+        return self._allowed(columns, rows[theirs[columns.flow_tx[rows]]])
+
+    def _allowed(self, columns: Columns, rows: Array) -> Array:
+        # Of these flows those for which there is an allowance that is remembered or of this batch.
+        batch, tx = columns.batch, columns.flow_tx[rows]
+        granted = [batch.approvals[name] for name in ("token_address", "owner", "spender")]
+        told = set(_joined(*(fixed_bytes(values, 20) for values in granted)))
+        mine = [fixed_bytes(batch.flows[n], 20)[rows] for n in ("token_address", "from_address")]
+        allowed = np.zeros(len(rows), np.bool_)
+        for name in ("from_address", "to_address"):
+            keys = _joined(*mine, fixed_bytes(batch.transactions[name], 20)[tx])
+            allowed |= np.fromiter((k in told or k in self._pending for k in keys), np.bool_)
+        kept: Array = rows[allowed]
+        return kept
 
     # --- approvals
 
     def _approved(self, columns: Columns, row: int) -> Finding | None:
-        approvals = columns.batch.approvals
-        owner, spender = approvals["owner"][row].as_py(), approvals["spender"][row].as_py()
+        approvals = columns.cells("approvals")
+        owner, spender = approvals["owner"][row], approvals["spender"][row]
         token, time = (
-            approvals["token_address"][row].as_py(),
-            approvals["block_timestamp"][row].as_py(),
+            approvals["token_address"][row],
+            approvals["block_timestamp"][row],
         )
         key = token + owner + spender
-        serial = columns.first_serial + columns.row_of_block(approvals["block_number"][row].as_py())
-        if not approvals["approved"][row].as_py():
+        serial = columns.first_serial + columns.row_of_block(approvals["block_number"][row])
+        if not approvals["approved"][row]:
             self._pending.remove(serial, key)
             return None
         facts = columns.scored.approval_facts[row]
         if spender == owner or self._labels.is_service(spender, time, columns.batch.chain.name):
             return None
-        kind = approvals["kind"][row].as_py()
-        number = approvals["block_number"][row].as_py()
-        index = approvals["transaction_index"][row].as_py()
+        kind = approvals["kind"][row]
+        number = approvals["block_number"][row]
+        index = approvals["transaction_index"][row]
         by_permit = False
         tx = columns.tx_row(number, index)
-        if tx < 0 or columns.batch.transactions["from_address"][tx].as_py() != owner:
+        if tx < 0 or columns.cells("transactions")["from_address"][tx] != owner:
             by_permit = kind == ApprovalKind.PERMIT2_PERMIT or _holds_permit(columns, tx)
             if not by_permit:
                 return None  # a token that reports what is left of an allowance
-        amount = approvals["value_f64"][row].as_py()
+        amount = approvals["value_f64"][row]
         unlimited = kind == ApprovalKind.FOR_ALL or (amount is not None and amount >= UNLIMITED)
         self._pending.put(serial, key, (time, by_permit, unlimited))
         before = self._spender(spender, time)
@@ -236,7 +249,7 @@ class IcePhishing(Journaled):
         if not grew or not (len(erc20) > self._config.approvals or for_all):
             return None
         many = len(erc20) > self._config.approvals or len(for_all) > self._config.drains
-        tx_hash = approvals["transaction_hash"][row].as_py()
+        tx_hash = approvals["transaction_hash"][row]
         score = 0.6 if many else 0.4
         return Finding(
             rule=self.id,
@@ -249,7 +262,7 @@ class IcePhishing(Journaled):
             block_row=serial - columns.first_serial,
             transaction_index=index,
             transaction_hash=tx_hash,
-            ordinal=approvals["ordinal"][row].as_py(),
+            ordinal=approvals["ordinal"][row],
             sentence=(
                 f"{len(erc20)} wallets approved tokens and {len(for_all)} whole collections to "
                 f"{hex_of(spender)}, a wallet with {after.nonce + 1} transactions behind it."
@@ -272,13 +285,13 @@ class IcePhishing(Journaled):
     # --- transfers
 
     def _moved(self, columns: Columns, row: int) -> Finding | None:
-        flows, transactions = columns.batch.flows, columns.batch.transactions
-        owner, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-        token, time = flows["token_address"][row].as_py(), flows["block_timestamp"][row].as_py()
+        flows, transactions = columns.cells("flows"), columns.cells("transactions")
+        owner, receiver = flows["from_address"][row], flows["to_address"][row]
+        token, time = flows["token_address"][row], flows["block_timestamp"][row]
         tx = int(columns.flow_tx[row])
         pending = None
         for name in ("from_address", "to_address"):
-            spender = transactions[name][tx].as_py()
+            spender = transactions[name][tx]
             if spender is not None:
                 pending = self._pending.get(token + owner + spender)
                 if pending is not None:
@@ -315,7 +328,7 @@ class IcePhishing(Journaled):
         if judged is None:
             return None
         severity, score = judged
-        tx_hash = flows["transaction_hash"][row].as_py()
+        tx_hash = flows["transaction_hash"][row]
         how = "a permit signed off-chain" if by_permit else "an approval"
         return Finding(
             rule=self.id,
@@ -363,6 +376,12 @@ class IcePhishing(Journaled):
         return None
 
 
+def _joined(*parts: Array) -> list[bytes]:
+    # Arrays of 20 bytes a row, end to end row by row.
+    joined: list[bytes] = np.concatenate(parts, axis=1).view(f"V{20 * len(parts)}")[:, 0].tolist()
+    return joined
+
+
 def _with(owners: tuple[bytes, ...], owner: bytes) -> tuple[bytes, ...]:
     if owner in owners or len(owners) >= OWNERS_KEPT:
         return owners
@@ -371,7 +390,7 @@ def _with(owners: tuple[bytes, ...], owner: bytes) -> tuple[bytes, ...]:
 
 def _holds_permit(columns: Columns, tx: int) -> bool:
     # Called directly or within a multicall: the selector stands somewhere in the calldata.
-    data = columns.batch.transactions["input"][tx].as_py() if tx >= 0 else None
+    data = columns.cells("transactions")["input"][tx] if tx >= 0 else None
     head = (data or b"")[:SEARCHED_CALLDATA]
     return any(call in head for call in PERMIT_CALLS)
 

@@ -87,8 +87,8 @@ class IssuerFreeze(Journaled):
         return np.flatnonzero(mine & ((columns.flow_value > 0) | calls))
 
     def _event(self, columns: Columns, row: int) -> Finding | None:
-        logs = columns.batch.logs
-        token, topic = logs["address"][row].as_py(), logs["topic0"][row].as_py()
+        logs = columns.cells("logs")
+        token, topic = logs["address"][row], logs["topic0"][row]
         wallet = _wallet(columns, row)
         if wallet is None or token not in ISSUERS:
             return None
@@ -99,14 +99,14 @@ class IssuerFreeze(Journaled):
                 self._frozen.remove(serial, wallet)
             return None
         if topic == FREEZES[token]:
-            self._frozen.put(serial, wallet, (token, logs["block_timestamp"][row].as_py()))
+            self._frozen.put(serial, wallet, (token, logs["block_timestamp"][row]))
             what, score, amount = "froze", 0.9, None
         elif token == USDT and topic == USDT_DESTROYED:
-            amount = int.from_bytes(logs["data"][row].as_py()[32:64], "big")
+            amount = int.from_bytes(logs["data"][row][32:64], "big")
             what, score = f"destroyed {amount_text(token, amount)} of", 0.9
         else:
             return None
-        tx_hash = logs["transaction_hash"][row].as_py()
+        tx_hash = logs["transaction_hash"][row]
         return Finding(
             rule=self.id,
             rule_version=self.version,
@@ -116,9 +116,9 @@ class IssuerFreeze(Journaled):
             subject=wallet,
             role=Role.ATTACKER,
             block_row=_block_row(columns, row),
-            transaction_index=logs["transaction_index"][row].as_py(),
+            transaction_index=logs["transaction_index"][row],
             transaction_hash=tx_hash,
-            ordinal=logs["ordinal"][row].as_py(),
+            ordinal=logs["ordinal"][row],
             sentence=f"{ISSUERS[token]} {what} {hex_of(wallet)}.",
             reasons=(Reason("issuer_event", 1.0, score, 1.0),),
             evidence=Evidence(
@@ -129,28 +129,28 @@ class IssuerFreeze(Journaled):
         )
 
     def _moved(self, columns: Columns, row: int) -> Finding | None:
-        flows = columns.batch.flows
-        sender = flows["from_address"][row].as_py()
+        flows = columns.cells("flows")
+        sender = flows["from_address"][row]
         held = self._frozen.get(sender)
         if held is None:
             return None
         tx = int(columns.flow_tx[row])
-        signer = columns.batch.transactions["from_address"][tx].as_py() if tx >= 0 else None
+        signer = columns.cells("transactions")["from_address"][tx] if tx >= 0 else None
         if columns.flow_coin[row] < 0 and signer != sender:
             return None  # anyone can log a transfer of a token of their own making
         token, since = held
-        receiver = flows["to_address"][row].as_py()
+        receiver = flows["to_address"][row]
         if not columns.flow_value[row] and receiver != token:
             return None
-        failed = flows["status"][row].as_py() == 0
+        failed = flows["status"][row] == 0
         if not failed and not columns.flow_value[row]:
             return None  # a call that moved nothing and did not fail: an approval, a query
         amount = columns.amount(row)
-        moved = flows["token_address"][row].as_py()
+        moved = flows["token_address"][row]
         what = f"{amount_text(moved, amount)} to {hex_of(receiver)}"
         if not amount:
             what = f"its {VALUE_TOKENS[token].symbol}"
-        tx_hash = flows["transaction_hash"][row].as_py()
+        tx_hash = flows["transaction_hash"][row]
         score = 0.5 if failed else 0.7
         return Finding(
             rule=self.id,
@@ -179,21 +179,21 @@ class IssuerFreeze(Journaled):
 
 def _wallet(columns: Columns, row: int) -> bytes | None:
     # USDT names the wallet in the data, USDC in topic 1 (it is indexed there).
-    topic = columns.batch.logs["topic1"][row].as_py()
-    word = topic if topic is not None else columns.batch.logs["data"][row].as_py()[:32]
+    topic = columns.cells("logs")["topic1"][row]
+    word = topic if topic is not None else columns.cells("logs")["data"][row][:32]
     return word[12:32] if len(word) == 32 else None
 
 
 def _block_row(columns: Columns, row: int) -> int:
-    return columns.row_of_block(columns.batch.logs["block_number"][row].as_py())
+    return columns.row_of_block(columns.cells("logs")["block_number"][row])
 
 
 def _log_place(columns: Columns, row: int) -> tuple[int, int, int, int]:
-    logs = columns.batch.logs
+    logs = columns.cells("logs")
     return (
         _block_row(columns, row),
-        logs["transaction_index"][row].as_py(),
-        *within_transaction(logs["ordinal"][row].as_py()),
+        logs["transaction_index"][row],
+        *within_transaction(logs["ordinal"][row]),
     )
 
 

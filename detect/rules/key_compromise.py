@@ -169,8 +169,8 @@ class KeyCompromise(Journaled):
         self, columns: Columns, row: int, payers: dict[bytes, int], emptied: int
     ) -> Finding | None:
         """What to say of a receiver: ``emptied`` wallets in view, 0 where nothing new is."""
-        flows = columns.batch.flows
-        receiver, time = flows["to_address"][row].as_py(), flows["block_timestamp"][row].as_py()
+        flows = columns.cells("flows")
+        receiver, time = flows["to_address"][row], flows["block_timestamp"][row]
         if self._labels.is_service(receiver, time, columns.batch.chain.name):
             return None
         block_row = int(columns.flow_row[row])
@@ -197,11 +197,11 @@ class KeyCompromise(Journaled):
         return None if left is None else left == 0
 
     def _finding(self, columns: Columns, row: int, payers: list[bytes], confirmed: bool) -> Finding:
-        flows, senders = columns.batch.flows, self._config.senders
+        flows, senders = columns.cells("flows"), self._config.senders
         level = sum(len(payers) >= least for least in senders) - 1
         severity = _SEVERITIES[level + confirmed]
         score = (0.4, 0.6, 0.8, 0.95)[level + confirmed]
-        receiver, tx_hash = flows["to_address"][row].as_py(), flows["transaction_hash"][row].as_py()
+        receiver, tx_hash = flows["to_address"][row], flows["transaction_hash"][row]
         amount = columns.amount(row)
         how = "have nothing left, says a node" if confirmed else "sent all they were seen to hold"
         hours = self._config.window_seconds / 3600
@@ -228,6 +228,6 @@ class KeyCompromise(Journaled):
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),
                 addresses=tuple(payers),
-                amounts=((flows["token_address"][row].as_py(), amount),),
+                amounts=((flows["token_address"][row], amount),),
             ),
         )

@@ -173,7 +173,7 @@ class Steps:
 
     def sender(self, tx: int) -> bytes:
         """Who signed a transaction."""
-        signer: bytes = self._columns.batch.transactions["from_address"][tx].as_py()
+        signer: bytes = self._columns.cells("transactions")["from_address"][tx]
         return signer
 
     def _step(
@@ -209,9 +209,9 @@ class Steps:
         mints = (columns.flow_kind == FlowKind.ERC20) & columns.flow_moved
         rows = np.flatnonzero(mints)
         rows = rows[~columns.flow_from[rows].any(axis=1)]
-        tokens = columns.batch.flows["token_address"]
+        tokens = columns.cells("flows")["token_address"]
         for row in rows.tolist():
-            if self._is_token(tokens[row].as_py()):
+            if self._is_token(tokens[row]):
                 within = within_transaction(int(columns.flow_ordinal[row]))
                 yield self._step(int(columns.flow_tx[row]), within, Kind.MINTED, row)
 
@@ -229,24 +229,24 @@ class Steps:
             yield self._step(int(trades.tx[row]), place, Kind.TRADE, row)
 
     def _owners(self) -> Iterator[Step]:
-        columns, logs = self._columns, self._columns.batch.logs
+        columns, logs = self._columns, self._columns.cells("logs")
         for row in columns.logs_with((OWNERSHIP_TRANSFERRED,)).tolist():
-            owner = logs["topic2"][row].as_py()
-            if owner is not None and self._is_token(logs["address"][row].as_py()):
+            owner = logs["topic2"][row]
+            if owner is not None and self._is_token(logs["address"][row]):
                 tx = self._events.log_tx(row)
                 yield self._step(tx, self._log_place(row), Kind.OWNER, row, owner[12:])
 
     def _calls(self) -> Iterator[Step]:
-        columns, transactions = self._columns, self._columns.batch.transactions
+        columns, transactions = self._columns, self._columns.cells("transactions")
         if not columns.flow_count:
             return  # an orphan out of the lake, which keeps no flows of those
         for row in columns.transactions_with(SWITCHES).tolist():
-            token = transactions["to_address"][row].as_py()
+            token = transactions["to_address"][row]
             if columns.tx_status[row] == 1 and self._is_token(token):
                 yield self._step(row, _LAST, Kind.SWITCH, row, token)
         sales = columns.transactions_with(SALES)
         for row in sales[columns.tx_status[sales] == 0].tolist():
-            token = token_sold(transactions["input"][row].as_py())
+            token = token_sold(transactions["input"][row])
             if token is not None and self._is_token(token):
                 yield self._step(row, _LAST, Kind.FAILED_SALE, row, token)
 
@@ -257,10 +257,10 @@ class Steps:
         words = np.frombuffer(b"".join(sorted(movers)), ">u4").astype(np.uint32).reshape(-1, 5)
         likely = np.isin(columns.flow_from[:, 4], words[:, 4])
         rows = np.flatnonzero(likely & columns.flow_moved & (columns.flow_coin >= 0))
-        senders = columns.batch.flows["from_address"]
+        senders = columns.cells("flows")["from_address"]
         for row in rows.tolist():
             tx = int(columns.flow_tx[row])
-            if tx >= 0 and senders[row].as_py() in movers:
+            if tx >= 0 and senders[row] in movers:
                 yield self._step(tx, _LAST, Kind.MOVED, row)
 
 
@@ -273,9 +273,9 @@ def coin_paid(columns: Columns, tx: int, pool: bytes, coin: bytes, inward: bool)
     number, total = _NUMBERS.get(coin), 0.0
     if number is None:
         return 0.0
-    ends = columns.batch.flows["to_address" if inward else "from_address"]
+    ends = columns.cells("flows")["to_address" if inward else "from_address"]
     for row in range(*columns.flows_of(tx)):
-        if columns.flow_coin[row] == number and ends[row].as_py() == pool:
+        if columns.flow_coin[row] == number and ends[row] == pool:
             total += float(columns.flow_value[row])
     return total
 
@@ -289,13 +289,10 @@ def coin_added(columns: Columns, tx: int, coin: bytes) -> float:
 
 def token_moved(columns: Columns, tx: int, token: bytes, wallet: bytes) -> float:
     """What a wallet got (above 0) or gave of a token in a transaction."""
-    flows, total = columns.batch.flows, 0.0
+    flows, total = columns.cells("flows"), 0.0
     for row in range(*columns.flows_of(tx)):
-        if (
-            columns.flow_kind[row] == FlowKind.ERC20
-            and flows["token_address"][row].as_py() == token
-        ):
+        if columns.flow_kind[row] == FlowKind.ERC20 and flows["token_address"][row] == token:
             value = float(columns.flow_value[row])
-            total += value * (flows["to_address"][row].as_py() == wallet)
-            total -= value * (flows["from_address"][row].as_py() == wallet)
+            total += value * (flows["to_address"][row] == wallet)
+            total -= value * (flows["from_address"][row] == wallet)
     return total

@@ -271,13 +271,13 @@ def _nonces(columns: Columns, rows: Array) -> Array:
 
 
 def _hop(columns: Columns, row: int) -> Hop:
-    flows = columns.batch.flows
+    flows = columns.cells("flows")
     return Hop(
-        flows["transaction_hash"][row].as_py(),
-        flows["from_address"][row].as_py(),
-        flows["to_address"][row].as_py(),
+        flows["transaction_hash"][row],
+        flows["from_address"][row],
+        flows["to_address"][row],
         columns.amount(row),
-        flows["token_address"][row].as_py(),
+        flows["token_address"][row],
     )
 
 

@@ -36,9 +36,9 @@ def loans_by_transaction(columns: Columns) -> dict[int, list[Loan]]:
     loan is judged by transfers of listed tokens, never by the event.
     """
     found: dict[int, list[Loan]] = {}
-    logs = columns.batch.logs
+    logs = columns.cells("logs")
     for row in columns.logs_with(LOANS).tolist():
-        number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
+        number, index = logs["block_number"][row], logs["transaction_index"][row]
         tx = columns.tx_row(number, index)
         if tx < 0:
             continue
@@ -49,10 +49,10 @@ def loans_by_transaction(columns: Columns) -> dict[int, list[Loan]]:
 
 
 def _loans_of(columns: Columns, row: int, tx: int) -> list[Loan]:
-    logs = columns.batch.logs
-    topic, lender = logs["topic0"][row].as_py(), logs["address"][row].as_py()
-    first, second, third = (logs[f"topic{n}"][row].as_py() for n in (1, 2, 3))
-    data = logs["data"][row].as_py()
+    logs = columns.cells("logs")
+    topic, lender = logs["topic0"][row], logs["address"][row]
+    first, second, third = (logs[f"topic{n}"][row] for n in (1, 2, 3))
+    data = logs["data"][row]
     words = [data[n : n + 32] for n in range(0, len(data) - 31, 32)]
     if first is None:
         return []
@@ -76,16 +76,16 @@ def _of_pool(
     columns: Columns, tx: int, pool: bytes, receiver: bytes, amounts: list[int]
 ) -> list[Loan]:
     # A pool's event has amounts without tokens: the transfers out of it have both.
-    flows, loans = columns.batch.flows, []
+    flows, loans = columns.cells("flows"), []
     for amount in amounts:
         if not amount:
             continue
         wanted = amount.to_bytes(32, "big")
         for flow in range(*columns.flows_of(tx)):
-            token = flows["token_address"][flow].as_py()
-            if token is None or flows["from_address"][flow].as_py() != pool:
+            token = flows["token_address"][flow]
+            if token is None or flows["from_address"][flow] != pool:
                 continue
-            if flows["value"][flow].as_py() == wanted:
+            if flows["value"][flow] == wanted:
                 loans.append(Loan(pool, receiver, token, amount))
                 break
     return loans

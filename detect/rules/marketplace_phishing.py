@@ -77,15 +77,15 @@ class MarketplacePhishing(Journaled):
         if not len(columns.tx_block):
             return ()
         steps = [(tx, 0, 0, "call") for tx in self._calls(columns)]
-        logs = columns.batch.logs
+        logs = columns.cells("logs")
         for row in columns.logs_with([ORDER_FULFILLED]).tolist():
             number, index = (
-                logs["block_number"][row].as_py(),
-                logs["transaction_index"][row].as_py(),
+                logs["block_number"][row],
+                logs["transaction_index"][row],
             )
             tx = columns.tx_row(number, index)
-            if tx >= 0 and logs["address"][row].as_py() in SEAPORTS:
-                steps.append((tx, logs["ordinal"][row].as_py(), row, "log"))
+            if tx >= 0 and logs["address"][row] in SEAPORTS:
+                steps.append((tx, logs["ordinal"][row], row, "log"))
         findings: list[Finding] = []
         for tx, _, row, what in sorted(steps):
             if what == "log":
@@ -104,29 +104,29 @@ class MarketplacePhishing(Journaled):
     # --- what is given away
 
     def _fulfilled(self, columns: Columns, tx: int, row: int) -> Iterator[Finding]:
-        logs = columns.batch.logs
-        offerer = logs["topic1"][row].as_py()
-        order = order_of(offerer[12:], logs["data"][row].as_py()) if offerer else None
-        signer = columns.batch.transactions["from_address"][tx].as_py()
+        logs = columns.cells("logs")
+        offerer = logs["topic1"][row]
+        order = order_of(offerer[12:], logs["data"][row]) if offerer else None
+        signer = columns.cells("transactions")["from_address"][tx]
         if order is None or not order.items or order.paid or signer == order.offerer:
             return
         moved = self._items_moved(columns, tx, order.offerer, order.recipient)
         if moved:
-            place = int(logs["ordinal"][row].as_py())
+            place = int(logs["ordinal"][row])
             yield from self._took(
                 columns, tx, place, "order", order.offerer, order.recipient, moved
             )
 
     def _given_in_bulk(self, columns: Columns, tx: int) -> Iterator[Finding]:
-        transactions = columns.batch.transactions
-        if transactions["to_address"][tx].as_py() != TRANSFER_HELPER:
+        transactions = columns.cells("transactions")
+        if transactions["to_address"][tx] != TRANSFER_HELPER:
             return
         owner, receivers = (
-            transactions["from_address"][tx].as_py(),
-            columns.batch.flows["to_address"],
+            transactions["from_address"][tx],
+            columns.cells("flows")["to_address"],
         )
         first, stop = columns.flows_of(tx)
-        for target in dict.fromkeys(receivers[row].as_py() for row in range(first + 1, stop)):
+        for target in dict.fromkeys(receivers[row] for row in range(first + 1, stop)):
             moved = self._items_moved(columns, tx, owner, target)
             if moved:
                 place = int(columns.flow_ordinal[moved[0]])
@@ -134,14 +134,14 @@ class MarketplacePhishing(Journaled):
 
     def _items_moved(self, columns: Columns, tx: int, owner: bytes, taker: bytes) -> list[int]:
         # The rows of NFTs that went from one to the other.
-        flows, (first, stop) = columns.batch.flows, columns.flows_of(tx)
+        flows, (first, stop) = columns.cells("flows"), columns.flows_of(tx)
         return [
             row
             for row in range(first, stop)
             if columns.flow_kind[row] in (FlowKind.ERC721, FlowKind.ERC1155)
             and columns.flow_moved[row]
-            and flows["from_address"][row].as_py() == owner
-            and flows["to_address"][row].as_py() == taker
+            and flows["from_address"][row] == owner
+            and flows["to_address"][row] == taker
         ]
 
     def _took(
@@ -182,7 +182,7 @@ class MarketplacePhishing(Journaled):
                 ("victims", float(len(victims)), float(config.victims_high)),
                 ("items", float(items), float(config.items)),
             ),
-            (owner, *sorted({columns.batch.flows["token_address"][r].as_py() for r in moved})),
+            (owner, *sorted({columns.cells("flows")["token_address"][r] for r in moved})),
         )
 
     def _count(
@@ -201,11 +201,11 @@ class MarketplacePhishing(Journaled):
     # --- foreign code
 
     def _upgraded(self, columns: Columns, tx: int) -> Iterator[Finding]:
-        transactions, config = columns.batch.transactions, self._config
-        data, proxy = transactions["input"][tx].as_py(), transactions["to_address"][tx].as_py()
+        transactions, config = columns.cells("transactions"), self._config
+        data, proxy = transactions["input"][tx], transactions["to_address"][tx]
         if len(data) != 36 or proxy is None:
             return
-        code, owner = data[16:], transactions["from_address"][tx].as_py()
+        code, owner = data[16:], transactions["from_address"][tx]
         row = columns.row_of_block(int(columns.tx_block[tx]))
         now, chain = int(columns.block_times[row]), columns.batch.chain.name
         if self._labels.is_service(code, now, chain):
@@ -237,7 +237,7 @@ class MarketplacePhishing(Journaled):
         addresses: tuple[bytes, ...],
     ) -> Finding:
         severity, score = how
-        tx_hash = columns.batch.transactions["transaction_hash"][tx].as_py()
+        tx_hash = columns.cells("transactions")["transaction_hash"][tx]
         return Finding(
             rule=self.id,
             rule_version=self.version,

@@ -290,13 +290,13 @@ class MixerLink(Journaled):
             pools = {pool for pool, _ in paid[0]} & {pool for pool, _ in got[0]}
             if not pools:
                 continue
-            table, row = columns.batch.flows, int(flows.rows[place])
+            table, row = columns.cells("flows"), int(flows.rows[place])
             hop = Hop(
-                table["transaction_hash"][row].as_py(),
+                table["transaction_hash"][row],
                 sender,
                 receiver,
                 columns.amount(row),
-                table["token_address"][row].as_py(),
+                table["token_address"][row],
             )
             among = sum(min(self._config.ring, (self._pools.get(p) or (0,))[0]) for p in pools)
             habit = (("transfer", self._config.transfer),)

@@ -44,9 +44,9 @@ def payouts_of(columns: Columns) -> list[Payout]:
 
     Withdrawal(recipient, nullifier, indexed relayer, fee): the denomination less the fee is paid.
     """
-    logs, found = columns.batch.logs, []
+    logs, found = columns.cells("logs"), []
     for row in columns.logs_with((TORNADO_WITHDRAWAL,)).tolist():
-        pool, data = logs["address"][row].as_py(), logs["data"][row].as_py()
+        pool, data = logs["address"][row], logs["data"][row]
         if pool not in TORNADO_POOLS or len(data) < 96:
             continue
         denomination, recipient = TORNADO_POOLS[pool], data[12:32]
@@ -58,7 +58,7 @@ def payouts_of(columns: Columns) -> list[Payout]:
                 pool=pool,
                 recipient=recipient,
                 amount=None if denomination is None else max(0, denomination - fee),
-                transaction=logs["transaction_hash"][row].as_py(),
+                transaction=logs["transaction_hash"][row],
                 gas_price=price,
                 by_itself=signer == recipient,
             )
@@ -68,26 +68,26 @@ def payouts_of(columns: Columns) -> list[Payout]:
 
 def deposits_of(columns: Columns) -> list[Deposit]:
     """The deposits into pools in a batch, in chain order; who signed one is its depositor."""
-    logs, found = columns.batch.logs, []
+    logs, found = columns.cells("logs"), []
     for row in columns.logs_with((TORNADO_DEPOSIT,)).tolist():
-        pool = logs["address"][row].as_py()
+        pool = logs["address"][row]
         if pool not in TORNADO_POOLS:
             continue
         place, signer, price = _where(columns, row)
         if signer is not None:
-            hash_ = logs["transaction_hash"][row].as_py()
+            hash_ = logs["transaction_hash"][row]
             found.append(Deposit(place, pool, signer, TORNADO_POOLS[pool], hash_, price))
     return found
 
 
 def _where(columns: Columns, row: int) -> tuple[Place, bytes | None, int | None]:
     # Of a log: its place, and the signer and the gas price of its transaction.
-    logs, transactions = columns.batch.logs, columns.batch.transactions
-    number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
-    place = (columns.row_of_block(number), index, logs["ordinal"][row].as_py())
+    logs, transactions = columns.cells("logs"), columns.cells("transactions")
+    number, index = logs["block_number"][row], logs["transaction_index"][row]
+    place = (columns.row_of_block(number), index, logs["ordinal"][row])
     tx = columns.tx_row(number, index)
     if tx < 0:
         return place, None, None
-    paid = transactions["effective_gas_price"][tx].as_py()
-    price = transactions["gas_price"][tx].as_py() if paid is None else paid
-    return place, transactions["from_address"][tx].as_py(), price
+    paid = transactions["effective_gas_price"][tx]
+    price = transactions["gas_price"][tx] if paid is None else paid
+    return place, transactions["from_address"][tx], price

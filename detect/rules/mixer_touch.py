@@ -88,10 +88,9 @@ class MixerTouch(Journaled):
         creations = columns.batch.creations
         if not len(logs) and not len(calls) and not (creations.num_rows and len(self._funded)):
             return ()
-        places = columns.batch.logs
+        places = columns.cells("logs")
         steps = [
-            (places["block_number"][r].as_py(), places["transaction_index"][r].as_py(), 1, r)
-            for r in logs.tolist()
+            (places["block_number"][r], places["transaction_index"][r], 1, r) for r in logs.tolist()
         ]
         steps += [
             (int(columns.tx_block[r]), int(columns.tx_index[r]), 0, r) for r in calls.tolist()
@@ -110,14 +109,14 @@ class MixerTouch(Journaled):
         for number, index, kind, row in sorted(steps):
             serial = columns.first_serial + columns.row_of_block(number)
             if kind == 0:
-                touch, table = self._call(columns, row, serial), columns.batch.transactions
+                touch, table = self._call(columns, row, serial), columns.cells("transactions")
             elif kind == 1:
-                touch, table = self._log(columns, row, serial), columns.batch.logs
+                touch, table = self._log(columns, row, serial), columns.cells("logs")
             else:
-                touch, table = self._creation(columns, row), creations
+                touch, table = self._creation(columns, row), columns.cells("creations")
             if touch is not None:
-                ordinal = 0 if kind == 0 else table["ordinal"][row].as_py()
-                tx_hash = table["transaction_hash"][row].as_py()
+                ordinal = 0 if kind == 0 else table["ordinal"][row]
+                tx_hash = table["transaction_hash"][row]
                 findings.append(
                     self._finding(touch, serial - columns.first_serial, index, tx_hash, ordinal)
                 )
@@ -133,21 +132,21 @@ class MixerTouch(Journaled):
         return np.array([r for r in rows.tolist() if not counts[r].is_valid], np.int64)
 
     def _call(self, columns: Columns, row: int, serial: int) -> _Touch | None:
-        transactions = columns.batch.transactions
-        pool = transactions["to_address"][row].as_py()
+        transactions = columns.cells("transactions")
+        pool = transactions["to_address"][row]
         if columns.selectors[row] == TORNADO_ROUTER_DEPOSIT_CALL:
-            pool = transactions["input"][row].as_py()[16:36]  # the pool is the router's argument
+            pool = transactions["input"][row][16:36]  # the pool is the router's argument
         if pool not in TORNADO_POOLS:
             return None
-        amount = int.from_bytes(transactions["value"][row].as_py(), "big")
-        depositor = transactions["from_address"][row].as_py()
-        time = transactions["block_timestamp"][row].as_py()
+        amount = int.from_bytes(transactions["value"][row], "big")
+        depositor = transactions["from_address"][row]
+        time = transactions["block_timestamp"][row]
         return self._deposit(depositor, pool, (None, amount), serial, time)
 
     def _log(self, columns: Columns, row: int, serial: int) -> _Touch | None:
-        logs = columns.batch.logs
-        topic, emitter = logs["topic0"][row].as_py(), logs["address"][row].as_py()
-        time, data = logs["block_timestamp"][row].as_py(), logs["data"][row].as_py()
+        logs = columns.cells("logs")
+        topic, emitter = logs["topic0"][row], logs["address"][row]
+        time, data = logs["block_timestamp"][row], logs["data"][row]
         if emitter in TORNADO_POOLS and topic == TORNADO_DEPOSIT:
             signer = self._signer(columns, row)
             if signer is None:
@@ -189,8 +188,8 @@ class MixerTouch(Journaled):
 
     def _is_little(self, columns: Columns, row: int, railgun: bytes) -> bool:
         # Whether what went in or out in the transaction is known to be worth less than the floor.
-        logs = columns.batch.logs
-        number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
+        logs = columns.cells("logs")
+        number, index = logs["block_number"][row], logs["transaction_index"][row]
         tx = columns.tx_row(number, index)
         if tx < 0:
             return False
@@ -229,15 +228,15 @@ class MixerTouch(Journaled):
         )
 
     def _creation(self, columns: Columns, row: int) -> _Touch | None:
-        creations = columns.batch.creations
-        creator = creations["creator"][row].as_py()
+        creations = columns.cells("creations")
+        creator = creations["creator"][row]
         funded = self._funded.get(creator)
         if funded is None:
             return None
-        since = max(0, creations["block_timestamp"][row].as_py() - funded[0])
+        since = max(0, creations["block_timestamp"][row] - funded[0])
         if since > self._config.exploit_window_seconds:
             return None
-        contract = creations["contract_address"][row].as_py()
+        contract = creations["contract_address"][row]
         return _Touch(
             subject=creator,
             severity=Severity.MEDIUM,
@@ -252,13 +251,11 @@ class MixerTouch(Journaled):
         )
 
     def _signer(self, columns: Columns, row: int) -> bytes | None:
-        logs = columns.batch.logs
-        tx = columns.tx_row(
-            logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
-        )
+        logs = columns.cells("logs")
+        tx = columns.tx_row(logs["block_number"][row], logs["transaction_index"][row])
         if tx < 0:
             return None
-        signer: bytes = columns.batch.transactions["from_address"][tx].as_py()
+        signer: bytes = columns.cells("transactions")["from_address"][tx]
         return signer
 
     def _amount(self, columns: Columns, row: int, pool: bytes) -> tuple[bytes | None, int] | None:
@@ -266,13 +263,13 @@ class MixerTouch(Journaled):
         if fixed is not None:
             return None, fixed
         # A token pool: what it got is the transfer into it in the same transaction.
-        logs, flows = columns.batch.logs, columns.batch.flows
-        number = logs["block_number"][row].as_py()
-        index = logs["transaction_index"][row].as_py()
+        logs, flows = columns.cells("logs"), columns.cells("flows")
+        number = logs["block_number"][row]
+        index = logs["transaction_index"][row]
         low, high = np.searchsorted(columns.flow_block, [number, number + 1])
         for flow in range(int(low), int(high)):
-            if columns.flow_tx_index[flow] == index and flows["to_address"][flow].as_py() == pool:
-                token = flows["token_address"][flow].as_py()
+            if columns.flow_tx_index[flow] == index and flows["to_address"][flow] == pool:
+                token = flows["token_address"][flow]
                 if token is not None:
                     return token, columns.amount(flow)
         return None

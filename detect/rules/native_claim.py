@@ -86,10 +86,10 @@ class NativeClaim(Journaled):
         return findings
 
     def _look_at(self, columns: Columns, row: int) -> Finding | None:
-        transactions, config = columns.batch.transactions, self._config
-        target = transactions["to_address"][row].as_py()
-        victim = transactions["from_address"][row].as_py()
-        time = transactions["block_timestamp"][row].as_py()
+        transactions, config = columns.cells("transactions"), self._config
+        target = transactions["to_address"][row]
+        victim = transactions["from_address"][row]
+        time = transactions["block_timestamp"][row]
         if target is None or self._labels.is_service(target, time, columns.batch.chain.name):
             return None
         number, index = int(columns.tx_block[row]), int(columns.tx_index[row])
@@ -100,21 +100,21 @@ class NativeClaim(Journaled):
         if known_for > config.fresh_seconds or facts["to_events"] >= config.trusted_events:
             return None
         serial = columns.first_serial + columns.row_of_block(number)
-        value = int.from_bytes(transactions["value"][row].as_py(), "big")
+        value = int.from_bytes(transactions["value"][row], "big")
         payments, total, victims = self._targets.get(target) or (0, 0.0, ())
         if victim not in victims and len(victims) < TARGETS_VICTIMS:
             victims = (*victims, victim)
         self._targets.put(serial, target, (payments + 1, total + value / 1e18, victims))
         codeless = _uses_intrinsic_gas(columns, row) or self._has_no_code(columns, number, target)
         # A receipt without any log: whatever ran did not even note what was paid for.
-        silent = transactions["log_count"][row].as_py() == 0 and not facts["to_is_contract"]
+        silent = transactions["log_count"][row] == 0 and not facts["to_is_contract"]
         many = len(victims) >= config.victims_high
         if codeless or silent:
             severity, score = Severity.HIGH, 0.9 if codeless or many else 0.8
         else:
             severity, score = (Severity.MEDIUM, 0.7) if many else (Severity.LOW, 0.5)
         bait = NATIVE_CLAIMS[int(columns.selectors[row])]
-        tx_hash = transactions["transaction_hash"][row].as_py()
+        tx_hash = transactions["transaction_hash"][row]
         return Finding(
             rule=self.id,
             rule_version=self.version,
@@ -153,13 +153,11 @@ def _native_facts(
     columns: Columns, number: int, index: int, sender: bytes
 ) -> tuple[np.void | None, bool]:
     # The facts of the transaction's native flow, and whether any flow of it went to the sender.
-    low, high = np.searchsorted(columns.flow_block, [number, number + 1]).tolist()
-    mine = low + np.flatnonzero(columns.flow_tx_index[low:high] == index)
-    facts, receivers = None, columns.batch.flows["to_address"]
-    for flow in mine.tolist():
+    facts, receivers = None, columns.cells("flows")["to_address"]
+    for flow in range(*columns.flows_of(columns.tx_row(number, index))):
         if columns.flow_kind[flow] == FlowKind.NATIVE:
             facts = columns.scored.flow_facts[flow]
-        elif receivers[flow].as_py() == sender:
+        elif receivers[flow] == sender:
             return facts, True
     return facts, False
 
@@ -167,9 +165,9 @@ def _native_facts(
 def _uses_intrinsic_gas(columns: Columns, row: int) -> bool:
     # Code that runs costs gas; a call of a wallet costs what its calldata costs and no more:
     # 16 gas a byte that is not zero and 4 for zero, or EIP-7623's floor of 40 and 10.
-    transactions = columns.batch.transactions
-    used = transactions["gas_used"][row].as_py()
-    data = transactions["input"][row].as_py()
+    transactions = columns.cells("transactions")
+    used = transactions["gas_used"][row]
+    data = transactions["input"][row]
     zeros = data.count(0)
     solid = len(data) - zeros
     return used in (21_000 + 16 * solid + 4 * zeros, 21_000 + 40 * solid + 10 * zeros)

@@ -178,14 +178,14 @@ class PhishingWallet(Journaled):
         first, last = int(times.min()), int(times.max())
         listed = self._labels.addresses_with(_EXCHANGE, first, last, chain)
         found = columns.members("flows", side, listed).copy()
-        addresses = columns.batch.flows[side]
+        addresses, cells = columns.batch.flows[side], columns.cells("flows")[side]
         if found.any() and not all(
             self._held_all_along(wallet.as_py(), first, last, chain)
             for wallet in addresses.filter(pa.array(found)).unique()
         ):  # some became an exchange, or ceased to be one, within the batch
             for row in np.flatnonzero(found).tolist():
                 time = int(times[columns.flow_row[row]])
-                found[row] = "exchange" in self._words(addresses[row].as_py(), time, chain)
+                found[row] = "exchange" in self._words(cells[row], time, chain)
         return found | columns.members("flows", side, _KNOWN_EXCHANGES)
 
     def _held_all_along(self, wallet: bytes, first: int, last: int, chain: str) -> bool:
@@ -203,9 +203,9 @@ class PhishingWallet(Journaled):
     def _look_at(
         self, columns: Columns, row: int, paying: tuple[int, float] | None, to_exchange: bool
     ) -> Finding | None:
-        flows, chain = columns.batch.flows, columns.batch.chain.name
-        sender, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-        number, time = int(columns.flow_row[row]), flows["block_timestamp"][row].as_py()
+        flows, chain = columns.cells("flows"), columns.batch.chain.name
+        sender, receiver = flows["from_address"][row], flows["to_address"][row]
+        number, time = int(columns.flow_row[row]), flows["block_timestamp"][row]
         serial, money = columns.first_serial + number, int(_MONEY[columns.flow_coin[row]])
         if to_exchange:
             return self._arrived(columns, row, serial, time, sender, receiver)
@@ -213,11 +213,11 @@ class PhishingWallet(Journaled):
             return None
         strangers, income = paying
         hop = Hop(
-            flows["transaction_hash"][row].as_py(),
+            flows["transaction_hash"][row],
             sender,
             receiver,
             columns.amount(row),
-            flows["token_address"][row].as_py(),
+            flows["token_address"][row],
         )
         units = float(columns.flow_units[row])
         leaving = _Exit(sender, money, units, income, strangers, hop)
@@ -253,14 +253,14 @@ class PhishingWallet(Journaled):
         self._deposits.remove(serial, deposit)
         if time - paid > self._config.exit_seconds:
             return None
-        flows = columns.batch.flows
+        flows = columns.cells("flows")
         first = Hop(tx_hash or None, collector, deposit, int(amount), token or None)
         second = Hop(
-            flows["transaction_hash"][row].as_py(),
+            flows["transaction_hash"][row],
             deposit,
             exchange,
             columns.amount(row),
-            flows["token_address"][row].as_py(),
+            flows["token_address"][row],
         )
         leaving = _Exit(collector, money, units, income, strangers, first)
         return self._passed(columns, row, serial, time, leaving, (first, second), "exchange")
@@ -295,7 +295,7 @@ class PhishingWallet(Journaled):
         share: float,
     ) -> Finding:  # fmt: skip
         severity, score = (Severity.MEDIUM, 0.7) if kind == "mixer" else (Severity.LOW, 0.5)
-        tx_hash = columns.batch.flows["transaction_hash"][row].as_py()
+        tx_hash = columns.cells("flows")["transaction_hash"][row]
         first = path[0]
         least = float(self._config.strangers)
         where = {"mixer": "a mixer", "bridge": "a bridge", "exchange": "an exchange"}[kind]

@@ -131,27 +131,27 @@ class Ponzi(Journaled):
         return [row for row in kept.tolist() if self._is_investment(columns, row)]
 
     def _is_investment(self, columns: Columns, row: int) -> bool:
-        flows, facts = columns.batch.flows, columns.scored.flow_facts[row]
-        wallet, contract = (flows[n][row].as_py() for n in ("from_address", "to_address"))
-        token = flows["token_address"][row].as_py()
+        flows, facts = columns.cells("flows"), columns.scored.flow_facts[row]
+        wallet, contract = (flows[n][row] for n in ("from_address", "to_address"))
+        token = flows["token_address"][row]
         if token is None and not facts["to_is_contract"]:
             return False
         for other in range(*columns.flows_of(int(columns.flow_tx[row]))):
             if other == row or not columns.flow_value[other]:
                 continue
-            if flows["to_address"][other].as_py() == wallet:
+            if flows["to_address"][other] == wallet:
                 return False  # got something for it
-            if flows["token_address"][other].as_py() != token:
+            if flows["token_address"][other] != token:
                 return False  # a swap, a purchase, a deposit for shares
-        time = flows["block_timestamp"][row].as_py()
+        time = flows["block_timestamp"][row]
         return not self._labels.is_service(contract, time, columns.batch.chain.name)
 
     def _movements(
         self, columns: Columns, payments: list[int]
     ) -> list[tuple[int, int, int, int, int, int]]:
-        flows = columns.batch.flows
+        flows = columns.cells("flows")
         contracts = {key[:20] for key in sorted(self._schemes.keys())}
-        contracts |= {flows["to_address"][row].as_py() for row in payments}
+        contracts |= {flows["to_address"][row] for row in payments}
         if not contracts:
             return []
         known, taken = address_set(contracts), set(payments)
@@ -166,11 +166,11 @@ class Ponzi(Journaled):
     # --- what it does to a scheme
 
     def _invest(self, columns: Columns, row: int) -> None:
-        flows = columns.batch.flows
-        contract, wallet = (flows[n][row].as_py() for n in ("to_address", "from_address"))
+        flows = columns.cells("flows")
+        contract, wallet = (flows[n][row] for n in ("to_address", "from_address"))
         key = _key(columns, row, contract)
         before = self._schemes.get(key)
-        time = flows["block_timestamp"][row].as_py()
+        time = flows["block_timestamp"][row]
         scheme = _Scheme(time) if before is None else _Scheme(*before)
         amount = float(columns.flow_value[row])
         members, place = list(scheme.members), _find(scheme, wallet)
@@ -187,7 +187,7 @@ class Ponzi(Journaled):
         self._schemes.put(_serial(columns, row), key, after)
 
     def _earn(self, columns: Columns, row: int) -> None:
-        key = _key(columns, row, columns.batch.flows["to_address"][row].as_py())
+        key = _key(columns, row, columns.cells("flows")["to_address"][row])
         before = self._schemes.get(key)
         if before is not None:
             scheme = _Scheme(*before)
@@ -195,8 +195,8 @@ class Ponzi(Journaled):
             self._schemes.put(_serial(columns, row), key, scheme._replace(income=income))
 
     def _pay(self, columns: Columns, row: int) -> Finding | None:
-        flows = columns.batch.flows
-        contract, wallet = (flows[n][row].as_py() for n in ("from_address", "to_address"))
+        flows = columns.cells("flows")
+        contract, wallet = (flows[n][row] for n in ("from_address", "to_address"))
         key = _key(columns, row, contract)
         before = self._schemes.get(key)
         if before is None:
@@ -251,7 +251,7 @@ class Ponzi(Journaled):
             ("top_tenth", top, config.top_share),
             ("beyond_own", excess, config.excess),
         )
-        tx_hash = columns.batch.flows["transaction_hash"][row].as_py()
+        tx_hash = columns.cells("flows")["transaction_hash"][row]
         return Finding(
             rule=self.id,
             rule_version=self.version,
@@ -294,7 +294,7 @@ def _place(columns: Columns, row: int) -> tuple[int, int, int, int]:
 
 
 def _key(columns: Columns, row: int, contract: bytes) -> bytes:
-    token = columns.batch.flows["token_address"][row].as_py()
+    token = columns.cells("flows")["token_address"][row]
     return contract + (token or ZERO_ADDRESS)
 
 
@@ -311,8 +311,8 @@ def _find(scheme: _Scheme, wallet: bytes) -> int | None:
 
 def _gives(columns: Columns, row: int, wallet: bytes) -> bool:
     # Whether the receiver of a payout gives a token for it in the same transaction.
-    flows = columns.batch.flows
+    flows = columns.cells("flows")
     for other in range(*columns.flows_of(int(columns.flow_tx[row]))):
-        if columns.flow_value[other] and flows["from_address"][other].as_py() == wallet:
+        if columns.flow_value[other] and flows["from_address"][other] == wallet:
             return True
     return False

@@ -144,7 +144,7 @@ class PoolEvents:
                 if version == 4:
                     pool, pair = topics[0], topics[1:]
                 else:
-                    data = self.columns.batch.logs["data"][row].as_py()
+                    data = self.columns.cells("logs")["data"][row]
                     word = 0 if version == 2 else 1
                     pool, pair = data[32 * word + 12 : 32 * word + 32], topics[:2]
                 if pool is None or None in pair:
@@ -280,7 +280,7 @@ class PoolEvents:
         return [bytes(row) for row in raw]
 
     def _topic(self, number: int, row: int) -> bytes | None:
-        value: bytes | None = self.columns.batch.logs[f"topic{number}"][row].as_py()
+        value: bytes | None = self.columns.cells("logs")[f"topic{number}"][row]
         return value
 
     def _quads(self, rows: Array, words: int) -> Array:

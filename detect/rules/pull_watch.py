@@ -63,8 +63,8 @@ class PullWatch:
         columns, row = place.columns, step.row
         if columns.scored.flow_facts[row]["to_is_contract"]:
             return None
-        flows = columns.batch.flows
-        sender, token = flows["from_address"][row].as_py(), flows["token_address"][row].as_py()
+        flows = columns.cells("flows")
+        sender, token = flows["from_address"][row], flows["token_address"][row]
         worth = self._prices.worth(token, float(columns.flow_value[row]))
         for pool, pull in self._all():
             if pull.puller == sender and worth >= 0.5 * pull.dollars:

@@ -72,20 +72,20 @@ class SafeDelegatecall(Journaled):
     def _look_at(
         self, columns: Columns, row: int, confirmed: set[tuple[int, int, bytes]]
     ) -> Finding | None:
-        transactions = columns.batch.transactions
-        safe = transactions["to_address"][row].as_py()
+        transactions = columns.cells("transactions")
+        safe = transactions["to_address"][row]
         if safe is None:
             return None
         config = self._config
-        target = foreign_target(transactions["input"][row].as_py(), config)
+        target = foreign_target(transactions["input"][row], config)
         if target is None:
             return None
         number, index = int(columns.tx_block[row]), int(columns.tx_index[row])
-        has_logs = transactions["log_count"][row].as_py() is not None
+        has_logs = transactions["log_count"][row] is not None
         sure = not has_logs or (number, index, safe) in confirmed
         score = 1.0 if sure else 0.5
-        tx_hash = transactions["transaction_hash"][row].as_py()
-        signer = transactions["from_address"][row].as_py()
+        tx_hash = transactions["transaction_hash"][row]
+        signer = transactions["from_address"][row]
         return Finding(
             rule=self.id,
             rule_version=self.version,
@@ -155,14 +155,14 @@ def _bytes_argument(arguments: bytes, offset: int) -> bytes:
 
 
 def _confirmed(columns: Columns) -> set[tuple[int, int, bytes]]:
-    logs = columns.batch.logs
+    logs = columns.cells("logs")
     found = set()
     for row in columns.logs_with([SAFE_SUCCESS]).tolist():
         found.add(
             (
-                logs["block_number"][row].as_py(),
-                logs["transaction_index"][row].as_py(),
-                logs["address"][row].as_py(),
+                logs["block_number"][row],
+                logs["transaction_index"][row],
+                logs["address"][row],
             )
         )
     return found

@@ -84,9 +84,9 @@ class SanctionsTouch(Journaled):
         return findings
 
     def _look_at(self, columns: Columns, row: int) -> Finding | None:
-        flows, chain = columns.batch.flows, columns.batch.chain.name
-        time = flows["block_timestamp"][row].as_py()
-        sender, receiver = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        flows, chain = columns.cells("flows"), columns.batch.chain.name
+        time = flows["block_timestamp"][row]
+        sender, receiver = flows["from_address"][row], flows["to_address"][row]
         if sender in (receiver, ZERO_ADDRESS):
             return None  # a mint or a withdrawal from the beacon chain has no payer
         from_listed = self._listed(sender, time, chain)
@@ -112,9 +112,9 @@ class SanctionsTouch(Journaled):
         role = Role.UNKNOWN if subject == receiver else Role.ATTACKER
         if not self._listed(subject, time, chain) and self._labels.is_service(subject, time, chain):
             role = Role.SERVICE
-        tx_hash = flows["transaction_hash"][row].as_py()
+        tx_hash = flows["transaction_hash"][row]
         amount = columns.amount(row)
-        token = flows["token_address"][row].as_py()
+        token = flows["token_address"][row]
         listed = receiver if to_listed else sender
         index = int(columns.flow_tx_index[row])
         return Finding(
@@ -152,4 +152,4 @@ class SanctionsTouch(Journaled):
 
     def _signed_by(self, columns: Columns, row: int, sender: bytes) -> bool:
         tx = int(columns.flow_tx[row])
-        return tx >= 0 and columns.batch.transactions["from_address"][tx].as_py() == sender
+        return tx >= 0 and columns.cells("transactions")["from_address"][tx] == sender

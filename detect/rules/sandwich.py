@@ -232,10 +232,10 @@ class Sandwich(Journaled):
             return []
         columns, found = events.columns, []
         added: dict[tuple[int, bytes, bytes], Liquidity] = {}
-        senders = columns.batch.transactions["from_address"]
+        senders = columns.cells("transactions")["from_address"]
         for change in sorted(changes, key=lambda c: c.log):
             block = int(columns.tx_block[change.tx])
-            key = (block, change.pool, senders[change.tx].as_py())
+            key = (block, change.pool, senders[change.tx])
             if change.liquidity > 0:
                 added.setdefault(key, change)
                 continue
@@ -266,8 +266,8 @@ class Sandwich(Journaled):
         between: list[int],
     ) -> Finding:
         columns = events.columns
-        hashes = columns.batch.transactions["transaction_hash"]
-        told = [hashes[row].as_py() for row in (first.tx, *between[:VICTIMS_NAMED], last.tx)]
+        hashes = columns.cells("transactions")["transaction_hash"]
+        told = [hashes[row] for row in (first.tx, *between[:VICTIMS_NAMED], last.tx)]
         block = columns.row_of_block(int(columns.tx_block[last.tx]))
         return Finding(
             rule=JIT,

@@ -44,7 +44,7 @@ def settled(columns: Columns, tx: int, owner: bytes, token: bytes | None, amount
     for row in _received(columns, tx, owner):
         coin = int(columns.flow_coin[row])
         if coin < 0:
-            if columns.batch.flows["token_address"][row].as_py() == token:
+            if columns.cells("flows")["token_address"][row] == token:
                 returned += float(columns.flow_value[row]) / max(1.0, float(amount))
             elif columns.scored.flow_facts[row]["from_events"] >= SETTLED_EVENTS:
                 return True

@@ -144,8 +144,8 @@ class SignaturePhishing(Journaled):
     # --- the innocent
 
     def _is_innocent(self, columns: Columns, signed: Signed, row: int) -> bool:
-        flows, facts = columns.batch.flows, columns.scored.flow_facts[row]
-        receiver, token = flows["to_address"][row].as_py(), flows["token_address"][row].as_py()
+        flows, facts = columns.cells("flows"), columns.scored.flow_facts[row]
+        receiver, token = flows["to_address"][row], flows["token_address"][row]
         amount, now = columns.amount(row), int(columns.block_times[columns.flow_row[row]])
         if receiver in (signed.owner, ZERO_ADDRESS):
             return True
@@ -153,8 +153,8 @@ class SignaturePhishing(Journaled):
             return True
         if signed.way == Way.AUTHORIZED and facts["pair_events"] > self._config.met:
             return True
-        chain, transactions = columns.batch.chain.name, columns.batch.transactions
-        parties = {receiver, signed.taker, transactions["from_address"][signed.tx].as_py()}
+        chain, transactions = columns.batch.chain.name, columns.cells("transactions")
+        parties = {receiver, signed.taker, transactions["from_address"][signed.tx]}
         if any(self._labels.is_service(party, now, chain) for party in parties - CARRIERS):
             return True
         signer = signer_facts(columns, signed.tx)
@@ -172,7 +172,7 @@ class SignaturePhishing(Journaled):
     def _is_trusted(self, columns: Columns, signed: Signed, signer: np.void, now: int) -> bool:
         if has_reputation(signer, "from", now):
             return True
-        called = columns.batch.transactions["to_address"][signed.tx].as_py()
+        called = columns.cells("transactions")["to_address"][signed.tx]
         return called == signed.taker and has_reputation(signer, "to", now)
 
     # --- the taker
@@ -213,8 +213,8 @@ class SignaturePhishing(Journaled):
             returned += now - met > self._config.return_seconds
         elif len(owners) < OWNERS_KEPT:
             owners = (*owners, (signed.owner, now))
-            targets = columns.batch.flows["to_address"]
-            for receiver in dict.fromkeys(targets[row].as_py() for row in rows):
+            targets = columns.cells("flows")["to_address"]
+            for receiver in dict.fromkeys(targets[row] for row in rows):
                 if receiver in receivers or len(receivers) < RECEIVERS_KEPT:
                     receivers[receiver] = receivers.get(receiver, 0) + 1
         return _Taker(
@@ -229,10 +229,10 @@ class SignaturePhishing(Journaled):
 
     def _left(self, columns: Columns, row: int) -> float | None:
         # What the owner still has, as a share of what was taken; None: unknown.
-        flows = columns.batch.flows
-        token = flows["token_address"][row].as_py()
+        flows = columns.cells("flows")
+        token = flows["token_address"][row]
         at = columns.batch.position(int(columns.flow_row[row]))
-        balance = self._node.token_balance_at(token, flows["from_address"][row].as_py(), at)
+        balance = self._node.token_balance_at(token, flows["from_address"][row], at)
         return None if balance is None else balance / max(1, columns.amount(row))
 
     def _judge(
@@ -262,11 +262,11 @@ class SignaturePhishing(Journaled):
         left: float | None,
         judged: tuple[Severity, float],
     ) -> Finding:
-        flows, config = columns.batch.flows, self._config
+        flows, config = columns.cells("flows"), self._config
         severity, score = judged
-        receiver, token = flows["to_address"][row].as_py(), flows["token_address"][row].as_py()
+        receiver, token = flows["to_address"][row], flows["token_address"][row]
         tx_hash, amount, owners = (
-            flows["transaction_hash"][row].as_py(),
+            flows["transaction_hash"][row],
             columns.amount(row),
             len(taker.owners),
         )
@@ -305,11 +305,11 @@ class SignaturePhishing(Journaled):
 
 
 def _is_large(columns: Columns, row: int) -> bool:
-    return is_large(columns.batch.flows["token_address"][row].as_py(), columns.amount(row))
+    return is_large(columns.cells("flows")["token_address"][row], columns.amount(row))
 
 
 def _share(columns: Columns, row: int) -> int:
-    token = columns.batch.flows["token_address"][row].as_py()
+    token = columns.cells("flows")["token_address"][row]
     known = VALUE_TOKENS.get(token)
     if known is None:
         return 0

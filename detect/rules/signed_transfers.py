@@ -68,7 +68,7 @@ def signed_transfers(columns: Columns) -> Iterator[Signed]:
     if not len(rows):
         return
     used = _authorizers(columns)
-    flows, transactions = columns.batch.flows, columns.batch.transactions
+    flows, transactions = columns.cells("flows"), columns.cells("transactions")
     owners, tokens, targets = (
         flows["from_address"],
         flows["token_address"],
@@ -77,7 +77,7 @@ def signed_transfers(columns: Columns) -> Iterator[Signed]:
     ways: dict[int, Way | None] = {}
     groups: dict[tuple[int, bytes, Way], list[int]] = {}
     for row, tx in zip(rows.tolist(), columns.flow_tx[rows].tolist(), strict=True):
-        owner, token = owners[row].as_py(), tokens[row].as_py()
+        owner, token = owners[row], tokens[row]
         if (tx, token, owner) in used:
             way: Way | None = Way.AUTHORIZED
         else:
@@ -88,9 +88,9 @@ def signed_transfers(columns: Columns) -> Iterator[Signed]:
         if way is not None and (way != Way.RELAYED or columns.flow_coin[row] > 0):
             groups.setdefault((tx, owner, way), []).append(row)
     for (tx, owner, way), mine in groups.items():
-        target = targets[tx].as_py()
-        itself = target in CARRIERS or target == tokens[mine[0]].as_py()
-        taker = transactions["from_address"][tx].as_py() if itself else target
+        target = targets[tx]
+        itself = target in CARRIERS or target == tokens[mine[0]]
+        taker = transactions["from_address"][tx] if itself else target
         yield Signed(tx, owner, taker, way, tuple(mine))
 
 
@@ -131,25 +131,25 @@ def _worthiest(columns: Columns, rows: Array) -> Array:
 def _authorizers(columns: Columns) -> set[tuple[int, bytes, bytes]]:
     # (transaction, token, owner) of the EIP-3009 authorizations that were used. Without logs those
     # that were submitted to the token itself.
-    logs, found = columns.batch.logs, set()
+    logs, found = columns.cells("logs"), set()
     for row in columns.logs_with([AUTHORIZATION_USED]).tolist():
-        number, index = logs["block_number"][row].as_py(), logs["transaction_index"][row].as_py()
-        owner = logs["topic1"][row].as_py()
+        number, index = logs["block_number"][row], logs["transaction_index"][row]
+        owner = logs["topic1"][row]
         if owner is not None:
             tx = columns.tx_row(number, index)
-            found.add((tx, logs["address"][row].as_py(), owner[12:]))
-    transactions = columns.batch.transactions
+            found.add((tx, logs["address"][row], owner[12:]))
+    transactions = columns.cells("transactions")
     for tx in columns.transactions_with(AUTHORIZED_TRANSFERS).tolist():
-        if transactions["log_count"][tx].as_py() is None:
-            data = transactions["input"][tx].as_py()
-            found.add((tx, transactions["to_address"][tx].as_py(), data[16:36]))
+        if transactions["log_count"][tx] is None:
+            data = transactions["input"][tx]
+            found.add((tx, transactions["to_address"][tx], data[16:36]))
     return found
 
 
 def _permit2(columns: Columns, tx: int) -> Way | None:
     # Whether a transaction calls Permit2's signed transfers: itself, or within what it calls.
-    transactions = columns.batch.transactions
-    if transactions["to_address"][tx].as_py() == PERMIT2:
+    transactions = columns.cells("transactions")
+    if transactions["to_address"][tx] == PERMIT2:
         return Way.DIRECT if int(columns.selectors[tx]) in PERMIT2_TRANSFERS else None
-    head = (transactions["input"][tx].as_py() or b"")[:SEARCHED_CALLDATA]
+    head = (transactions["input"][tx] or b"")[:SEARCHED_CALLDATA]
     return Way.RELAYED if any(call in head for call in _CALLS) else None

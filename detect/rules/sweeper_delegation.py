@@ -124,17 +124,17 @@ class SweeperDelegation(Journaled):
     # --- authorizations
 
     def _authorized(self, columns: Columns, row: int) -> Iterator[Finding]:
-        granted, chain = columns.batch.authorizations, columns.batch.chain
-        authority, delegate = granted["authority"][row].as_py(), granted["delegate"][row].as_py()
+        granted, chain = columns.cells("authorizations"), columns.batch.chain
+        authority, delegate = granted["authority"][row], granted["delegate"][row]
         number, index = (
-            granted["block_number"][row].as_py(),
-            granted["transaction_index"][row].as_py(),
+            granted["block_number"][row],
+            granted["transaction_index"][row],
         )
         tx = columns.tx_row(number, index)
         if authority is None or tx < 0 or not _takes_effect(columns, row, tx, authority):
             return
         serial = columns.first_serial + columns.row_of_block(number)
-        time = granted["block_timestamp"][row].as_py()
+        time = granted["block_timestamp"][row]
         before = self._authorities.get(authority)
         if delegate == ZERO_ADDRESS or self._labels.is_service(delegate, time, chain.name):
             self._authorities.remove(serial, authority)
@@ -143,9 +143,9 @@ class SweeperDelegation(Journaled):
         self._authorities.put(serial, authority, (delegate, before[1] if before else NEVER))
         known = self._delegates.get(delegate)
         record = Delegate(*known) if known else Delegate(time)
-        signer = columns.batch.transactions["from_address"][tx].as_py()
+        signer = columns.cells("transactions")["from_address"][tx]
         record = record.sign(sponsored=signer != authority, new=new)
-        place = AUTHORIZED - int(granted["ordinal"][row].as_py())
+        place = AUTHORIZED - int(granted["ordinal"][row])
         yield from self._tell_delegate(columns, serial, tx, delegate, record, authority, place)
 
     def _tell_delegate(
@@ -207,7 +207,7 @@ class SweeperDelegation(Journaled):
     ) -> Finding:
         why, level = what
         severity, score = _LEVELS[level]
-        tx_hash = columns.batch.transactions["transaction_hash"][tx].as_py()
+        tx_hash = columns.cells("transactions")["transaction_hash"][tx]
         config, many = self._config, record.authorities
         share = record.sink_share(config)
         return Finding(
@@ -245,8 +245,8 @@ class SweeperDelegation(Journaled):
     # --- flows
 
     def _moved(self, columns: Columns, row: int) -> Iterator[Finding]:
-        flows, number = columns.batch.flows, int(columns.flow_block[row])
-        source, target = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        flows, number = columns.cells("flows"), int(columns.flow_block[row])
+        source, target = flows["from_address"][row], flows["to_address"][row]
         serial = columns.first_serial + int(columns.flow_row[row])
         mine = self._authorities.get(target)
         if mine is not None and source != target:
@@ -302,8 +302,8 @@ class SweeperDelegation(Journaled):
         victim: bytes,
         sink: bytes | None,
     ) -> Iterator[Finding]:
-        flows = columns.batch.flows
-        token = flows["token_address"][row].as_py()
+        flows = columns.cells("flows")
+        token = flows["token_address"][row]
         amount = columns.amount(row)
         known = NATIVE if token is None else VALUE_TOKENS[token]
         if amount < LARGE[token] * 10**known.decimals * self._config.valuable:
@@ -315,7 +315,7 @@ class SweeperDelegation(Journaled):
         large = is_large(token, amount)
         severity, score = (Severity.CRITICAL, 0.95) if large else (Severity.HIGH, 0.8)
         where = "at once" if sink is None else f"to {hex_of(sink)}"
-        tx_hash = columns.batch.transactions["transaction_hash"][tx].as_py()
+        tx_hash = columns.cells("transactions")["transaction_hash"][tx]
         yield Finding(
             rule=self.id,
             rule_version=self.version,
@@ -345,24 +345,24 @@ class SweeperDelegation(Journaled):
 
 def _takes_effect(columns: Columns, row: int, tx: int, authority: bytes) -> bool:
     # As far as the block tells: right chain, and not a nonce that its signer has spent with this.
-    granted = columns.batch.authorizations
-    chain_id = int.from_bytes(granted["chain_id"][row].as_py(), "big")
+    granted = columns.cells("authorizations")
+    chain_id = int.from_bytes(granted["chain_id"][row], "big")
     if chain_id not in (0, columns.batch.chain.id):
         return False
-    transactions = columns.batch.transactions
-    if transactions["from_address"][tx].as_py() != authority:
+    transactions = columns.cells("transactions")
+    if transactions["from_address"][tx] != authority:
         return True
-    spent = transactions["nonce"][tx].as_py()
-    return spent is None or granted["nonce"][row].as_py() > spent
+    spent = transactions["nonce"][tx]
+    return spent is None or granted["nonce"][row] > spent
 
 
 def _is_forwarded(columns: Columns, row: int, gas: int) -> bool:
     # Whether a plain payment cost so much more gas than it does that code passed it on, and no
     # trace says to whom.
-    tx, transactions = int(columns.flow_tx[row]), columns.batch.transactions
+    tx, transactions = int(columns.flow_tx[row]), columns.cells("transactions")
     if columns.flow_kind[row] != FlowKind.NATIVE or columns.input_lengths[tx] > 0:
         return False
-    used = transactions["gas_used"][tx].as_py()
+    used = transactions["gas_used"][tx]
     if used is None or used < PLAIN_GAS + gas:
         return False
     granted = columns.batch.authorizations

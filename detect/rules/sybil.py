@@ -217,13 +217,13 @@ def _dispersed(columns: Columns) -> tuple[Array, Array, Array]:
     flows: list[int] = []
     receivers: list[Array] = []
     values: list[float] = []
-    transactions = columns.batch.transactions
+    transactions = columns.cells("transactions")
     calls = columns.transactions_with([DISPERSE_ETHER])
     for tx in calls[columns.tx_status[calls] != 0].tolist():
         low, high = columns.flows_of(tx)
         own = low + int(np.flatnonzero(columns.flow_kind[low:high] == FlowKind.NATIVE)[0])
-        value = int.from_bytes(transactions["value"][tx].as_py(), "big")
-        for receiver, wei in dispersed(transactions["input"][tx].as_py(), value):
+        value = int.from_bytes(transactions["value"][tx], "big")
+        for receiver, wei in dispersed(transactions["input"][tx], value):
             flows.append(own)
             receivers.append(key_of(receiver))
             values.append(float(wei))
@@ -235,8 +235,8 @@ def _finding(
     columns: Columns, row: int, subject: bytes, severity: Severity, score: float, sentence: str,
     reasons: tuple[Reason, ...], others: tuple[bytes, ...],
 ) -> Finding:  # fmt: skip
-    flows = columns.batch.flows
-    tx_hash = flows["transaction_hash"][row].as_py()
+    flows = columns.cells("flows")
+    tx_hash = flows["transaction_hash"][row]
     return Finding(
         rule=Sybil.id,
         rule_version=Sybil.version,

@@ -209,13 +209,13 @@ class _Moved:
 
     def hop(self, place: int) -> Hop:
         """One flow of the pass, which no payout is."""
-        flows, row = self._columns.batch.flows, int(self.rows[place])
+        flows, row = self._columns.cells("flows"), int(self.rows[place])
         return Hop(
-            flows["transaction_hash"][row].as_py(),
-            flows["from_address"][row].as_py(),
-            flows["to_address"][row].as_py(),
+            flows["transaction_hash"][row],
+            flows["from_address"][row],
+            flows["to_address"][row],
             self._columns.amount(row),
-            flows["token_address"][row].as_py(),
+            flows["token_address"][row],
         )
 
     def _insert(self, payouts: list[Payout], standings: Standings) -> None:

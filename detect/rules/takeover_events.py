@@ -101,13 +101,14 @@ def events_of(columns: Columns) -> Iterator[Event]:
     if not len(rows):
         return
     blocks = columns.block_row(logs["block_number"].to_numpy()[rows]).tolist()
-    indexes, addresses, topics = logs["transaction_index"], logs["address"], logs["topic0"]
+    cells = columns.cells("logs")
+    indexes, addresses, topics = cells["transaction_index"], cells["address"], cells["topic0"]
     for log, block in zip(rows.tolist(), blocks, strict=True):
-        index = indexes[log].as_py()
+        index = indexes[log]
         tx = columns.tx_row(int(columns.block_numbers[block]), index)
         if tx >= 0:
             place = (block, index, int(columns.log_ordinal[log]))
-            yield Event(place, tx, log, addresses[log].as_py(), topics[log].as_py())
+            yield Event(place, tx, log, addresses[log], topics[log])
 
 
 def change_of(columns: Columns, event: Event) -> Change | None:
@@ -116,9 +117,9 @@ def change_of(columns: Columns, event: Event) -> Change | None:
     Of no weight are renouncing, the first owner or admin of what is being set up, and roles that do
     not rule.
     """
-    logs, what = columns.batch.logs, _WHAT[event.topic]
-    data = logs["data"][event.log].as_py() or b""
-    named = [topic for n in (1, 2, 3) if (topic := logs[f"topic{n}"][event.log].as_py())]
+    logs, what = columns.cells("logs"), _WHAT[event.topic]
+    data = logs["data"][event.log] or b""
+    named = [topic for n in (1, 2, 3) if (topic := logs[f"topic{n}"][event.log])]
     if what == What.ROLE:
         if len(named) != 3 or named[0] not in POWERFUL_ROLES:
             return None
@@ -131,7 +132,7 @@ def change_of(columns: Columns, event: Event) -> Change | None:
 
 def call_id(columns: Columns, event: Event) -> bytes | None:
     """Which call of a timelock an event is about: the emitter and the id it gave."""
-    found = columns.batch.logs["topic1"][event.log].as_py()
+    found = columns.cells("logs")["topic1"][event.log]
     return None if found is None else event.address + found
 
 

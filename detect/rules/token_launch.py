@@ -160,10 +160,10 @@ class TokenLaunch(Journaled):
             self._tokens.put(place.serial, step.event, token)
 
     def _minted(self, step: Step, place: Place) -> Finding | None:
-        flows = place.columns.batch.flows
+        flows = place.columns.cells("flows")
         address, receiver = (
-            flows["token_address"][step.row].as_py(),
-            flows["to_address"][step.row].as_py(),
+            flows["token_address"][step.row],
+            flows["to_address"][step.row],
         )
         token, amount = self._token(address), float(place.columns.flow_value[step.row])
         if token is None:
@@ -187,7 +187,7 @@ class TokenLaunch(Journaled):
         return judge_mint(self._config.rug_pull, self._config.prices, place, launch, share)
 
     def _owner_changed(self, step: Step, place: Place) -> None:
-        address = place.columns.batch.logs["address"][step.row].as_py()
+        address = place.columns.cells("logs")["address"][step.row]
         token = self._token(address)
         if token is not None:
             renounced = step.event == ZERO_ADDRESS

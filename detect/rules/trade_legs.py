@@ -130,10 +130,10 @@ class Legs:
                 continue
             if abs(columns.flow_value[flow] - amount) > 1e-9 * amount:
                 continue
-            flows = columns.batch.flows
-            ends = (flows["from_address"][flow].as_py(), flows["to_address"][flow].as_py())
+            flows = columns.cells("flows")
+            ends = (flows["from_address"][flow], flows["to_address"][flow])
             if len(pool) == 32 or pool in ends:
-                token: bytes = flows["token_address"][flow].as_py()
+                token: bytes = flows["token_address"][flow]
                 return token
         return None
 

@@ -42,7 +42,7 @@ class Place:
     @classmethod
     def of(cls, events: PoolEvents, step: Step) -> Place:
         """The transaction of a step."""
-        columns, transactions, tx = events.columns, events.columns.batch.transactions, step.tx
+        columns, transactions, tx = events.columns, events.columns.cells("transactions"), step.tx
         facts = columns.scored.flow_facts[columns.flows_of(tx)[0]]
         ordinal = 0
         if step.kind in (Kind.MINTED, Kind.MOVED):
@@ -59,12 +59,12 @@ class Place:
             columns.first_serial + step.block_row,
             tx,
             step.tx_index,
-            transactions["transaction_hash"][tx].as_py(),
+            transactions["transaction_hash"][tx],
             ordinal,
-            transactions["from_address"][tx].as_py(),
+            transactions["from_address"][tx],
             int(facts["from_hash"]),
             int(facts["from_funder"]),
-            transactions["to_address"][tx].as_py(),
+            transactions["to_address"][tx],
         )
 
 

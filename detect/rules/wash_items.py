@@ -28,9 +28,9 @@ class ItemSales:
 
     def filters(self, columns: Columns, serial: int, row: int) -> tuple[str, ...]:
         """Take a sale (a row of flows); which filters it meets, in a fixed order."""
-        flows = columns.batch.flows
-        seller, buyer = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
-        item = flows["token_address"][row].as_py() + (flows["token_id"][row].as_py() or b"")
+        flows = columns.cells("flows")
+        seller, buyer = flows["from_address"][row], flows["to_address"][row]
+        item = flows["token_address"][row] + (flows["token_id"][row] or b"")
         key = hashlib.blake2b(item, digest_size=16).digest()
         sale = (seller[:SHORT], buyer[:SHORT])
         before: tuple[Any, ...] = self.table.get(key) or ()

@@ -121,13 +121,13 @@ class WashTrading(Journaled):
     # --- items
 
     def _sold(self, columns: Columns, row: int) -> Iterator[Finding]:
-        flows, config = columns.batch.flows, self._config
-        seller, buyer = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        flows, config = columns.cells("flows"), self._config
+        seller, buyer = flows["from_address"][row], flows["to_address"][row]
         serial = columns.first_serial + int(columns.flow_row[row])
         met = self._items.filters(columns, serial, row)
         if not met or self._is_known(columns, row, (seller, buyer)):
             return
-        collection = flows["token_address"][row].as_py()
+        collection = flows["token_address"][row]
         sales, peers = self._traders.get(collection + buyer) or (0, ())
         sales += 1
         if seller[:8] not in peers and len(peers) < PEERS:
@@ -152,11 +152,11 @@ class WashTrading(Journaled):
     # --- tokens
 
     def _moved(self, columns: Columns, row: int) -> Iterator[Finding]:
-        flows = columns.batch.flows
-        ends = flows["from_address"][row].as_py(), flows["to_address"][row].as_py()
+        flows = columns.cells("flows")
+        ends = flows["from_address"][row], flows["to_address"][row]
         if ends[0] == ends[1] or is_arbitrage(columns, int(columns.flow_tx[row])):
             return
-        token, amount = flows["token_address"][row].as_py(), float(columns.flow_value[row])
+        token, amount = flows["token_address"][row], float(columns.flow_value[row])
         facts = columns.scored.flow_facts[row]
         kin = related(kinship(facts, "from"), kinship(facts, "to"))
         serial = columns.first_serial + int(columns.flow_row[row])
@@ -183,7 +183,7 @@ class WashTrading(Journaled):
         cycle: int,
     ) -> Finding:
         trader, config = ends[0], self._config
-        token = columns.batch.flows["token_address"][row].as_py()
+        token = columns.cells("flows")["token_address"][row]
         again = position.trips >= config.trips_medium and position.kin
         return self._finding(
             columns,
@@ -210,8 +210,8 @@ class WashTrading(Journaled):
         sentence: str,
         values: tuple[tuple[str, float, float], ...],
     ) -> Finding:
-        flows = columns.batch.flows
-        tx_hash = flows["transaction_hash"][row].as_py()
+        flows = columns.cells("flows")
+        tx_hash = flows["transaction_hash"][row]
         score = 0.6 if severity == Severity.MEDIUM else 0.4
         return Finding(
             rule=self.id,
@@ -232,6 +232,6 @@ class WashTrading(Journaled):
             ),
             evidence=Evidence(
                 transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(ends[1], flows["token_address"][row].as_py()),
+                addresses=(ends[1], flows["token_address"][row]),
             ),
         )

@@ -1,0 +1,48 @@
+"""Tables read cell by cell against Arrow's own scalars."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainwarden.schema import TABLES
+from detect.rules.cells import Cells
+
+NUMBERS: Final[dict[pa.DataType, tuple[int, int]]] = {
+    pa.int8(): (-(2**7), 2**7 - 1),
+    pa.int16(): (-(2**15), 2**15 - 1),
+    pa.int32(): (-(2**31), 2**31 - 1),
+    pa.int64(): (-(2**63), 2**63 - 1),
+    pa.uint64(): (0, 2**64 - 1),
+}
+KINDS: Final = sorted({field.type for schema in TABLES.values() for field in schema}, key=str)
+
+
+def value_of(kind: pa.DataType) -> st.SearchStrategy[Any]:
+    """Any value that a column of that type holds."""
+    if kind in NUMBERS:
+        low, high = NUMBERS[kind]
+        return st.integers(low, high)
+    if pa.types.is_fixed_size_binary(kind):
+        return st.binary(min_size=kind.byte_width, max_size=kind.byte_width)
+    if pa.types.is_binary(kind):
+        return st.binary(max_size=40)
+    return st.booleans() if pa.types.is_boolean(kind) else st.floats(allow_nan=False)
+
+
+@given(st.data())
+def test_every_cell_is_what_arrow_says(data: st.DataObject) -> None:
+    """A cell is Arrow's ``as_py`` of it, in type too: every type of the schema, nulls, slices."""
+    for kind in KINDS:
+        one = st.one_of(value_of(kind), st.none()) if data.draw(st.booleans()) else value_of(kind)
+        parts = data.draw(st.lists(st.lists(one, max_size=5), max_size=3))
+        whole = pa.table({"column": pa.chunked_array([pa.array(p, kind) for p in parts], kind)})
+        start = data.draw(st.integers(0, whole.num_rows))
+        table = whole.slice(start, data.draw(st.integers(0, whole.num_rows)))
+        cells = Cells(table)["column"]
+        for row, expected in enumerate(table["column"].to_pylist()):
+            assert cells[row] == expected, (kind, row)
+            assert type(cells[row]) is type(expected), (kind, row)
