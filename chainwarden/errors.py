@@ -78,8 +78,9 @@ class BadBlock(SourceError):
     ``where`` names it as far as it is known (a file and line, an endpoint, a number and hash);
     ``reason`` is a short closed-set word for metrics (``header_hash``, ``transaction_hash``,
     ``transactions_root``, ``receipts_root``, ``logs_bloom``, ``withdrawals_root``, ``sender``,
-    ``contradiction``, ``malformed``, ``order``). A contradiction is between what no root commits
-    to and what follows from the rest: positions, effective prices, gas used, created addresses.
+    ``contradiction``, ``malformed``, ``order``, ``parent``). A contradiction is between what no
+    root commits to and what follows from the rest: positions, effective prices, gas used, created
+    addresses. ``parent``: it breaks a rule between its header and its parent's.
     """
 
     def __init__(

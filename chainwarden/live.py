@@ -271,5 +271,7 @@ def observe_source(metrics: Metrics, stats: RpcStats) -> None:
     if stats.head_number >= 0:
         metrics.behind("ingest", stats.head_number)
     metrics.raise_counter(metrics.finality_conflicts, stats.finality_conflicts)
+    # The other reasons are counted where a block is accepted, which knows nothing of its parent.
+    metrics.raise_counter(metrics.verification_failures, stats.rejected["parent"], "parent")
     for outcome in _OUTCOMES:
         metrics.raise_counter(metrics.rpc_requests, getattr(stats, outcome), outcome)

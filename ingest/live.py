@@ -3,7 +3,8 @@
 The head is asked for by HTTP, again and again; a doorbell only makes the next question come sooner.
 Everything below a head is fetched by hash, walking back from it, so that all of it belongs to one
 fork. Only what lies far behind is fetched by number, in ranges, and it is held to its parent hashes
-like everything else. Failures end nothing: who watches the cursor sees that it does not move.
+like everything else. What follows from a parent's header (``lineage``) must hold, whoever says
+otherwise. Failures end nothing: who watches the cursor sees that it does not move.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from chainwarden.errors import BadBlock, MissingAncestor, SourceError
 from chainwarden.schema import BlockBatch, ChainEvent, Position
 from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.heads import HeadDoorbell
+from ingest.lineage import Lineage
 from ingest.pool import Stopped
 from ingest.raw import RawBlock
 from ingest.rpc import RpcSource
@@ -105,7 +107,8 @@ class Following:
     ) -> None:
         self._source = source
         self._follower = follower
-        self._accept = accept
+        self._verify_and_decode = accept
+        self._lineage = Lineage(source.chain)
         self._config = config
         self._finality_due = 0.0
         # Blocks on the way down from a head. They are kept until they are connected: a node that
@@ -197,8 +200,10 @@ class Following:
             if below is not None and not self._follower.reaches(below.hash):
                 pending.append(below)
                 continue
+            block = self._by_hash(wanted)
             try:
-                events = self._follower.add(self._by_hash(wanted))
+                self._hold(block)
+                events = self._follower.add(block)
             except MissingAncestor as missing:
                 below = Position(missing.number, missing.parent_hash)
                 self._links[wanted.hash] = below
@@ -208,6 +213,18 @@ class Following:
             else:
                 pending.pop()
                 yield from events
+
+    def _accept(self, raw: RawBlock) -> BlockBatch:
+        return self._lineage.admit(self._verify_and_decode(raw))
+
+    def _hold(self, block: BlockBatch) -> None:
+        """Hold a block to its parent once more: that may have come after it."""
+        try:
+            self._lineage.hold(block)
+        except BadBlock as error:
+            self._source.stats.rejected[error.reason] += 1
+            self._unconnected.pop(block.position(0).hash, None)
+            raise
 
     def _by_hash(self, wanted: Position) -> BlockBatch:
         """The block of that hash; BadBlock if its number is another than who points to it says."""
@@ -229,6 +246,7 @@ class Following:
             for block in self._source.fetch_range(start, stop, self._accept, _is_verified):
                 if isinstance(block, BadBlock):
                     raise block
+                self._hold(block)
                 linked = group and _follows(block, group[-1])
                 if group and (not linked or len(group) >= self._config.batch_blocks):
                     yield BlockBatch.concat(group)

@@ -219,8 +219,9 @@ class RpcSource:
 
         Where ``accept`` raises BadBlock the answer was a lie: it is counted, and another endpoint
         is asked. The last BadBlock is raised when all of them lied twice. What ``sure`` says False
-        of, and a block without the withdrawals that it commits to, is asked for once more where
-        there is another endpoint, and then taken as it is.
+        of, and a block without the withdrawals that it commits to, is asked for at every other
+        endpoint, too: one sure answer outweighs all others. Where there is none the last one is
+        taken as it is.
         """
         found = self._wait(self._pool.submit(self._collect([selector], accept, sure)))[0]
         if isinstance(found, SourceError):
@@ -312,6 +313,7 @@ class RpcSource:
         """For every selector the accepted block, or why there is none."""
         found: dict[Selector, T | SourceError] = {}
         doubted: dict[Selector, T] = {}
+        doubters: dict[Selector, set[Endpoint]] = {selector: set() for selector in selectors}
         failed: dict[Selector, SourceError] = {}
 
         async def operation(endpoint: Endpoint) -> None:
@@ -327,11 +329,13 @@ class RpcSource:
                         if isinstance(answer, SourceError):
                             raise answer
                         value = await self._pool.accepted(accept, answer)
-                        last = selector in doubted or len(self._pool.endpoints) < 2
+                        asked = doubters[selector]
+                        last = endpoint in asked or len(asked) + 1 >= len(self._pool.endpoints)
                         if last or (sure(value) and not lacks_withdrawals(answer.block)):
                             found[selector] = value
                             continue
                         doubted[selector] = value
+                        asked.add(endpoint)
                         raise NotYet(f"{endpoint.name}: {shown(selector)} is not all there")
                     except SourceError as error:
                         failed[selector] = error

@@ -14,6 +14,7 @@ from chainwarden.backfill import Node as Fetching
 from chainwarden.bus import Delivery
 from chainwarden.errors import BusError, EndpointError, IncompleteBlock, NotYet, OffsetGone
 from chainwarden.schema import (
+    ETHEREUM,
     BlockBatch,
     BlockFinalized,
     BlockReverted,
@@ -86,6 +87,8 @@ class HoledBus:
 
 class Tree:
     """A node that knows every block, and by number those of one branch."""
+
+    chain = ETHEREUM
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.by_hash = {node.hash: batch(node) for node in nodes}

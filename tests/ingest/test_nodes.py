@@ -22,7 +22,7 @@ from chainwarden.errors import EndpointError
 from chainwarden.live import accept_blocks
 from chainwarden.memory_bus import MemoryBus
 from chainwarden.metrics import Metrics
-from chainwarden.schema import ETHEREUM, BlocksAdded
+from chainwarden.schema import ETHEREUM, BlocksAdded, Chain
 from detect.alerts import AlertPolicy
 from detect.detector import Detector
 from detect.detector_config import DetectorConfig
@@ -313,8 +313,14 @@ def generations() -> Recording:
     made, parent = Recording(), "0x" + "00" * 32
     for number, fields in enumerate((15, 16, 17, 20, 21, 22, 21, 23, 21), 100):
         kind = "legacy" if fields < 16 else "dynamic_fee"
-        raw = seal([tx := signed(kind, number)[0]], [receipt(tx, 2)])
+        tx = signed(kind, number)[0]
+        if fields >= 16:
+            tx.gas_price = hex(2 * 10**9)
+        raw = seal([tx], [receipt(tx, 2)])
         block = raw.block
+        # London begins with a base fee of 1 gwei, which stands, and blocks twice as large.
+        block.base_fee_per_gas = hex(10**9)
+        block.gas_limit = hex((1 if fields < 16 else 2) * int(block.gas_used, 16))
         block.number, block.parent_hash = hex(number), parent
         block.timestamp = hex(0x65000000 + 12 * number)
         if fields >= 20:
@@ -346,11 +352,11 @@ def generations() -> Recording:
     return made
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("nodes", [1, 2, 3])
 def test_what_nobody_knows_is_followed_and_flagged(nodes: int) -> None:
     """Headers of 15 to 21 fields verify; an unknown field and an unknown type are unverified.
 
-    Where there is another node it is asked, too, and no other block is asked for twice.
+    Where there are other nodes they are asked, too, and no other block is asked for twice.
     """
     recording, stop = generations(), threading.Event()
     metrics = Metrics(CollectorRegistry(), "ethereum")
@@ -464,7 +470,8 @@ def test_the_largest_block_goes_through_in_time() -> None:
 def test_no_clock_but_the_chains_matters(raws: list[RawBlock], accept: Accept) -> None:
     """Block times that stand, fall and leap, true to their roots, are followed like any others.
 
-    What comes out is what a replay of the blocks gives; the wall clock, years off, changes nothing.
+    So they are on a development node, whose user sets the time. What comes out is what a replay of
+    the blocks gives; the wall clock, years off, changes nothing.
     """
     parent, leaps = raws[0].block.parent_hash, (0, -7, 12, 10**9, -(10**9), 1)
     odd = []
@@ -475,8 +482,11 @@ def test_no_clock_but_the_chains_matters(raws: list[RawBlock], accept: Accept) -
         reseal(raw)
         parent = raw.block.hash
         odd.append(raw)
-    course = Course(odd)
-    with Liar(course.recording) as node, RpcSource([node.url], ETHEREUM, QUICK) as source:
+    course, development = Course(odd), Chain("anvil", 31337)
+    with (
+        Liar(course.recording, development.id) as node,
+        RpcSource([node.url], development, QUICK) as source,
+    ):
         course.joined(node)
         told = follow(course, source, accept)
     replayed = Told()

@@ -84,8 +84,8 @@ class Faults:
 def node_faults(liars: Sequence[Liar]) -> list[Fault]:
     """Every way to lie, and nodes that do not answer, one after another or several at once.
 
-    What no root can show (fields that nobody knows) only the first one makes up: where most of the
-    nodes say the same untruth about it, nobody could tell.
+    What no root can show (fields that nobody knows) only the first one makes up: while the others,
+    who could tell, do not answer, several that say the same untruth about it would be believed.
     """
     faults = []
     for liar in liars:
