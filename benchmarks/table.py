@@ -19,7 +19,16 @@ from typing import Final
 from chainwarden.errors import SettingsError
 from chainwarden.terminal import print_line, print_table
 
-BENCHMARKS: Final = ("half_space_trees", "detector", "intake", "replay", "rules", "growth")
+BENCHMARKS: Final = (
+    "half_space_trees",
+    "detector",
+    "intake",
+    "replay",
+    "rules",
+    "growth",
+    "kafka",
+    "live",
+)
 """Every benchmark: a module of this package with a ``run``, in the order of the table."""
 
 COLUMNS: Final = ("what", "measured", "unit", "baseline", "its", "ratio", "asked", "difference")

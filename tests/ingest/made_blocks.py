@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ingest.codec import (
     transaction_hash,
     transaction_type,
 )
+from ingest.encoding import keccak
 from ingest.raw import (
     RawBlock,
     RpcAccess,
@@ -32,6 +34,7 @@ KEY = Account.from_key("0x" + "46" * 32)
 TO = "0x" + "35" * 20
 BASE_FEE = 7_000_000_000
 ZERO_HASH = "0x" + "00" * 32
+TRANSFER = "0x" + keccak(b"Transfer(address,address,uint256)").hex()
 
 KINDS: dict[str, dict[str, Any]] = {
     "legacy": {"gasPrice": 20 * 10**9},
@@ -286,4 +289,22 @@ def unknown_type_block() -> RawBlock:
     items: list[RpcReceipt | RpcLog] = [raw.receipts[3], *raw.receipts[3].logs]
     for item in items:
         item.transaction_hash = tx.hash
+    return raw
+
+
+def worst_block(
+    number: int, parent: str, *, logs: int = 34_168, timestamp: int | None = None, seed: int = 4
+) -> RawBlock:
+    """Four transactions with as many transfer logs as 60 million gas pay for."""
+    rng = random.Random(seed)
+    transactions = [signed("dynamic_fee", 4 * seed + place)[0] for place in range(4)]
+    receipts = [receipt(tx, 0) for tx in transactions]
+    for place in range(logs):
+        topics = [TRANSFER, *("0x" + "00" * 12 + rng.randbytes(20).hex() for _ in range(2))]
+        token = "0x" + ("ab" if place % 2 else "cd") * 20
+        receipts[place * 4 // logs].logs.append(RpcLog(token, topics, "0x" + f"{place + 1:064x}"))
+    raw = seal(transactions, receipts)
+    raw.block.number, raw.block.parent_hash = hex(number), parent
+    raw.block.timestamp = hex(0x65000000 + 12 * number if timestamp is None else timestamp)
+    reseal(raw)
     return raw

@@ -36,7 +36,7 @@ from ingest.live import LiveConfig, live
 from ingest.raw import RawBlock, RpcBlock, RpcLog
 from ingest.rpc import RpcSource, whole
 from tests.ingest import test_heads
-from tests.ingest.made_blocks import receipt, reseal, seal, signed
+from tests.ingest.made_blocks import TRANSFER, receipt, reseal, seal, signed, worst_block
 from tests.ingest.test_lies import SEVERAL, accept, raws, truth
 from tests.rigs.course import QUICK, Accept, Course, Told, follow
 from tests.rigs.liar import Answer, Json, Liar, Recording
@@ -44,7 +44,6 @@ from tests.rigs.lies import MODES, RETRY_AFTER_SECONDS
 
 __all__ = ["accept", "raws", "truth"]  # fixtures
 
-TRANSFER = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 SYSTEM = "0xfffffffffffffffffffffffffffffffffffffffe"
 
 
@@ -410,22 +409,6 @@ def test_logs_of_native_transfers_count_nothing_twice(raws: list[RawBlock]) -> N
 
 
 # --- the largest block there can be ---------------------------------------------------------------
-
-
-def worst_block(number: int, parent: str, logs: int = 34_168) -> RawBlock:
-    """Four transactions with as many transfer logs as 60 million gas pay for."""
-    rng = random.Random(4)
-    transactions = [signed("dynamic_fee", nonce)[0] for nonce in range(4)]
-    receipts = [receipt(tx, 0) for tx in transactions]
-    for place in range(logs):
-        topics = [TRANSFER, *("0x" + "00" * 12 + rng.randbytes(20).hex() for _ in range(2))]
-        token = "0x" + ("ab" if place % 2 else "cd") * 20
-        receipts[place * 4 // logs].logs.append(RpcLog(token, topics, "0x" + f"{place + 1:064x}"))
-    raw = seal(transactions, receipts)
-    raw.block.number, raw.block.parent_hash = hex(number), parent
-    raw.block.timestamp = hex(0x65000000 + 12 * number)
-    reseal(raw)
-    return raw
 
 
 def resident_bytes() -> int:
