@@ -11,7 +11,7 @@ import numpy as np
 from detect.boosting import BoostingConfig
 from detect.compiled import Array
 from detect.features import RELATION_FEATURES
-from detect.kernels.risk import Flows, Rows
+from detect.kernels.risk import COARSE, Flows, Rows
 from detect.risk import RiskModel, WalletRows
 from detect.risk_config import ReferenceConfig, RiskConfig
 
@@ -118,6 +118,11 @@ def story(seed: int, count: int, step: int = 15) -> Story:
     times = 1000 + step * np.arange(count)
     at = np.repeat(times, np.diff(starts))
     return Story(own, wallets, at, rng.integers(0, 80, starts[-1]), starts, times)
+
+
+def coarse(own: Array) -> list[int]:
+    """A row's own features in the bins of the pairs."""
+    return [min(COARSE - 1, int(value * COARSE)) for value in own.tolist()]
 
 
 def risks(model: RiskModel, told: Story, *cuts: int) -> Array:

@@ -20,9 +20,10 @@ from detect.labels import LabelBook
 from detect.risk import RiskModel
 from detect.risk_config import RiskConfig
 from tests.detect.chains import Flow, batch_of
-from tests.detect.risk_story import FEATURES, OWN, Story, risks, small, story
+from tests.detect.plain.numbers import probability
+from tests.detect.plain.pairs import BinsAndPairs
+from tests.detect.risk_story import FEATURES, OWN, Story, coarse, risks, small, story
 from tests.detect.runs import RISKY, EveryFinding, blocks
-from tests.detect.test_risk import Plain
 
 ALONE = small(pairs=1.0, stake_weight=0.0)
 Outcomes = Callable[[bytes, int], bool]
@@ -48,12 +49,12 @@ def model(outcomes: Outcomes, config: RiskConfig = ALONE, undo: int = 8) -> Risk
 
 def told_plainly(told: Story, outcomes: Outcomes, turn: int, remembered: int) -> Array:
     """What plain AdaGrad says that learns rows when they are due, and again when a label turns."""
-    plain, expected = Plain(ALONE), []
-    waiting: list[tuple[int, Array, float, int]] = []
-    told_early: set[int] = set()  # of waiting rows, by where their array is
-    learnt: list[tuple[int, Array, float, bool]] = []  # as they were learnt, or gave way
+    plain, expected = BinsAndPairs(ALONE.rate, ALONE.prior), []
+    waiting: list[tuple[int, list[int], float, int]] = []
+    told_early: set[int] = set()  # of waiting rows, by where their list is
+    learnt: list[tuple[int, list[int], float, bool]] = []  # as they were learnt, or gave way
 
-    def learn(x: Array, scored: float, label: bool) -> None:
+    def learn(x: list[int], scored: float, label: bool) -> None:
         if label or plain.bad:
             plain.learn(x, scored, label)
 
@@ -73,10 +74,12 @@ def told_plainly(told: Story, outcomes: Outcomes, turn: int, remembered: int) ->
                 learn(x, scored, label)
             learnt.append((wallet, x, scored, label))
         for i in range(told.starts[b], told.starts[b + 1]):
-            scored = plain.logit(told.own[i]) if plain.bad else 0.0
-            expected.append(plain.calibrated(scored) if plain.bad >= 1 else float("nan"))
+            x = coarse(told.own[i])
+            scored = plain.logit(x) if plain.bad else 0.0
+            risk = probability(plain.calibrated(scored)) if plain.bad else float("nan")
+            expected.append(risk)
             if told.ages[i] <= 60:
-                waiting.append((now + 100, told.own[i].copy(), scored, int(told.wallets[i])))
+                waiting.append((now + 100, x, scored, int(told.wallets[i])))
     return np.array(expected)
 
 
@@ -90,7 +93,7 @@ def test_a_turned_label_is_learnt_with_the_row_as_it_was_scored(remembered: int)
     warden.reconsider(EVERYBODY)
     rest = warden.advance(told.batch(turn)).risks
     expected = told_plainly(told, outcomes, turn, remembered)
-    assert np.concatenate([first, rest]) == pytest.approx(expected, abs=1e-9, nan_ok=True)
+    assert np.array_equal(np.concatenate([first, rest]), expected, equal_nan=True)
     never = model(outcomes)
     assert not np.allclose(risks(never, told)[len(first) :], rest, equal_nan=True)
 

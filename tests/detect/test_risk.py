@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -16,15 +15,15 @@ from hypothesis import strategies as st
 
 from chainwarden.errors import DeepReorg, DetectError, SnapshotRefused
 from chainwarden.schema import ETHEREUM
-from detect.compiled import Array
 from detect.detector import Detector
 from detect.features import FLOW_FEATURES
-from detect.kernels.risk import COARSE
 from detect.risk import RiskModel
 from detect.risk_config import RiskConfig
 from detect.risk_findings import contributions
 from tests.detect.chains import batch_of
-from tests.detect.risk_story import FEATURES, OWN, Story, risks, small, story
+from tests.detect.plain.numbers import probability
+from tests.detect.plain.pairs import BinsAndPairs
+from tests.detect.risk_story import FEATURES, OWN, Story, coarse, risks, small, story
 from tests.detect.runs import RISKY, EveryFinding, Run, blocks, detector
 
 # scikit-learn has no types.
@@ -47,63 +46,26 @@ def model(
 # --- what it computes --------------------------------------------------------------------------
 
 
-class Plain:
-    """The same model, a dictionary of weights and one row at a time."""
-
-    def __init__(self, config: RiskConfig) -> None:
-        self.config = config
-        self.weights: dict[object, float] = {"slope": 1.0}
-        self.squares: dict[object, float] = {}
-        self.bad = 0
-
-    def cells(self, x: Array) -> list[object]:
-        """The bias, the bins, the pairs of bins."""
-        bins = list(enumerate(min(COARSE - 1, int(v * COARSE)) for v in x))
-        return [None, *bins, *itertools.combinations(bins, 2)]
-
-    def logit(self, x: Array) -> float:
-        """Before calibration."""
-        return sum(self.weights.get(cell, 0.0) for cell in self.cells(x))
-
-    def calibrated(self, logit: float) -> float:
-        """The probability."""
-        z = self.weights["slope"] * logit + self.weights.get("offset", 0.0)
-        return 1 / (1 + math.exp(-z))
-
-    def learn(self, x: Array, scored: float, label: bool) -> None:
-        """AdaGrad on the calibration, then on the weights."""
-        off = self.calibrated(scored) - label
-        gradients: dict[object, float] = {"slope": off * scored, "offset": off}
-        self.step(gradients)
-        self.step(dict.fromkeys(self.cells(x), 1 / (1 + math.exp(-self.logit(x))) - label))
-        self.bad += label
-
-    def step(self, gradients: dict[object, float]) -> None:
-        """One step."""
-        for cell, g in gradients.items():
-            self.squares[cell] = self.squares.get(cell, self.config.prior) + g * g
-            move = self.config.rate * g / math.sqrt(self.squares[cell])
-            self.weights[cell] = self.weights.get(cell, 0.0) - move
-
-
 def test_its_bins_and_pairs_are_a_plain_logistic_regression() -> None:
     """Alone, they score as plain AdaGrad does that is fed each row when it is due."""
     config = small(pairs=1.0, stake_weight=0.0)
-    told, plain = story(3, 200), Plain(config)
-    waiting: list[tuple[int, Array, float, int]] = []
+    told, plain = story(3, 200), BinsAndPairs(config.rate, config.prior)
+    waiting: list[tuple[int, list[int], float, int]] = []
     expected = []
     for b, now in enumerate(told.times.tolist()):
         while waiting and waiting[0][0] <= now:
-            _, x, scored, wallet = waiting.pop(0)
+            _, bins, scored, wallet = waiting.pop(0)
             if wallet % 2 == 1 or plain.bad:
-                plain.learn(x, scored, wallet % 2 == 1)
+                plain.learn(bins, scored, wallet % 2 == 1)
         for i in range(told.starts[b], told.starts[b + 1]):
-            scored = plain.logit(told.own[i]) if plain.bad else 0.0
-            expected.append(plain.calibrated(scored) if plain.bad >= 1 else float("nan"))
+            bins = coarse(told.own[i])
+            scored = plain.logit(bins) if plain.bad else 0.0
+            risk = probability(plain.calibrated(scored)) if plain.bad else float("nan")
+            expected.append(risk)
             if told.ages[i] <= 60:
-                waiting.append((now + 100, told.own[i], scored, int(told.wallets[i])))
+                waiting.append((now + 100, bins, scored, int(told.wallets[i])))
     warden = model(config)
-    assert risks(warden, told) == pytest.approx(np.array(expected), abs=1e-9, nan_ok=True)
+    assert np.array_equal(risks(warden, told), expected, equal_nan=True)
     assert warden.waiting == len(waiting) > 0
     assert np.isnan(expected[:5]).all()
     assert np.isfinite(expected[-300:]).all()
