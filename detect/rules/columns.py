@@ -287,6 +287,16 @@ class Columns:
         first, stop = self._flow_bounds
         return first[tx], stop[tx]
 
+    def facts_of(self, tx: int) -> np.void:
+        """What was known of a transaction's two sides before it: the facts of its own flow.
+
+        All zero, as of wallets known for ever, where its flows are not there: an orphan that was
+        read back has none.
+        """
+        (first, stop), facts = self.flows_of(tx), self.scored.flow_facts
+        known: np.void = facts[first] if first < stop else np.zeros(1, facts.dtype)[0]
+        return known
+
     @cached_property
     def _flow_bounds(self) -> tuple[Sequence[int], Sequence[int]]:
         keys = ((self.flow_block - self._base) << 31) | self.flow_tx_index.astype(np.int64)

@@ -30,7 +30,6 @@ def creations_of(columns: Columns) -> list[Creation]:
     """The creations of a batch in chain order, without those in failed transactions."""
     made, found = columns.cells("creations"), []
     transactions = columns.cells("transactions")
-    first_seen = columns.scored.flow_facts["from_first_seen"]
     for row in range(columns.batch.creations.num_rows):
         number, index = made["block_number"][row], made["transaction_index"][row]
         block = columns.row_of_block(number)
@@ -41,8 +40,8 @@ def creations_of(columns: Columns) -> list[Creation]:
                 continue
             maker = transactions["from_address"][tx]
             nonce = transactions["nonce"][tx]
-            flow, _ = columns.flows_of(tx)
-            age = max(0, int(columns.block_times[block]) - int(first_seen[flow]))
+            first_seen = int(columns.facts_of(tx)["from_first_seen"])
+            age = max(0, int(columns.block_times[block]) - first_seen)
         found.append(
             Creation(
                 place=(block, index),

@@ -214,7 +214,7 @@ class FlashLoanExploit(Journaled):
     ) -> bool:
         # Whether something else explains the gain.
         config, transactions = self._config, columns.cells("transactions")
-        facts = columns.scored.flow_facts[columns.flows_of(tx)[0]]
+        facts = columns.facts_of(tx)
         time = transactions["block_timestamp"][tx]
         if (
             balance.transfers >= config.mev_transfers

@@ -221,7 +221,10 @@ def _dispersed(columns: Columns) -> tuple[Array, Array, Array]:
     calls = columns.transactions_with([DISPERSE_ETHER])
     for tx in calls[columns.tx_status[calls] != 0].tolist():
         low, high = columns.flows_of(tx)
-        own = low + int(np.flatnonzero(columns.flow_kind[low:high] == FlowKind.NATIVE)[0])
+        native = np.flatnonzero(columns.flow_kind[low:high] == FlowKind.NATIVE)
+        if not len(native):  # it paid nothing, or its flows are not known, as an orphan's
+            continue
+        own = low + int(native[0])
         value = int.from_bytes(transactions["value"][tx], "big")
         for receiver, wei in dispersed(transactions["input"][tx], value):
             flows.append(own)

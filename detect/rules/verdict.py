@@ -43,7 +43,7 @@ class Place:
     def of(cls, events: PoolEvents, step: Step) -> Place:
         """The transaction of a step."""
         columns, transactions, tx = events.columns, events.columns.cells("transactions"), step.tx
-        facts = columns.scored.flow_facts[columns.flows_of(tx)[0]]
+        facts = columns.facts_of(tx)
         ordinal = 0
         if step.kind in (Kind.MINTED, Kind.MOVED):
             ordinal = int(columns.flow_ordinal[step.row])
