@@ -15,8 +15,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from chainwarden.backfill import Node
 from chainwarden.bus import Consumer
@@ -29,11 +31,12 @@ from chainwarden.watchdog import Watchdog
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.heads import HeadDoorbell
-from ingest.live import Following, LiveConfig, live
+from ingest.live import Following, LiveConfig, Submit, live
 from ingest.pool import PoolConfig, RpcStats
 from ingest.raw import RawBlock
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.verify import Verifier
+from ingest.workers import BlockWorkers, cores
 
 log = logging.getLogger(__name__)
 
@@ -209,15 +212,42 @@ def accept_blocks(chain: Chain, metrics: Metrics) -> Callable[[RawBlock], BlockB
 
     def accept(raw: RawBlock) -> BlockBatch:
         try:
-            verified = verifier.verify(raw)
+            batch = decode_blocks(chain, [raw], [verifier.verify(raw)])
         except BadBlock as error:
-            metrics.blocks.labels(metrics.chain, "rejected").inc()
-            metrics.verification_failures.labels(metrics.chain, error.reason).inc()
+            _count_block(metrics, error)
             raise
-        metrics.blocks.labels(metrics.chain, "verified" if verified else "unverified").inc()
-        return decode_blocks(chain, [raw], [verified])
+        _count_block(metrics, batch)
+        return batch
 
     return accept
+
+
+@contextmanager
+def accept_in_workers(chain: Chain, metrics: Metrics) -> Iterator[Submit]:
+    """``accept_blocks`` in several processes, for many blocks at a time."""
+
+    def count(done: Future[BlockBatch]) -> None:
+        if not done.cancelled():
+            _count_block(metrics, done.exception() or done.result())
+
+    with BlockWorkers(chain) as workers:
+
+        def accept(raw: RawBlock, then: Callable[[BlockBatch], BlockBatch]) -> Future[BlockBatch]:
+            future = workers.submit(raw, then)
+            future.add_done_callback(count)
+            return future
+
+        yield accept
+
+
+def _count_block(metrics: Metrics, found: BlockBatch | BaseException) -> None:
+    """Count a block by what became of it."""
+    if isinstance(found, BlockBatch):
+        verified = found.blocks["verified"][0].as_py()
+        metrics.blocks.labels(metrics.chain, "verified" if verified else "unverified").inc()
+    elif isinstance(found, BadBlock):
+        metrics.blocks.labels(metrics.chain, "rejected").inc()
+        metrics.verification_failures.labels(metrics.chain, found.reason).inc()
 
 
 def follow(
@@ -234,11 +264,12 @@ def follow(
     last event that was published left it.
     """
     accept = accept_blocks(source.chain, metrics)
+    crew = partial(accept_in_workers, source.chain, metrics) if cores() > 1 else None
     start, websocket = settings.source.start, settings.source.websocket.reveal()
 
     def begin(over: threading.Event) -> Iterator[ChainEvent]:
         bell = HeadDoorbell(websocket) if websocket else None
-        return live(source, follower, accept, start=start, stop=over, doorbell=bell)
+        return live(source, follower, accept, start=start, stop=over, doorbell=bell, crew=crew)
 
     return watchdog.watch(source, begin, stop, start)
 

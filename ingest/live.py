@@ -14,7 +14,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 _MAX_UNCONNECTED: Final = 256
 
 Accept = Callable[[RawBlock], BlockBatch]
+AcceptSoon = Callable[[RawBlock], BlockBatch | Future[BlockBatch]]
+Submit = Callable[[RawBlock, Callable[[BlockBatch], BlockBatch]], Future[BlockBatch]]
+Crew = Callable[[], AbstractContextManager[Submit]]
+"""Opens what verifies and decodes several blocks at a time, each held to something, then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class LiveConfig:
 
     The pause between two questions for the head is ``shortest_pause_seconds`` after a new one and
     grows by half up to ``longest_pause_seconds``. A head more than ``far_blocks`` away is
-    approached by ranges, in batches of up to ``batch_blocks``, up to ``near_blocks`` below it.
+    approached by ranges, in batches of up to ``batch_blocks``, up to ``near_blocks`` below it. From
+    ``crew_blocks`` on, that is work for a crew, if there is one.
     """
 
     shortest_pause_seconds: float = 0.2
@@ -50,6 +56,7 @@ class LiveConfig:
     far_blocks: int = 32
     near_blocks: int = 8
     batch_blocks: int = 64
+    crew_blocks: int = 500
 
 
 def live(
@@ -61,18 +68,20 @@ def live(
     stop: threading.Event,
     doorbell: HeadDoorbell | None = None,
     config: LiveConfig = LiveConfig(),
+    crew: Crew | None = None,
 ) -> Iterator[ChainEvent]:
     """The chain events of a growing chain, until ``stop`` is set; then it ends within a second.
 
     ``follower`` must be ``linked``. It goes on from the follower's head; a new follower begins with
     block ``start``, or with the head where that is None. ``verify_and_decode`` turns a block into a
     batch of one, or raises BadBlock, and then another endpoint is asked; it runs in another thread.
+    A ``crew`` does the same where very many blocks are behind the head.
 
     Raises DeepReorg, and SettingsError where no endpoint is on the right chain. An event counts as
     happened when it is yielded: whoever stores ``follower.recent()`` does so after storing the
     event, and before asking for the next.
     """
-    following = Following(source, follower, verify_and_decode, config)
+    following = Following(source, follower, verify_and_decode, config, crew)
     source.stop_on(stop)
     pause, failures = config.shortest_pause_seconds, 0
     with doorbell or nullcontext():
@@ -103,13 +112,19 @@ class Following:
     """The steps of ``live``, and of whoever else brings a follower to a block."""
 
     def __init__(
-        self, source: RpcSource, follower: ChainFollower, accept: Accept, config: LiveConfig
+        self,
+        source: RpcSource,
+        follower: ChainFollower,
+        accept: Accept,
+        config: LiveConfig,
+        crew: Crew | None = None,
     ) -> None:
         self._source = source
         self._follower = follower
         self._verify_and_decode = accept
         self._lineage = Lineage(source.chain)
         self._config = config
+        self._crew = crew
         self._finality_due = 0.0
         # Blocks on the way down from a head. They are kept until they are connected: a node that
         # answers null now and then would make every walk start anew.
@@ -172,9 +187,18 @@ class Following:
     def _approach(self, number: int) -> Iterator[ChainEvent]:
         """Come near a number that is far above the head, by ranges."""
         head = self._follower.head
-        if head is not None and number - head.number > self._config.far_blocks:
-            for batch in self._range(head.number + 1, number - self._config.near_blocks):
-                yield from self._claim(batch)
+        if head is None or number - head.number <= self._config.far_blocks:
+            return
+        start, stop = head.number + 1, number - self._config.near_blocks
+        if self._crew is None or stop - start < self._config.crew_blocks:
+            yield from self._claim_range(start, stop, self._accept)
+            return
+        with self._crew() as submit:
+            yield from self._claim_range(start, stop, lambda raw: submit(raw, self._lineage.admit))
+
+    def _claim_range(self, start: int, stop: int, accept: AcceptSoon) -> Iterator[ChainEvent]:
+        for batch in self._range(start, stop, accept):
+            yield from self._claim(batch)
 
     def _claim(self, batch: BlockBatch) -> Iterator[ChainEvent]:
         """Claim the batch as the head, after its ancestors as far as they are missing."""
@@ -239,11 +263,11 @@ class Following:
             self._unconnected.popitem(last=False)
         return block
 
-    def _range(self, start: int, stop: int) -> Iterator[BlockBatch]:
+    def _range(self, start: int, stop: int, accept: AcceptSoon) -> Iterator[BlockBatch]:
         """The blocks by number, as batches of linked blocks."""
         group: list[BlockBatch] = []
         try:
-            for block in self._source.fetch_range(start, stop, self._accept, _is_verified):
+            for block in self._source.fetch_range(start, stop, accept, _is_verified):
                 if isinstance(block, BadBlock):
                     raise block
                 self._hold(block)

@@ -192,9 +192,15 @@ class EndpointPool:
             concurrent.futures.wait([future], _GLANCE_SECONDS)
         return future.result()
 
-    async def accepted(self, accept: Callable[[Any], T], answer: Any) -> T:
-        """``accept(answer)``, on the one thread that does such work."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, accept, answer)
+    async def accepted(
+        self, accept: Callable[[Any], T | concurrent.futures.Future[T]], answer: Any
+    ) -> T:
+        """``accept(answer)``, on the one thread that does such work, or what it has begun there."""
+        loop = asyncio.get_running_loop()
+        accepted = await loop.run_in_executor(self._worker, accept, answer)
+        if isinstance(accepted, concurrent.futures.Future):
+            return await asyncio.wrap_future(accepted)
+        return accepted
 
     async def connect(self) -> int:
         """The chain id that every endpoint which answers agrees on.

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from web3 import Web3
 
 T = TypeVar("T")
-Accept = Callable[[RawBlock], T]
+Accept = Callable[[RawBlock], T | Future[T]]
+"""What makes something of a block, at once or in a while; it raises BadBlock for what is a lie."""
 Sure = Callable[[T], bool]
 
 CHAIN_NAMES: Final = {
