@@ -54,6 +54,9 @@ _OUTCOMES = (
     "unconfirmed_blocks",
 )
 
+# After a snapshot that the disk did not take.
+SNAPSHOT_RETRY_SECONDS = 60.0
+
 # Events that may be scored and committed together when the consumer is behind.
 MAX_EVENTS = 64
 
@@ -176,8 +179,9 @@ def detect_loop(
 
     What was polled together is committed together, so an alert is on disk when its block was
     handled, and a consumer that is behind does not pay a commit for every block. Blocks that a fork
-    took away are committed when the last of them has come. ``observe`` is called after each round,
-    for metrics.
+    took away are committed when the last of them has come. A snapshot that the disk does not take
+    is tried again after a minute; only at the end it is an error. ``observe`` is called after each
+    round, for metrics.
     """
     snapshot_at = time.monotonic() + options.snapshot_seconds
     idle_since = time.monotonic()
@@ -199,9 +203,9 @@ def detect_loop(
         ):
             break
         if now >= snapshot_at:
-            pipeline.save_snapshot()
-            pipeline.tidy()
-            snapshot_at = time.monotonic() + options.snapshot_seconds
+            taken = pipeline.checkpoint()
+            wait = options.snapshot_seconds
+            snapshot_at = time.monotonic() + (wait if taken else min(wait, SNAPSHOT_RETRY_SECONDS))
         observe()
     pipeline.save_snapshot()
 

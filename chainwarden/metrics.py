@@ -234,6 +234,7 @@ class Metrics:
             "block_to_alert_seconds", "From a block's time to its alert's commit", LATENCY_BUCKETS
         )
         self.snapshot_timestamp = gauge("snapshot_timestamp_seconds", "When the newest was saved")
+        self.snapshot_failures = counter("snapshot_failures", "Snapshots the disk did not take")
         self.deliveries = counter("deliveries", "Webhook posts, by outcome", "receiver", "outcome")
         self.outbox_pending = gauge("outbox_pending", "Notifications not yet delivered")
         self.outbox_dead = gauge("outbox_dead", "Notifications given up", "receiver")
@@ -247,6 +248,7 @@ class Metrics:
         for plain in (self.transactions, self.flows, self.reverted_blocks, self.gaps, self.rewinds):
             plain.labels(chain)
         self.scoring_halted.labels(chain)
+        self.snapshot_failures.labels(chain)
         self.dead_letters.labels(chain)
         self.backfilled.labels(chain)
         self.standby.labels(chain)

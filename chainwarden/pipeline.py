@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from chainwarden.errors import DeepReorg
+from chainwarden.errors import DeepReorg, StoreError
 from chainwarden.labelling import Labelling
 from chainwarden.metrics import Metrics
 from chainwarden.orphaning import orphan, parent_of, standing_in
@@ -166,8 +166,22 @@ class Pipeline:
     def save_snapshot(self) -> None:
         """Save the detector's state with the cursor it includes."""
         self.flush()
-        self.stores.snapshots.save(self.detector.snapshot(), self.cursor)
-        self.metrics.snapshot_timestamp.labels(self.metrics.chain).set(self.metrics.clock())
+        self._save()
+
+    def checkpoint(self) -> bool:
+        """Save a snapshot and tidy up. False: the disk takes none now, which costs nobody an alert.
+
+        A restart scores again what is behind the newest snapshot; until then all goes on.
+        """
+        self.flush()  # what this raises is no matter of the snapshot
+        try:
+            self._save()
+        except StoreError as error:
+            self.metrics.snapshot_failures.labels(self.metrics.chain).inc()
+            log.error("no snapshot was saved, scoring goes on: %s", error)
+            return False
+        self.tidy()
+        return True
 
     def tidy(self) -> None:
         """Merge small lake files of blocks that are final for us; forget settled deliveries.
@@ -291,6 +305,10 @@ class Pipeline:
         self.halted = ""
         metrics.scoring_halted.labels(chain).set(0)
         log.warning("scoring goes on at block %s, %.1f s later", head, time.perf_counter() - began)
+
+    def _save(self) -> None:
+        self.stores.snapshots.save(self.detector.snapshot(), self.cursor)
+        self.metrics.snapshot_timestamp.labels(self.metrics.chain).set(self.metrics.clock())
 
     def _commit(self, commit: Commit) -> None:
         self.stores.ledger.commit(commit)

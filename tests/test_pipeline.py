@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 
 from chainwarden.deployment import UNDO_BLOCKS, make_detector, new_book, new_metrics, open_stores
 from chainwarden.errors import DiskFull
+from chainwarden.live import DetectOptions, Health, detect_loop
+from chainwarden.memory_bus import MemoryBus
 from chainwarden.pipeline import Pipeline, Stores
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
@@ -123,6 +127,88 @@ def test_a_snapshot_from_before_a_fork_is_brought_onto_the_chain(
     run.feed(events[forks[0] + 12 :])
     assert run.outcome() == undisturbed
     run.close()
+
+
+class Hindrance:
+    """What keeps snapshots from being written, until it is ``gone``."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._kind = kind
+        self._folder = folder
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def begin(self) -> None:
+        """From now on the disk is full, or the folder cannot be written."""
+        if self._kind == "full":
+            newest = max(self._folder.iterdir())
+            resource.setrlimit(resource.RLIMIT_FSIZE, (newest.stat().st_size - 1, self._limits[1]))
+            shutil.rmtree(self._folder)
+        else:
+            shutil.rmtree(self._folder)
+            self._folder.write_bytes(b"")
+
+    def gone(self) -> None:
+        """All is well again."""
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+        if self._folder.is_file():
+            self._folder.unlink()
+
+
+@pytest.mark.parametrize("kind", ["full", "no folder"])
+def test_a_disk_that_takes_no_snapshot_stops_nothing(
+    events: list[ChainEvent], tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log and a metric say so, scoring goes on, and a snapshot is taken when it can be.
+
+    Where there is room for a commit and not for a snapshot, that is so, too.
+    """
+    run, bus = Run(tmp_path), MemoryBus(timeout_seconds=60)
+    seen: list[Position | None] = []
+    folder, registry = run.stores.snapshots.folder, run.pipeline.metrics.registry
+    hindrance = Hindrance(kind, folder)
+
+    def failures() -> float:
+        labels = {"chain": "ethereum"}
+        return registry.get_sample_value("chainwarden_snapshot_failures_total", labels) or 0.0
+
+    def stop() -> bool:
+        """Before every round: the first blocks, no snapshots for a while, the other blocks."""
+        if not seen:
+            for event in events[:20]:
+                bus.publish(event)
+        elif len(seen) == 2:
+            hindrance.begin()
+        elif len(seen) == 4:
+            assert failures() == 2
+            assert list(tmp_path.rglob("snapshot-*")) == []
+            if kind != "full":
+                for event in events[20:40]:
+                    bus.publish(event)
+        elif len(seen) == 6:
+            assert failures() == 4
+            hindrance.gone()
+            if kind == "full":
+                for event in events[20:40]:
+                    bus.publish(event)
+        seen.append(run.pipeline.cursor.head)
+        return len(seen) > 8
+
+    try:
+        detect_loop(bus, run.pipeline, stop, Health(), DetectOptions(0.0, offsets=False))
+    finally:
+        hindrance.gone()
+    assert failures() == 4
+    assert sum("no snapshot was saved" in each.message for each in caplog.records) == 4
+    saved = run.stores.snapshots.newest()
+    assert saved is not None
+    assert saved[1].head == run.pipeline.cursor.head != seen[2]
+    if kind != "full":
+        assert seen[6] == run.pipeline.cursor.head  # they were scored while nothing could be saved
+    digest = run.detector.digest()
+    run.close()
+    (calm := Run(tmp_path / "calm")).feed(events[:40])
+    assert calm.detector.digest() == digest
+    calm.close()
 
 
 def test_a_refused_commit_leaves_nothing_behind(

@@ -3,9 +3,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from chainwarden.deployment import HASH_KEY, compile_kernels, make_detector, new_book
+from chainwarden.errors import LedgerLocked
 from chainwarden.schema import ETHEREUM, BlocksAdded, Cursor
 from chainwarden.settings import DetectSettings, ServerSettings, Settings, StoreSettings
 from chainwarden.standby import Warm, stand_by
@@ -14,6 +16,8 @@ from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig
 from store.snapshots import SnapshotStore
+from tests.command import run, running, wait_for
+from tests.rigs.liar import Liar, Recording
 
 SMALL = DetectSettings(wallets=5_000)
 
@@ -66,3 +70,32 @@ def test_a_standby_has_the_installations_hash_key(tmp_path: Path) -> None:
         assert taken.warm.detection.detector.config.hash_key == made
         assert made != bytes(16)
     taken.warm.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_second_run_on_one_folder_ends_and_the_first_goes_on(tmp_path: Path) -> None:
+    """Not asked to stand by, it says in one line who has the folder, and touches nothing."""
+    recording, out = Recording(), tmp_path / "out"
+    recording.grow(3)
+
+    def committed(blocks: int) -> bool:
+        files = (out / "lake").glob("blocks/*/*/*.parquet")
+        return bool(sum(pq.read_metadata(path).num_rows for path in files) == blocks)
+
+    with Liar(recording) as node:
+        words = ("run", "--rpc", node.url, "--out", out, "--port", 0)
+        env = {"CHAINWARDEN_SOURCE_START": "100"}
+        with running(words, tmp_path, env) as first:
+            wait_for("the first blocks", lambda: committed(3), seconds=200)
+            second = run(*words, cwd=tmp_path, env=env)
+            assert second.returncode == LedgerLocked.exit_code
+            assert "another process" in second.stderr
+            assert str(first.pid) in second.stderr
+            lines = [line for line in second.stderr.splitlines() if line.startswith("chainwarden")]
+            assert len(lines) == 1
+            assert "Traceback" not in second.stderr
+            recording.grow(2)
+            node.head = recording.numbers[-1]
+            wait_for("the next blocks", lambda: committed(5), seconds=60)
+            first.terminate()
+            assert first.wait(60) == 0

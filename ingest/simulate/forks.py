@@ -42,7 +42,7 @@ def draw_fate(seed: int, blocks: int, first_block: int, kinds: tuple[str, ...]) 
     fate = Fate()
     room = list(range(MARGIN, blocks - MARGIN, 12))  # apart, so that they never overlap
     rng.shuffle(room)
-    if "consensus" in kinds and blocks >= 3 * MARGIN:
+    if "consensus" in kinds and blocks > 3 * MARGIN:
         for number in range(1 + blocks // 5_000):
             _outage(rng, fate, blocks, first_block, number)
     if "builders" in kinds and blocks >= CAPTURE:

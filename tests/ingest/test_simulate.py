@@ -25,6 +25,7 @@ from ingest.senders import recover_authority
 from ingest.simulate import CAMPAIGNS, Simulation, SimulationConfig, write_chain
 from ingest.simulate.contracts import ETHER, At, Event
 from ingest.simulate.draft import Keyring
+from ingest.simulate.forks import draw_fate
 from ingest.simulate.labels import COLUMNS
 from ingest.simulate.pools import Pool
 from ingest.simulate.simulation import FIRST_BLOCK, USUAL_BASE_FEE
@@ -228,6 +229,16 @@ def test_without_campaigns_the_chain_is_a_plain_one() -> None:
     plain = run(SimulationConfig(seed=2, blocks=120, transactions_per_block=20, campaigns=()))
     assert plain.truth.campaigns == ()
     assert len(plain.blocks) == len(plain.canonical) == 120
+
+
+def test_a_run_of_any_length_has_a_fate() -> None:
+    """What befalls a chain lies within it, and a run too short for it is spared."""
+    for blocks in (*range(1, 260), *range(590, 610)):
+        for seed in range(3):
+            fate = draw_fate(seed, blocks, FIRST_BLOCK, CAMPAIGNS)
+            assert all(0 <= index < blocks for index in (*fate.forks, *fate.missed))
+    short = run(SimulationConfig(seed=3, blocks=120, transactions_per_block=1))
+    assert len(short.canonical) == 120
 
 
 @pytest.mark.parametrize(
