@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ from detect.detector_config import DetectorConfig
 from detect.label_lists import parse_address
 from detect.labels import LabelBook, Verdict, builtin_labels
 from detect.risk import Outcomes, Turned
-from detect.rules import RulesConfig, default_rules
+from detect.rules import Rule, RulesConfig, default_rules
 from detect.rules.node import WITHOUT_NODE, NodeCalls, confirmations
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
@@ -127,10 +127,21 @@ def make_detector(
         challenger=challenger,
     )
     rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
+    rules = _without(settings.detect.skip_rules, rules)
     turned = turned_in(labels) if outcomes is None else None
     asked = outcomes or bad_in(labels, chain)
     detector = Detector(chain, config, rules, policy, asked, turned)
     return Detection(detector, policy, confirmations(rules))
+
+
+def _without(skipped: Sequence[str], rules: Sequence[Rule]) -> list[Rule]:
+    """The rules without those that are named. Raises SettingsError for a name there is not."""
+    if unknown := set(skipped) - {rule.id for rule in rules}:
+        raise SettingsError(
+            f"detect.skip_rules: there is no rule {min(unknown)!r}",
+            hint=f"there are {', '.join(sorted(rule.id for rule in rules))}",
+        )
+    return [rule for rule in rules if rule.id not in skipped]
 
 
 def bad_in(labels: LabelBook, chain: Chain) -> Outcomes:

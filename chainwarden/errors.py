@@ -17,6 +17,7 @@
     │   ├── IncompleteBlock     records of one block are missing for good; fetch it from a node
     │   └── OffsetGone          the stored offset is no longer on the bus; fetch what is missing
     ├── DetectError             the detector refuses what it was given
+    │   ├── RuleFailed          a rule has a bug; blocks can be scored without it
     │   └── SnapshotRefused     a snapshot of another version, truncated, or tampered with
     ├── StoreError              the ledger or the lake cannot take what it was given
     │   ├── LedgerLocked        another process has the ledger open
@@ -178,6 +179,18 @@ class DetectError(ChainwardenError):
     """The detector refuses what it was given."""
 
     exit_code = 7
+
+
+class RuleFailed(DetectError):
+    """A rule ended with an error of its own, its state half changed; ``rule`` is its id."""
+
+    def __init__(self, rule: str, first: int, last: int, error: Exception) -> None:
+        blocks = f"block {first}" if first == last else f"one of blocks {first} to {last}"
+        super().__init__(
+            f"rule {rule} failed at {blocks}: {type(error).__name__}: {error}",
+            hint=f'report it; to go on without the rule, set detect.skip_rules = ["{rule}"]',
+        )
+        self.rule = rule
 
 
 class SnapshotRefused(DetectError):

@@ -170,6 +170,8 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Parameters of the wallet risk model other than the usual ones."""
     challenger: ModelSettings | None = None
     """A second risk model that learns and scores in shadow; where it differs from the champion."""
+    skip_rules: list[str] = []
+    """Rules that are not run, such as one that fails; each other one says what it said."""
     node_calls: bool = False
     """Whether rules may ask the nodes of ``source.rpc`` for balances, code and calls.
 

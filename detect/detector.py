@@ -6,6 +6,7 @@ and wallets at the head, learn at depth; (3) rules and anomalies find; (4) the p
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pyarrow as pa
 
-from chainwarden.errors import ChainError, DeepReorg, DetectError, SnapshotRefused
+from chainwarden.errors import ChainError, DeepReorg, DetectError, RuleFailed, SnapshotRefused
 from chainwarden.schema import (
     FLOWS,
     Alert,
@@ -46,6 +47,8 @@ from detect.wallets import SCHEMA, WalletTable
 KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
 # What a rule may take for a block. Beyond it is counted, never cut short: results must not hang on
 # how fast a machine is.
+log = logging.getLogger(__name__)
+
 RULE_BUDGET_SECONDS: Final = 1.0
 SCORES: Final = ("flow_score", "from_score", "to_score", "from_risk", "to_risk")
 
@@ -358,7 +361,12 @@ class Detector:
         findings: list[Finding] = []
         for rule in self._rules:
             began = time.perf_counter()
-            findings += rule.evaluate(scored)
+            try:
+                findings += rule.evaluate(scored)
+            except Exception as error:
+                log.exception("rule %s failed", rule.id)
+                numbers = scored.batch.numbers()
+                raise RuleFailed(rule.id, int(numbers[0]), int(numbers[-1]), error) from error
             spent = time.perf_counter() - began
             self._seconds[rule.id] += spent
             self._over_budget[rule.id] += spent > RULE_BUDGET_SECONDS * len(scored.batch)
