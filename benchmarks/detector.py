@@ -1,7 +1,7 @@
 """The detector without rules: features, facts and both models, on a synthetic chain.
 
 The baseline does with River, row by row, the part of it that River has: it scores and learns the
-same flow features.
+same flow features. ``plain`` compares with all of it in plain Python.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RIVER_ROWS: Final = 3_000
 REPEATS: Final = 3
 
 
-class _Nobody:
+class NoPolicy:
     """A policy without alerts, so that only the detector's core is measured."""
 
     def decide(self, findings: Sequence[Finding], scored: ScoredBatch) -> tuple[Alert, ...]:
@@ -140,7 +140,7 @@ def _binary(data: np.ndarray, width: int) -> pa.Array:
 
 
 def _process(batches: Sequence[BlockBatch]) -> tuple[float, pa.Table]:
-    detector = Detector(ETHEREUM, DetectorConfig(), (), _Nobody())
+    detector = Detector(ETHEREUM, DetectorConfig(), (), NoPolicy())
     detector.process(BlockBatch.of(ETHEREUM))
     features = pa.table({})
     began = time.perf_counter()

@@ -78,10 +78,12 @@ def run() -> list[Result]:
     ]
 
 
-def winning_chain() -> list[BlockBatch]:
+def winning_chain(
+    blocks: int = BLOCKS, transactions_per_block: float = TRANSACTIONS_PER_BLOCK
+) -> list[BlockBatch]:
     """The simulated chain without its orphans, in batches of 500 blocks."""
     simulation = Simulation(
-        SimulationConfig(blocks=BLOCKS, transactions_per_block=TRANSACTIONS_PER_BLOCK)
+        SimulationConfig(blocks=blocks, transactions_per_block=transactions_per_block)
     )
     raws = {raw.block.hash: raw for raw in simulation.blocks()}
     winning: list[RawBlock] = []

@@ -22,6 +22,7 @@ from chainwarden.terminal import print_line, print_table
 BENCHMARKS: Final = (
     "half_space_trees",
     "detector",
+    "plain",
     "intake",
     "replay",
     "rules",
