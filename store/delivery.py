@@ -84,6 +84,19 @@ class Delivery:
         """What was done so far, by receiver. Safe to read in any thread."""
         return dict(self._counts)
 
+    def next_at(self, receiver: str) -> float | None:
+        """When there may be something to send to a receiver, later than now; now if it is due.
+
+        Its waits are counted, its hold after failures, and its pace. None where nothing waits for
+        it, or it is disabled.
+        """
+        due = self._outbox.next_at(receiver)
+        if due is None or self._outbox.state(receiver).disabled:
+            return None
+        now = self._clock()
+        moments = [max(due, self._holds[receiver].until), *self._paces[receiver].moments()]
+        return min((one for one in moments if one > now), default=now)
+
     def run(self, stop: threading.Event) -> None:
         """Deliver until ``stop`` is set; returns when the last attempt under way has ended."""
         threads = [

@@ -44,6 +44,11 @@ class Pace:
             return left
         return min(left, self.lesser - sum(kind for _, kind in self._posts))
 
+    def moments(self) -> list[float]:
+        """When room comes free next, and from when on another digest may be made."""
+        freed = [at + MINUTE for at, _ in list(self._posts)[:1]]
+        return [*freed, self._digest_at + MINUTE]
+
     def set_back(self, seconds: float) -> None:
         """The clock was set back by that much."""
         self._posts = deque((at - seconds, lesser) for at, lesser in self._posts)

@@ -107,13 +107,10 @@ class Rig:
 
     def _next(self, name: str) -> float:
         """When there may be something to deliver to a receiver, later than now."""
-        due = self.ledger.outbox.next_at(name)
-        if due is None or self.ledger.outbox.state(name).disabled:
+        moment = self.delivery.next_at(name)
+        if moment is None:
             return float("inf")
-        pace = self.delivery._paces[name]
-        freed = [time + 60.0 for time, _ in list(pace._posts)[:1]] + [pace._digest_at + 60.0]
-        moments = [max(due, self.delivery._holds[name].until), *freed]
-        return min((one for one in moments if one > self.clock.now), default=self.clock.now + 1.0)
+        return moment if moment > self.clock.now else self.clock.now + 1.0
 
     def patience(self, name: str, seconds: float) -> None:
         """How long an attempt may take, in real time."""

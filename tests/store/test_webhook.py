@@ -52,6 +52,31 @@ def test_a_receiver_can_verify_what_it_gets(receiver: WebhookReceiver) -> None:
         Webhook(SECRET).verify(got.body, got.headers | {"webhook-id": "msg-2"})
 
 
+@pytest.mark.parametrize("knows", [SECRET, OTHER_SECRET])
+@pytest.mark.parametrize(
+    ("seconds", "accepted"), [(-310, False), (-290, True), (290, True), (310, False)]
+)
+def test_a_signature_holds_for_five_minutes_whichever_secret_verifies_it(
+    receiver: WebhookReceiver, knows: str, seconds: int, accepted: bool
+) -> None:
+    """In the midst of a rotation both signatures are of the time of sending, and of it alone.
+
+    The library of Standard Webhooks refuses what is older or newer than 300 s with either secret: a
+    message that was overheard cannot be repeated later by way of the other key.
+    """
+    sender = sender_to(receiver.url, secrets=(OTHER_SECRET, SECRET))
+    sender.send("msg-1", BODY, time.time() + seconds)
+    sender.close()
+    (got,) = receiver.received
+    assert got.signed_with(SECRET)
+    assert got.signed_with(OTHER_SECRET)
+    if accepted:
+        assert Webhook(knows).verify(got.body, got.headers)["type"] == "alert.raised"
+        return
+    with pytest.raises(WebhookVerificationError, match=r"timestamp too (old|new)"):
+        Webhook(knows).verify(got.body, got.headers)
+
+
 def test_every_secret_signs_while_secrets_are_rotated(receiver: WebhookReceiver) -> None:
     """Receivers with the old and with the new secret both accept."""
     sender = sender_to(receiver.url, secrets=(OTHER_SECRET, SECRET))
