@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.table import Result
-from chainwarden.deployment import compile_kernels, make_detector, new_book
+from chainwarden.deployment import load_kernels, make_detector, new_book
 from chainwarden.replay import replay
 from chainwarden.schema import ETHEREUM, BlockBatch
 from chainwarden.settings import Settings
@@ -55,7 +55,7 @@ def run() -> list[Result]:
         source = Path(folder) / "lake"
         for batch in batches:
             Lake(source, ETHEREUM).write(batch)
-        compile_kernels(Settings())
+        load_kernels(Settings())
         for number in range(REPEATS):
             detecting.append(_detector_seconds(batches))
             result = replay(source, Path(folder) / f"out{number}", Settings(), batch_blocks=8192)

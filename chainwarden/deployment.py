@@ -7,14 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from prometheus_client import CollectorRegistry
 
 from chainwarden.errors import SettingsError
-from chainwarden.kafka_bus import KafkaConfig
 from chainwarden.labelling import ListWatch, list_info
 from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
@@ -22,6 +22,7 @@ from chainwarden.risk_models import risk_models
 from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Severity
 from chainwarden.settings import ReceiverSettings, Secret, Settings, WebhookSettings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
+from detect.compiled import cache_is_whole, note_whole_cache
 from detect.detector import Detector
 from detect.detector_config import DetectorConfig
 from detect.label_lists import parse_address
@@ -42,10 +43,15 @@ from store.private_key import private_key
 from store.snapshots import SnapshotStore
 from store.webhook import Receiver, Sender, WebhookSender
 
+if TYPE_CHECKING:
+    from chainwarden.kafka_bus import KafkaConfig
+
 log = logging.getLogger(__name__)
 
 # Forks this deep are undone; the follower and the detector agree on it.
 UNDO_BLOCKS: Final = 64
+# Together they cost little more than one, and have the same kernels called.
+WARM_UP_BLOCKS: Final = 16
 HASH_KEY: Final = "hash.key"
 HASH_KEY_BYTES: Final = 16
 
@@ -206,7 +212,17 @@ def keyed_like(settings: Settings, source: Path, to: Path) -> Settings:
 
 
 def compile_kernels(settings: Settings) -> None:
-    """Have every kernel compiled, or loaded from the cache, before time counts.
+    """Have every kernel compiled on disk before time counts; each is loaded when it is needed.
+
+    That takes a minute where none is, and no time where they are.
+    """
+    if not cache_is_whole():
+        load_kernels(settings)
+        note_whole_cache()
+
+
+def load_kernels(settings: Settings) -> None:
+    """Have every kernel in memory, compiled or from the cache, as who must not wait later wants it.
 
     A small simulated chain, longer than the models' learning depth, goes through a detector that
     is thrown away.
@@ -215,8 +231,9 @@ def compile_kernels(settings: Settings) -> None:
     simulation = Simulation(SimulationConfig(blocks=blocks, transactions_per_block=4.0))
     follower = ChainFollower(UNDO_BLOCKS)
     detector = make_detector(settings, simulation.chain, LabelBook()).detector
-    for raw in simulation.blocks():
-        for event in follower.add(decode_blocks(simulation.chain, [raw], [True])):
+    raws = simulation.blocks()
+    while some := list(islice(raws, WARM_UP_BLOCKS)):
+        for event in follower.add(decode_blocks(simulation.chain, some, [True] * len(some))):
             match event:
                 case BlocksAdded(batch, gap):
                     detector.process(batch, gap)
@@ -254,6 +271,8 @@ def open_stores(
 
 def kafka_config(settings: Settings, chain: Chain) -> KafkaConfig:
     """Where the broker is."""
+    from chainwarden.kafka_bus import KafkaConfig  # whose import takes 0.2 s that a replay saves
+
     bus = settings.bus
     return KafkaConfig(
         bootstrap_servers=bus.bootstrap_servers,

@@ -2,7 +2,8 @@
 
 For every commit, in this order and nowhere else:
 
-1. the lake's files are written, fsynced and renamed: invisible until a manifest names them;
+1. the lake's files are written (in a replay while the next blocks are scored), fsynced and renamed:
+   invisible until a manifest names them;
 2. **one** DuckDB transaction takes the alerts and retractions, the outbox rows, the manifest of
    those files, the bus offsets and the chain position;
 3. the bus is told, for monitoring only.
@@ -41,6 +42,7 @@ from chainwarden.schema import (
     BlocksAdded,
     ChainEvent,
     Cursor,
+    Detections,
     LakeFile,
     Offsets,
     Position,
@@ -48,6 +50,7 @@ from chainwarden.schema import (
 from detect.detector import Detector
 from store.label_archive import LabelArchive
 from store.lake import ORPHANED, Lake
+from store.lake_writer import LakeWriter
 from store.ledger import Commit, Ledger
 from store.snapshots import SnapshotStore
 
@@ -55,6 +58,9 @@ log = logging.getLogger(__name__)
 
 # Flows that may wait for one commit: a commit costs tens of milliseconds, mostly fsync.
 COMMIT_FLOWS: Final = 250_000
+# From so many flows on they are written while the next are scored, as row groups of the commit's
+# files: no smaller ones, which would compress less and are slower to read.
+GROUP_FLOWS: Final = 32_768
 # Lake files with fewer rows are merged when their blocks are final.
 SMALL_FILE_ROWS: Final = 250_000
 # Delivered and cancelled notifications are kept that long, to tell what was sent.
@@ -63,12 +69,41 @@ SETTLED_SECONDS: Final = 7 * 86_400.0
 
 @dataclass(slots=True)
 class _Pending:
-    """What was scored since the last commit."""
+    """What was scored since the last commit; what waits is not being written yet."""
 
-    batches: list[BlockBatch] = field(default_factory=list)
-    features: list[pa.Table] = field(default_factory=list)
+    lake: Lake
     alerts: list[Alert] = field(default_factory=list)
     flows: int = 0
+    head: int = -1
+    _writer: LakeWriter | None = None
+    _batches: list[BlockBatch] = field(default_factory=list)
+    _features: list[pa.Table] = field(default_factory=list)
+    _waiting: int = 0
+
+    def add(self, batch: BlockBatch, detections: Detections) -> None:
+        """Take in a batch; what has come together is written while the next is scored."""
+        self._batches.append(batch)
+        self._features.append(detections.features)
+        self.alerts.extend(detections.alerts)
+        self.flows += batch.flows.num_rows
+        self._waiting += batch.flows.num_rows
+        self.head = int(batch.numbers()[-1])
+        if self._waiting >= GROUP_FLOWS:
+            self._writer = self._writer or self.lake.writer()
+            self._writer.append(*self._take())
+
+    def write(self) -> tuple[LakeFile, ...]:
+        """Have all of it in the lake, on disk."""
+        if self._writer is None:
+            return self.lake.write(*self._take()) if self._batches else ()
+        if self._batches:
+            self._writer.append(*self._take())
+        return self._writer.finish()
+
+    def _take(self) -> tuple[BlockBatch, pa.Table]:
+        batch, features = BlockBatch.concat(self._batches, combine=False), self._features
+        self._batches, self._features, self._waiting = [], [], 0
+        return batch, pa.concat_tables(features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +147,7 @@ class Pipeline:
         """Brings the detector to the ledger's cursor; without, it can only go back by its undo."""
         self.halted = ""
         """Why nothing is scored, while that is so."""
-        self._pending = _Pending()
+        self._pending = _Pending(self.stores.lake)
         self._reverted: list[Position] = []  # not taken back yet, from the head down
         self._promotions = Promotions(stores.ledger, detector)
 
@@ -143,14 +178,9 @@ class Pipeline:
         if self._reverted:
             self._turn()
             return
-        pending, self._pending = self._pending, _Pending()
-        files: tuple[LakeFile, ...] = ()
+        pending, self._pending = self._pending, _Pending(self.stores.lake)
         with self.metrics.commit_seconds.labels(self.metrics.chain).time():
-            if pending.batches:
-                files = self.stores.lake.write(
-                    BlockBatch.concat(pending.batches, combine=False),
-                    pa.concat_tables(pending.features),
-                )
+            files = pending.write()
             labels = self.labelling.taken() if self.labelling else ()
             self._commit(
                 Commit(
@@ -229,8 +259,7 @@ class Pipeline:
 
     def _joins(self, batch: BlockBatch) -> bool:
         """Whether numbers still increase, as within a batch, with this one in the commit."""
-        pending = self._pending.batches
-        return not pending or batch.numbers()[0] > pending[-1].numbers()[-1]
+        return bool(batch.numbers()[0] > self._pending.head)
 
     def _add(self, batch: BlockBatch, gap: bool) -> None:
         if self.labelling is not None:
@@ -240,10 +269,7 @@ class Pipeline:
         began = time.perf_counter()
         detections = self.detector.process(batch, gap)
         self._observe(batch, detections.features, time.perf_counter() - began)
-        self._pending.batches.append(batch)
-        self._pending.features.append(detections.features)
-        self._pending.alerts.extend(detections.alerts)
-        self._pending.flows += batch.flows.num_rows
+        self._pending.add(batch, detections)
         self.cursor = replace(
             self.cursor,
             head=batch.position(-1),

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Final
 
 from chainwarden.deployment import (
-    compile_kernels,
     keyed,
+    load_kernels,
     make_detector,
     new_book,
     new_metrics,
@@ -124,7 +124,7 @@ def stand_by(
     server = MetricsServer(settings.server.host, settings.server.port, metrics.registry, health)
     with closing(server):
         sys.stderr.write(f"chainwarden: standing by, metrics on http://{server.address}/metrics\n")
-        compile_kernels(settings)
+        load_kernels(settings)
         out = Path(settings.store.out)
         warm = Warm(keyed(settings, out), chain)
         key, look_at = out / "snapshot.key", 0.0

@@ -8,8 +8,10 @@ read: change one, and all are compiled afresh.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -38,6 +40,32 @@ def sources_stamp(root: Path = Path(__file__).parent) -> str:
     return hasher.hexdigest()
 
 
+_caches: Final[set[Path]] = set()  # the folders that compiled functions are cached in
+
+
+def cache_is_whole() -> bool:
+    """Whether ``note_whole_cache`` was called on the sources, the numba and the machine of now."""
+    try:
+        return _whole().read_text(encoding="ascii") == _makings()
+    except (OSError, ValueError):
+        return False
+
+
+def note_whole_cache() -> None:
+    """Keep in mind, beside the cache, that everything that may be called is in it."""
+    with contextlib.suppress(OSError, ValueError):  # then it is made sure of again at each start
+        _whole().write_text(_makings(), encoding="ascii")
+
+
+def _whole() -> Path:
+    return min(_caches) / "whole.txt"  # ValueError where nothing can be cached
+
+
+def _makings() -> str:
+    llvm = importlib.import_module("llvmlite.binding")  # untyped
+    return f"{sources_stamp()} {numba.__version__} {llvm.get_host_cpu_name()}\n"
+
+
 # numba's own switch for its reference counts is in no stub.
 _njit: Any = numba.njit
 _WITHOUT_COUNTS: Final = {"error_model": "numpy", "_nrt": False}
@@ -56,6 +84,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     except RuntimeError:  # no folder to write to: compiled afresh in every process
         return cast("Callable[P, R]", dispatcher)
     dispatcher._cache._cache_file._source_stamp = sources_stamp()
+    _caches.add(Path(dispatcher._cache.cache_path))
     return cast("Callable[P, R]", dispatcher)
 
 

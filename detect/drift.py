@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from river import drift
+from river.drift.adwin import ADWIN
 
 from detect.compiled import Array
 from detect.kernels.learning import chunk_means
@@ -13,7 +13,7 @@ from detect.snapshot import digest_of
 
 EVERY: Final = 32
 
-_adwin: Any = drift.ADWIN  # untyped in River
+_adwin: Any = ADWIN  # untyped in River
 
 
 class ScoreDrift:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-from river import anomaly
+from river.anomaly.hst import HalfSpaceTrees as RiverTrees
 from river.tree.padded import make_padded_tree
 
 from chainwarden.errors import DetectError, SnapshotRefused
@@ -28,7 +28,7 @@ _grow_tree: Any = make_padded_tree  # untyped in River
 PADDING: Final = 0.15  # River's: how far a split keeps from its node's borders
 
 
-class HalfSpaceTrees(anomaly.HalfSpaceTrees):
+class HalfSpaceTrees(RiverTrees):
     """Half-Space Trees, compiled: a River estimator that gives River's numbers to the last bit.
 
     The same parameters, the same seed, the same observations in the same order: the same scores,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from river import drift
+from river.drift.adwin import ADWIN
 
 from detect.compiled import Array
 from detect.kernels.boosting import BINS
@@ -20,7 +20,7 @@ from detect.snapshot import digest_of
 CHUNK: Final = 64
 DELTA: Final = 0.002
 
-_adwin: Any = drift.ADWIN  # untyped in River
+_adwin: Any = ADWIN  # untyped in River
 
 
 class Watch:

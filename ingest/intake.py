@@ -15,6 +15,7 @@ from chainwarden.schema import BlockBatch, Chain, ChainEvent
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock
+from ingest.rows import read_ahead
 from ingest.source import BlockSource, TableSource
 from ingest.verify import Verifier
 
@@ -66,7 +67,7 @@ class Intake:
         if isinstance(self._source, BlockSource):
             yield from self._decoded(self._source)
             return
-        for batch in self._source.batches(self._batch_blocks):
+        for batch in read_ahead(self._source.batches(self._batch_blocks)):
             self.counts.blocks += len(batch)
             self.counts.unverified += len(batch)
             yield batch

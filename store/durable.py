@@ -23,18 +23,36 @@ def replace_file(path: Path) -> Iterator[Path]:
     the block fails the temporary file is gone and ``path`` is what it was. Raises DiskFull where
     there is no space, StoreError for other refusals of the file system.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
-    except OSError as error:
-        raise _translated(error, path) from error
+        with refusals(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            publish(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def temporary_beside(path: Path) -> Path:
+    """What an unfinished file for that path is called; another process's is called otherwise."""
+    return path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Flush a file to disk, give it its name in the same folder, and flush the folder."""
+    _flush(temporary)
+    os.replace(temporary, path)
+    _flush(path.parent)
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """What the file system refuses as DiskFull or StoreError about that path."""
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, path) from error
 
 
 def _translated(error: OSError, path: Path) -> StoreError:

@@ -32,19 +32,20 @@ ROW_GROUP_ROWS: Final = 131_072
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table with the layout above. Reading it gives the same table back, bit for bit."""
-    compression = {
-        name: "NONE" if name in _INCOMPRESSIBLE else "ZSTD" for name in table.column_names
-    }
-    pq.write_table(
-        table,
+    with parquet_writer(table.schema, path) as writer:
+        writer.write_table(table, ROW_GROUP_ROWS)
+
+
+def parquet_writer(schema: pa.Schema, path: Path) -> pq.ParquetWriter:
+    """A file that grows by row groups in the layout above."""
+    compression = {name: "NONE" if name in _INCOMPRESSIBLE else "ZSTD" for name in schema.names}
+    return pq.ParquetWriter(
         path,
-        row_group_size=ROW_GROUP_ROWS,
+        schema,
         use_dictionary=False,
         compression=compression,
         compression_level={name: 1 for name, kind in compression.items() if kind == "ZSTD"},
-        column_encoding={
-            name: "DELTA_BINARY_PACKED" for name in _RISING if name in table.column_names
-        },
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in _RISING if name in schema.names},
         write_statistics=["block_number"],
         write_page_index=False,
     )

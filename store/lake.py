@@ -18,7 +18,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,6 +26,7 @@ from chainwarden.errors import StoreError
 from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
 from store.durable import TEMPORARY, replace_file
 from store.encoding import write_parquet
+from store.lake_writer import LakeWriter, content_of, path_of
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +53,13 @@ class Lake:
         ``features`` needs a column ``block_number``. Raises DiskFull; what was written by then is
         in no manifest.
         """
-        if not len(batch):
-            return ()
-        first, last = batch.position(0), batch.position(-1)
-        timestamp = int(batch.blocks["block_timestamp"][0].as_py())
-        content = _content(batch)
-        tables = dict(batch.tables)
-        if features is not None:
-            tables["features"] = features
-        return tuple(
-            self._publish(dataset, table, (first, last), timestamp, content)
-            for dataset, table in tables.items()
-            if table.num_rows
-        )
+        writer = self.writer()
+        writer.append(batch, features)
+        return writer.finish()
+
+    def writer(self) -> LakeWriter:
+        """Files that grow while more batches come, for what one ``write`` would have at once."""
+        return LakeWriter(self.folder, self.chain)
 
     def write_orphans(self, branch: BlockBatch) -> tuple[LakeFile, ...]:
         """Publish reverted blocks and their transactions in data sets of their own.
@@ -75,7 +69,7 @@ class Lake:
         """
         span = branch.position(0), branch.position(-1)
         timestamp = int(branch.blocks["block_timestamp"][0].as_py())
-        content = _content(branch)
+        content = content_of(branch.blocks, _counts(branch))
         return tuple(
             self._publish(dataset, table, span, timestamp, content)
             for dataset, table in zip(ORPHANED, (branch.blocks, branch.transactions), strict=True)
@@ -178,14 +172,11 @@ class Lake:
         timestamp: int,
         content: str,
     ) -> LakeFile:
-        first, last = span
-        chain, date = self.chain.name, datetime.fromtimestamp(timestamp, UTC).date().isoformat()
-        name = f"{dataset}__{chain}__{first.number}-{last.number}__{content}.parquet"
-        path = Path(dataset, f"chain={chain}", f"date={date}", name)
+        path = path_of(self.chain, dataset, span, timestamp, content)
         with replace_file(self.folder / path) as temporary:
             write_parquet(table, temporary)
             size = temporary.stat().st_size
-        return LakeFile(str(path), dataset, first, last, int(table.num_rows), size)
+        return LakeFile(str(path), dataset, *span, int(table.num_rows), size)
 
     def _publish_rest(self, file: LakeFile, rest: pa.Table) -> LakeFile:
         numbers = column(rest.combine_chunks(), "block_number")
@@ -236,17 +227,8 @@ class Lake:
         return "" if rows == file.rows else f"{file.path}: {rows} rows, not {file.rows}"
 
 
-def _content(batch: BlockBatch) -> str:
-    """A short digest of which blocks these are: hashes where there are, numbers, times, sizes."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in ("block_number", "block_timestamp", "transaction_count"):
-        digest.update(np.ascontiguousarray(column(batch.blocks, name)).tobytes())
-    hashes = batch.blocks["block_hash"].combine_chunks()
-    if hashes.null_count < len(hashes):
-        digest.update(b"".join(one or b"" for one in hashes.to_pylist()))
-    for name, table in batch.tables.items():
-        digest.update(f"{name}:{table.num_rows};".encode())
-    return digest.hexdigest()
+def _counts(batch: BlockBatch) -> dict[str, int]:
+    return {name: table.num_rows for name, table in batch.tables.items()}
 
 
 def _may_hold(file: LakeFile, position: Position) -> bool:

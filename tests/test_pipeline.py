@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from chainwarden import pipeline
 from chainwarden.deployment import UNDO_BLOCKS, make_detector, new_book, new_metrics, open_stores
 from chainwarden.errors import DiskFull
 from chainwarden.live import DetectOptions, Health, detect_loop
@@ -110,6 +111,32 @@ def test_a_restart_anywhere_goes_on_to_the_same_end(
     run = Run(tmp_path)
     run.feed(events[before:])
     assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_what_is_written_while_the_next_blocks_are_scored_counts_with_the_commit(
+    events: list[ChainEvent],
+    undisturbed: tuple[str, str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ended before the commit, only unfinished files are there, and the next start deletes them."""
+    monkeypatch.setattr(pipeline, "GROUP_FLOWS", 1)
+    first_fork = next(i for i, one in enumerate(events) if not isinstance(one, BlocksAdded))
+    run = Run(tmp_path)
+    for event in events[:first_fork]:
+        run.pipeline.handle(event)
+    files = [path for path in run.stores.lake.folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".tmp"}
+    assert not run.stores.ledger.files()
+    run.close()
+    run = Run(tmp_path)
+    assert not [path for path in run.stores.lake.folder.rglob("*") if path.is_file()]
+    for event in events:  # committed only where there is a fork
+        run.pipeline.handle(event)
+    run.pipeline.flush()
+    assert run.outcome() == undisturbed
+    assert run.stores.lake.verify(run.stores.ledger.files()) == ()
     run.close()
 
 

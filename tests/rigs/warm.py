@@ -141,10 +141,10 @@ class WarmCommands:
 
 def serve() -> None:
     """Fork a child for each line on stdin; say on stdout which started and how each ended."""
-    from chainwarden.deployment import compile_kernels
+    from chainwarden.deployment import load_kernels
     from chainwarden.settings import Settings
 
-    compile_kernels(Settings())
+    load_kernels(Settings())
     children: set[int] = set()
     wake, waker = os.pipe()
     os.set_blocking(waker, False)

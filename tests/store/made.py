@@ -48,7 +48,9 @@ def features(batch: BlockBatch) -> pa.Table:
     """A row per flow: its key, a score that may be null, and a few features."""
     count = batch.flows.num_rows
     values = np.random.default_rng(count).random(count)
-    scores = pa.array([None if i % 3 == 0 else float(v) for i, v in enumerate(values)])
+    scores = pa.array(
+        [None if i % 3 == 0 else float(v) for i, v in enumerate(values)], pa.float64()
+    )
     return batch.flows.select(
         ["block_number", "transaction_index", "ordinal", "batch_index"]
     ).append_column("flow_score", scores).append_column(

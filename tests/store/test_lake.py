@@ -69,6 +69,36 @@ def test_a_retry_replaces_its_own_files_and_no_other(lake: Lake) -> None:
     assert not {file.path for file in first} & {file.path for file in other}
 
 
+def test_batches_that_come_one_by_one_are_one_file(lake: Lake) -> None:
+    """A writer's files have the names and rows of one ``write``; before ``finish`` nothing does."""
+    parts = [blocks(100, 3), blocks(103, 1, flows=0), blocks(104, 3)]
+    whole = BlockBatch.concat(parts)
+    tables = [features(part) for part in parts]
+    writer = lake.writer()
+    for part, table in zip(parts, tables, strict=True):
+        writer.append(part, table)
+    assert all(path.endswith(".tmp") for path in paths(lake))
+    files = writer.finish()
+    assert rows(lake, files, "features").equals(pa.concat_tables(tables))
+    for name, table in whole.tables.items():
+        if table.num_rows:
+            assert rows(lake, files, name).equals(table)
+    assert lake.verify(files) == ()
+    at_once = lake.write(whole, pa.concat_tables(tables))
+    assert [file.path for file in at_once] == [file.path for file in files]
+
+
+def test_what_goes_wrong_behind_is_raised_and_leaves_no_piece(lake: Lake) -> None:
+    """A batch that cannot be written is an error of the next call; unfinished files are gone."""
+    writer = lake.writer()
+    writer.append(blocks(100, 2), features(blocks(100, 2)))
+    other = features(blocks(102, 2)).drop_columns("log_value")
+    writer.append(blocks(102, 2), other)
+    with pytest.raises(ValueError, match="schema"):
+        writer.finish()
+    assert not paths(lake)
+
+
 def test_an_empty_batch_writes_nothing(lake: Lake) -> None:
     """No blocks, no files."""
     assert lake.write(BlockBatch.of(ETHEREUM), None) == ()

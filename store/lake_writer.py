@@ -1,0 +1,168 @@
+"""The files of one commit while they grow: threads encode and flush, the caller goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
+from store.durable import publish, refusals, temporary_beside
+from store.encoding import ROW_GROUP_ROWS, parquet_writer
+
+# Files that are encoded, and flushed, at the same time: flushes that meet cost the disk one.
+WORKERS: Final = 4
+
+
+@dataclass(slots=True)
+class _Growing:
+    """A file that does not have its name yet."""
+
+    temporary: Path
+    writer: pq.ParquetWriter
+    rows: int = 0
+    size: int = 0
+
+
+class LakeWriter:
+    """One file for each table, of blocks that come in batches; nobody sees them before ``finish``.
+
+    ``append`` returns while the batch is written by other threads, and waits while the one before
+    it is, so that at most one is held. What went wrong there is raised by the next call (DiskFull,
+    StoreError): nothing is there then but files in no manifest. One caller at a time.
+    """
+
+    def __init__(self, folder: Path, chain: Chain) -> None:
+        self._folder = folder
+        self._chain = chain
+        self._pool = ThreadPoolExecutor(WORKERS, "lake")
+        self._working: list[Future[None]] = []
+        self._files: dict[str, _Growing] = {}
+        self._timestamp = 0
+        self._first: Position | None = None
+        self._last: Position | None = None
+        self._blocks: list[pa.Table] = []
+        self._counts: dict[str, int] = {}
+
+    def append(self, batch: BlockBatch, features: pa.Table | None = None) -> None:
+        """Add blocks that follow those before, as row groups of every table that has rows."""
+        if not len(batch):
+            return
+        with self._whole_or_not():
+            self._settle()
+            if self._first is None:
+                self._first = batch.position(0)
+                self._timestamp = int(batch.blocks["block_timestamp"][0].as_py())
+            self._last = batch.position(-1)
+            self._blocks.append(batch.blocks)
+            for name, table in batch.tables.items():
+                self._counts[name] = self._counts.get(name, 0) + table.num_rows
+            tables = batch.tables if features is None else {**batch.tables, "features": features}
+            for dataset, table in tables.items():
+                if table.num_rows:
+                    growing = self._files.get(dataset) or self._begun(dataset, table.schema)
+                    self._working.append(self._pool.submit(_grow, growing, table))
+
+    def finish(self) -> tuple[LakeFile, ...]:
+        """Have all on disk under their names. Nothing can be added then."""
+        if self._first is None or self._last is None:
+            return ()
+        with self._whole_or_not():
+            self._settle()
+            content = content_of(pa.concat_tables(self._blocks), self._counts)
+            span = self._first, self._last
+            paths = {
+                dataset: path_of(self._chain, dataset, span, self._timestamp, content)
+                for dataset in (*TABLES, "features")
+                if dataset in self._files
+            }
+            self._working = [
+                self._pool.submit(_name, self._files[dataset], self._folder / path)
+                for dataset, path in paths.items()
+            ]
+            self._settle()
+        self._pool.shutdown()
+        return tuple(
+            LakeFile(str(path), dataset, *span, growing.rows, growing.size)
+            for dataset, path in paths.items()
+            for growing in [self._files[dataset]]
+        )
+
+    @contextmanager
+    def _whole_or_not(self) -> Iterator[None]:
+        """Delete what has no name yet if anything goes wrong."""
+        try:
+            yield
+        except BaseException:
+            self._pool.shutdown(cancel_futures=True)
+            for growing in self._files.values():
+                with suppress(OSError, pa.ArrowException):
+                    growing.writer.close()
+                growing.temporary.unlink(missing_ok=True)
+            raise
+
+    def _begun(self, dataset: str, schema: pa.Schema) -> _Growing:
+        assert self._first is not None
+        alone = self._first, self._first
+        path = self._folder / path_of(self._chain, dataset, alone, self._timestamp, "unfinished")
+        temporary = temporary_beside(path)
+        with refusals(temporary):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            growing = _Growing(temporary, parquet_writer(schema, temporary))
+        self._files[dataset] = growing
+        return growing
+
+    def _settle(self) -> None:
+        """Wait for what is under way, and raise what went wrong there."""
+        working, self._working = self._working, []
+        wait(working)
+        for one in working:
+            one.result()
+
+
+def _grow(growing: _Growing, table: pa.Table) -> None:
+    with refusals(growing.temporary):
+        growing.writer.write_table(table, ROW_GROUP_ROWS)
+    growing.rows += table.num_rows
+
+
+def _name(growing: _Growing, path: Path) -> None:
+    with refusals(path):
+        growing.writer.close()
+        growing.size = growing.temporary.stat().st_size
+        publish(growing.temporary, path)
+
+
+def path_of(
+    chain: Chain, dataset: str, span: tuple[Position, Position], timestamp: int, content: str
+) -> Path:
+    """Where a file goes in the lake: its name says what it holds, its folder the day it begins."""
+    date = datetime.fromtimestamp(timestamp, UTC).date().isoformat()
+    first, last = span
+    name = f"{dataset}__{chain.name}__{first.number}-{last.number}__{content}.parquet"
+    return Path(dataset, f"chain={chain.name}", f"date={date}", name)
+
+
+def content_of(blocks: pa.Table, counts: Mapping[str, int]) -> str:
+    """A short digest of which blocks these are: hashes where there are, numbers, times, sizes.
+
+    ``counts`` is how many rows every table has.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name in ("block_number", "block_timestamp", "transaction_count"):
+        digest.update(np.ascontiguousarray(column(blocks, name)).tobytes())
+    hashes = blocks["block_hash"].combine_chunks()
+    if hashes.null_count < len(hashes):
+        digest.update(b"".join(one or b"" for one in hashes.to_pylist()))
+    for name, rows in counts.items():
+        digest.update(f"{name}:{rows};".encode())
+    return digest.hexdigest()
