@@ -25,6 +25,7 @@ BENCHMARKS: Final = (
     "plain",
     "intake",
     "replay",
+    "startup",
     "rules",
     "growth",
     "kafka",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import detect
-from detect.compiled import sources_stamp
+from detect import compiled
+from detect.compiled import cache_is_whole, note_whole_cache, sources_stamp
 from detect.kernels.table import siphash
 
 ROOT = Path(detect.__file__).parent
@@ -36,3 +37,18 @@ def test_a_change_in_what_kernels_read_compiles_them_afresh(
     shutil.copytree(copied, other)
     (other / changed).write_text((other / changed).read_text() + "\n# changed\n")
     assert (sources_stamp(other) != sources_stamp(ROOT)) == recompiled
+
+
+def test_a_whole_cache_is_one_of_these_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is whole once that was noted, until a source changes; without a folder it never is."""
+    monkeypatch.setattr(compiled, "_caches", {tmp_path})
+    assert not cache_is_whole()
+    note_whole_cache()
+    assert cache_is_whole()
+    monkeypatch.setattr(compiled, "sources_stamp", lambda: "another")
+    assert not cache_is_whole()
+    monkeypatch.setattr(compiled, "_caches", set())
+    note_whole_cache()
+    assert not cache_is_whole()
