@@ -197,7 +197,7 @@ def _right_aligned(texts: Texts, rows: Index, *, skip: int, width: int) -> Bytes
 
 def _unhex(digits: Bytes, texts: Texts, rows: Index) -> Bytes:
     try:
-        return np.frombuffer(unhexlify(digits.tobytes()), np.uint8)
+        return np.frombuffer(unhexlify(digits.data), np.uint8)
     except HexError:
         for row in rows:  # only to name the cell; the whole column is refused
             start, stop = texts.offsets[row] + 2, texts.offsets[row + 1]
