@@ -25,6 +25,7 @@ from chainwarden.deployment import kafka_config
 from chainwarden.detecting import detecting
 from chainwarden.kafka_bus import BlockConsumer, BlockProducer, KafkaConfig
 from chainwarden.live import MAX_EVENTS, DetectOptions, Health, detect_loop
+from chainwarden.read_ahead import ReadAhead
 from chainwarden.schema import ETHEREUM, BlockBatch, BlocksAdded
 from chainwarden.settings import BusSettings, ServerSettings, Settings, StoreSettings
 from ingest.decode import decode_blocks
@@ -169,7 +170,7 @@ def _detect(config: KafkaConfig, settings: Settings, blocks: int) -> float:
     """As ``chainwarden detect`` does, until the last block is committed."""
     ended = 0.0
     with (
-        closing(BlockConsumer(config)) as consumer,
+        closing(ReadAhead(BlockConsumer(config))) as consumer,
         detecting(settings, ETHEREUM, threading.Event(), consumer.commit) as behind,
     ):
 

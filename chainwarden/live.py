@@ -58,7 +58,7 @@ _OUTCOMES = (
 SNAPSHOT_RETRY_SECONDS = 60.0
 
 # Events that may be scored and committed together when the consumer is behind.
-MAX_EVENTS = 64
+MAX_EVENTS = 512
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from chainwarden.detecting import detecting
 from chainwarden.kafka_bus import BlockConsumer, BusWatch, KafkaConfig
 from chainwarden.live import DetectOptions, backfill_node, detect_loop, stop_on_signals
 from chainwarden.observe import observe_bus
+from chainwarden.read_ahead import ReadAhead
 from chainwarden.settings import Settings, load_settings
 from chainwarden.standby import Taken, stand_by
 from chainwarden.terminal import print_json, print_line
@@ -59,12 +60,13 @@ def _score(
     """Score what is on the bus until it is time to end; what a command prints then."""
     with (
         BusWatch(bus) as watch,
-        detecting(settings, bus.chain, stop, consumer.commit, taken=taken) as behind,
+        closing(ReadAhead(consumer)) as ahead,
+        detecting(settings, bus.chain, stop, ahead.commit, taken=taken) as behind,
         backfill_node(settings, bus.chain, behind.metrics, stop) as node,
     ):
         metrics, stores = behind.metrics, behind.stores
         recent = recent_positions(stores.lake, stores.ledger.files("blocks"), UNDO_BLOCKS + 1)
-        whole = BackfilledConsumer(consumer, recent, UNDO_BLOCKS, node)
+        whole = BackfilledConsumer(ahead, recent, UNDO_BLOCKS, node)
         observe_bus(metrics, watch, lambda: behind.pipeline.cursor.offsets)
         behind.health.others += [watch.reason, whole.reason]
         whole.seek(behind.pipeline.cursor.offsets)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from binascii import unhexlify
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
+from operator import is_not
 from typing import Final, cast
 
 import numpy as np
@@ -23,6 +24,11 @@ Texts = Sequence[str | None]
 _DIGITS: Final = 76
 _DECIMAL: Final = pa.decimal256(_DIGITS, 0)
 _LARGEST: Final = 2**256 - 1
+
+# Arrow's own scalars: given Python's, each call looks for a package that is not installed.
+_MOST_DIGITS: Final = pa.scalar(_DIGITS, pa.int32())
+_NOTHING: Final = pa.scalar("0", pa.string())
+_FALSE: Final = pa.scalar(False, pa.bool_())
 
 
 def hex_texts(column: pa.ChunkedArray) -> list[str | None]:
@@ -87,11 +93,14 @@ def hex_column(texts: Texts, kind: pa.DataType, *, nullable: bool = True) -> pa.
 
 def decimal_column(texts: pa.Array) -> pa.Array:
     """Decimal digits as 32 big-endian bytes. Raises beyond 2^256-1."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), UINT256)
     lengths = pc.binary_length(texts)
     narrow = texts
     wide = (pc.max(lengths).as_py() or 0) > _DIGITS
     if wide:
-        narrow = pc.if_else(pc.greater(lengths, _DIGITS), "0", texts)
+        too_wide = pc.fill_null(pc.greater(lengths, _MOST_DIGITS), _FALSE)
+        narrow = pc.if_else(too_wide, _NOTHING, texts)
     decimals = narrow.cast(_DECIMAL)
     if texts.null_count:
         decimals = decimals.fill_null(0)
@@ -100,8 +109,7 @@ def decimal_column(texts: pa.Array) -> pa.Array:
         raise ValueError("an amount is negative")
     if wide:
         values: dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]] = {}
-        rows = np.flatnonzero(pc.greater(lengths, _DIGITS).fill_null(False)).tolist()
-        for row in rows:
+        for row in np.flatnonzero(too_wide).tolist():
             text = texts[row].as_py()
             if text not in values:
                 values[text] = _wide_value(text)
@@ -145,7 +153,7 @@ def _validity(texts: Texts) -> pa.Buffer | None:
     """The validity bitmap of a column of text; None where nothing is null."""
     if None not in texts:
         return None
-    present = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
+    present = np.fromiter(map(is_not, texts, repeat(None)), np.bool_, len(texts))
     return pa.py_buffer(np.packbits(present, bitorder="little"))
 
 
