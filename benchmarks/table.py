@@ -27,6 +27,7 @@ BENCHMARKS: Final = (
     "replay",
     "startup",
     "rules",
+    "memory",
     "growth",
     "kafka",
     "live",

@@ -125,6 +125,7 @@ def make_detector(
         champion, challenger = risk_models(settings, label_delay_days)
     config = DetectorConfig(
         wallets=settings.detect.wallets,
+        summaries=settings.detect.summaries,
         learn_depth=settings.detect.learn_depth,
         undo_depth=UNDO_BLOCKS,
         seed=settings.detect.seed,

@@ -314,6 +314,8 @@ class Detector:
             "wallets": float(len(table)),
             "wallets_capacity": float(self.config.wallets),
             "wallets_evicted": float(table.evictions),
+            "summaries": float(table.summaries),
+            "summaries_capacity": float(self.config.summaries),
             "tokens": float(table.tokens),
             "tokens_capacity": float(self.config.tokens),
             "journal_bytes": float(table.undo_bytes + flows.undo_bytes + wallets.undo_bytes),

@@ -22,6 +22,7 @@ class DetectorConfig:
     wallets: int = 1_000_000
     tokens: int = 65_536
     pairs: int = 1_048_576
+    summaries: int = 0
     hash_key: bytes = bytes(16)
     learn_depth: int = 64
     undo_depth: int = 64
@@ -37,7 +38,14 @@ class DetectorConfig:
 
     def bounds(self) -> WalletBounds:
         """The part that concerns the wallets."""
-        return WalletBounds(self.wallets, self.tokens, self.pairs, self.undo_depth, self.hash_key)
+        return WalletBounds(
+            self.wallets,
+            self.tokens,
+            self.pairs,
+            self.summaries,
+            self.undo_depth,
+            self.hash_key,
+        )
 
     def learner(self, level: float) -> LearnerConfig:
         """The part that concerns one model."""

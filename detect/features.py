@@ -242,6 +242,37 @@ WALLET: Final = np.dtype(
     align=True,
 )
 
+SUMMARY: Final = np.dtype(
+    [
+        ("funder", np.uint64),
+        ("in_value", np.float32),
+        ("out_value", np.float32),
+        ("held", np.float32),
+        ("passed", np.float32),
+        ("first_seen", np.uint32),
+        ("last_seen", np.uint32),
+        ("last_in", np.uint32),
+        ("nonce", np.uint32),
+        ("sent", np.uint8),  # counts, as many of them as the scale in the flags says
+        ("received", np.uint8),
+        ("coin_sent", np.uint8),
+        ("coin_received", np.uint8),
+        ("valued_in", np.uint8),
+        ("valued_out", np.uint8),
+        ("peers", np.uint8),
+        ("fan_in", np.uint8),
+        ("fan_out", np.uint8),
+        ("fresh_in", np.uint8),
+        ("fresh_out", np.uint8),
+        ("failed", np.uint8),
+        ("zero_values", np.uint8),
+        ("round_amounts", np.uint8),
+        ("token_flows", np.uint8),
+        ("flags", np.uint8),  # whether it has code, and the scale
+    ],
+    align=True,
+)
+
 TOKEN: Final = np.dtype(
     [
         ("first_seen", np.int64),

@@ -135,7 +135,10 @@ class HeldQueue:
     def _insert(self, place: int, count: int) -> None:
         old, length = self.rows, len(self)
         if self._end + count > len(self._room):
-            self._room = HeldRows.empty(self._features, self._models, max(256, 2 * length + count))
+            if 4 * (length + count) > 3 * len(self._room):
+                size = max(256, 3 * length // 2 + count)
+                self._room = HeldRows.empty(self._features, self._models, size)
+            # Where enough was dropped at the front there is room: never two of these at once.
             _fill(self._room.part(0, length), old)
             self._begin, self._end = 0, length
         self._end += count

@@ -1,5 +1,7 @@
 """What is remembered of wallets, tokens and pairs: bounded, undone exactly, block by block.
 
+A wallet that has to give up its row leaves a summary of 64 bytes, and begins its next row with it.
+
 A wallet is one record of 264 bytes, with its key, index and stamp 300: a record to a row is four
 times as fast to update as a column to a field, since a flow touches most fields of two wallets.
 Memory is touched as rows come into use, so a small run is small whatever the capacity.
@@ -18,6 +20,7 @@ from detect.events import address_key
 from detect.features import (
     FLOW_FEATURES,
     PAIR,
+    SUMMARY,
     TOKEN,
     WALLET,
     WALLET_FEATURES,
@@ -25,6 +28,7 @@ from detect.features import (
 from detect.kernels.arrays import Events, Seen, State, Undo
 from detect.kernels.observe import observe
 from detect.kernels.scores import settle_rows, settle_undo
+from detect.kernels.summaries import SET, Summaries, SummaryUndo, place_of, undo_summaries
 from detect.kernels.table import (
     COUNT,
     EVICTED,
@@ -40,9 +44,14 @@ from detect.scored import APPROVAL_FACTS, FLOW_FACTS
 from detect.snapshot import digest_of, pack, unpack
 
 MIN_CAPACITY: Final = 16
-RECORDS: Final = {"wallet_rows": WALLET, "token_rows": TOKEN, "pair_rows": PAIR}
+RECORDS: Final = {
+    "wallet_rows": WALLET,
+    "token_rows": TOKEN,
+    "pair_rows": PAIR,
+    "summary_rows": SUMMARY,
+}
 SCHEMA: Final = digest_of(
-    *(str(kind).encode() for kind in (WALLET, TOKEN, PAIR)),
+    *(str(kind).encode() for kind in (WALLET, TOKEN, PAIR, SUMMARY)),
     "\n".join(FLOW_FEATURES).encode(),
     "\n".join(WALLET_FEATURES).encode(),
 )
@@ -55,6 +64,7 @@ class WalletBounds:
     wallets: int = 1_000_000
     tokens: int = 65_536
     pairs: int = 1_048_576
+    summaries: int = 0
     undo_depth: int = 64
     secret: bytes = bytes(16)
 
@@ -63,6 +73,8 @@ class WalletBounds:
             raise DetectError(f"a table holds at least {MIN_CAPACITY} rows")
         if self.pairs < WAYS or self.pairs & (self.pairs - 1):
             raise DetectError("the pair table's size must be a power of two")
+        if self.summaries < 0 or self.summaries % SET:
+            raise DetectError(f"summaries come in sets of {SET}")
         if len(self.secret) != 16 or self.undo_depth < 0:
             raise DetectError("the hash key is 16 bytes, the undo depth not negative")
 
@@ -109,6 +121,11 @@ class WalletTable:
         return int(self._state.wallets.state[EVICTED])
 
     @property
+    def summaries(self) -> int:
+        """How many wallets without a row have a summary."""
+        return int(self._state.summaries.number[0])
+
+    @property
     def undo_bytes(self) -> int:
         """The size of the undo."""
         return sum(chunk.nbytes for chunk in self._undo)
@@ -120,6 +137,15 @@ class WalletTable:
         row = find(wallets.keys, wallets.slots, key, hashed)
         return None if row < 0 else wallets.rows[row].copy()
 
+    def summary(self, address: bytes) -> Any:
+        """What is kept of a wallet that was evicted (a copy), or None."""
+        summaries = self._state.summaries
+        if not len(summaries.rows):
+            return None
+        hashed = np.uint64(siphash(self._state.wallets.secret, address_key(address)))
+        place = place_of(summaries, hashed)
+        return None if place < 0 else summaries.rows[place].copy()
+
     def observe(self, events: Events, first_serial: int) -> Seen:
         """Pass over whole blocks with serials from ``first_serial``: read, then update.
 
@@ -128,7 +154,7 @@ class WalletTable:
         """
         blocks = len(events.flow_starts) - 1
         journal_from = max(0, blocks - self.bounds.undo_depth)
-        undo = _empty_undo(events, blocks, journal_from)
+        undo = _empty_undo(events, blocks, journal_from, self.bounds.summaries)
         out = _empty_seen(events, blocks)
         scratch = np.zeros(3, np.int64)
         rows = observe(events, self._state, undo, first_serial, journal_from, scratch, out)
@@ -164,6 +190,7 @@ class WalletTable:
         undo_block(self._state.wallets, last.undo.wallets, block)
         undo_block(self._state.tokens, last.undo.tokens, block)
         undo_pairs(self._state.pairs, last.undo.pairs, block)
+        undo_summaries(self._state.summaries, last.undo.summaries, block)
         self._state.gas[:] = last.undo.gas[block]
         last.blocks = block
         if not block:
@@ -184,7 +211,7 @@ class WalletTable:
         for number, chunk in enumerate(self._undo):
             arrays |= {f"{number}.{name}": a for name, a in _flat(chunk.undo).items()}
         meta = {
-            "bounds": [self.bounds.wallets, self.bounds.tokens, self.bounds.pairs],
+            "bounds": self._sizes(),
             "forgotten": self._forgotten,
             "undo": [[chunk.first, chunk.blocks] for chunk in self._undo],
         }
@@ -215,12 +242,21 @@ class WalletTable:
         places = np.flatnonzero(self._state.pairs.rows["key"])
         content["pair_places"] = places
         content["pair_rows"] = self._state.pairs.rows[places]
+        if self.summaries:
+            places = np.flatnonzero(self._state.summaries.keys)
+            content["summary_places"] = places
+            content["summary_keys"] = self._state.summaries.keys[places]
+            content["summary_rows"] = self._state.summaries.rows[places]
         content["secret"] = self._state.wallets.secret
         content["gas"] = self._state.gas
         return content
 
+    def _sizes(self) -> list[int]:
+        bounds = self.bounds
+        return [bounds.wallets, bounds.tokens, bounds.pairs, bounds.summaries]
+
     def _refuse_other(self, meta: dict[str, Any], arrays: dict[str, Array]) -> None:
-        bounds = [self.bounds.wallets, self.bounds.tokens, self.bounds.pairs]
+        bounds = self._sizes()
         if meta["bounds"] != bounds or bytes(arrays["secret"]) != self.bounds.secret:
             raise SnapshotRefused(
                 f"the snapshot has the bounds {meta['bounds']} and its own hash key, not {bounds}",
@@ -236,6 +272,11 @@ class WalletTable:
             table.rows[:used] = arrays[f"{name}_rows"]
             rebuild_index(table)
         self._state.pairs.rows[arrays["pair_places"]] = arrays["pair_rows"]
+        if "summary_rows" in arrays:
+            places = arrays["summary_places"]
+            self._state.summaries.keys[places] = arrays["summary_keys"]
+            self._state.summaries.rows[places] = arrays["summary_rows"]
+            self._state.summaries.number[0] = len(arrays["summary_rows"])
         self._state.gas[:] = arrays["gas"]
         self._forgotten = meta["forgotten"]
         for number, (first, blocks) in enumerate(meta["undo"]):
@@ -252,6 +293,12 @@ def _empty_state(bounds: WalletBounds) -> State:
         _table(bounds.tokens, TOKEN, secret),
         Pairs(np.zeros(bounds.pairs, PAIR)),
         np.zeros(2),
+        Summaries(
+            np.zeros(bounds.summaries, np.uint64),
+            np.zeros(bounds.summaries, SUMMARY),
+            np.zeros(1, SUMMARY),
+            np.zeros(1, np.int64),
+        ),
     )
 
 
@@ -288,7 +335,7 @@ def _empty_seen(events: Events, blocks: int) -> Seen:
     )
 
 
-def _empty_undo(events: Events, blocks: int, journal_from: int) -> Undo:
+def _empty_undo(events: Events, blocks: int, journal_from: int, summaries: int) -> Undo:
     """Room for the most that the journalled blocks can change."""
 
     def rows(starts: Array) -> int:
@@ -312,6 +359,13 @@ def _empty_undo(events: Events, blocks: int, journal_from: int) -> Undo:
             np.zeros(marked, np.int64),
         ),
         np.zeros((marked, 2)),
+        SummaryUndo(
+            np.empty(2 * wallets if summaries else 0, np.int64),
+            np.empty(2 * wallets if summaries else 0, np.uint64),
+            np.empty(2 * wallets if summaries else 0, SUMMARY),
+            np.zeros(1, np.int64),
+            np.zeros(marked, np.int64),
+        ),
     )
 
 
@@ -344,7 +398,13 @@ def _trimmed(undo: Undo) -> Undo:
     pairs = undo.pairs._replace(
         places=undo.pairs.places[:n].copy(), rows=undo.pairs.rows[:n].copy()
     )
-    return Undo(table(undo.wallets), table(undo.tokens), pairs, undo.gas)
+    n = undo.summaries.used[0]
+    summaries = undo.summaries._replace(
+        places=undo.summaries.places[:n].copy(),
+        keys=undo.summaries.keys[:n].copy(),
+        rows=undo.summaries.rows[:n].copy(),
+    )
+    return Undo(table(undo.wallets), table(undo.tokens), pairs, undo.gas, summaries)
 
 
 def _flat(undo: Undo) -> dict[str, Array]:
@@ -352,6 +412,7 @@ def _flat(undo: Undo) -> dict[str, Array]:
     flat = {f"wallet_{name}": a for name, a in undo.wallets._asdict().items()}
     flat |= {f"token_{name}": a for name, a in undo.tokens._asdict().items()}
     flat |= {f"pair_{name}": a for name, a in undo.pairs._asdict().items()}
+    flat |= {f"summary_{name}": a for name, a in undo.summaries._asdict().items()}
     return flat | {"gas": undo.gas}
 
 
@@ -364,4 +425,5 @@ def _undo_of(arrays: dict[str, Array], number: int) -> Undo:
         TableUndo(*part("token", TableUndo._fields)),
         PairUndo(*part("pair", PairUndo._fields)),
         arrays[f"{number}.gas"].copy(),
+        SummaryUndo(*part("summary", SummaryUndo._fields)),
     )

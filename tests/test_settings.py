@@ -37,6 +37,7 @@ def test_flags_beat_variables_beat_the_file(tmp_path: Path) -> None:
         ("[[webhooks]]\nname='a'\nurl='http://x'\nsecrt='y'\n", "did you mean secret?"),
         ("[detect]\nwallets = 'many'\n", "detect.wallets"),
         ("[detect]\nwallets = 0\n", "detect.wallets must be above 0"),
+        ("[detect]\nsummaries = 12\n", "detect.summaries must be a multiple of 8"),
         ("[bus]\nkind = 'rabbit'\n", "memory or kafka"),
         ("[server]\nport = 70000\n", "0 to 65535"),
         ("[source]\nrpc = ['ftp://x']\n", "http://"),

@@ -207,6 +207,8 @@ def _checked(settings: Settings) -> Settings:
     positive("bus.timeout_seconds", settings.bus.timeout_seconds)
     positive("bus.patience_seconds", settings.bus.patience_seconds)
     positive("detect.wallets", settings.detect.wallets)
+    if settings.detect.summaries < 0 or settings.detect.summaries % 8:
+        raise SettingsError("detect.summaries must be a multiple of 8, or 0 for none")
     positive("alerts.cool_down_hours", settings.alerts.cool_down_hours)
     positive("alerts.budget_per_hour", settings.alerts.budget_per_hour)
     positive("store.snapshot_minutes", settings.store.snapshot_minutes)

@@ -129,6 +129,8 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
     wallets: int = 1_000_000
     """How many wallets are kept."""
+    summaries: int = 4_000_000
+    """How many wallets beyond them are kept in brief; in eights."""
     learn_depth: int = 64
     """How many blocks below the head the models learn."""
     seed: int = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from detect.compiled import Array
+from detect.kernels.summaries import Summaries, SummaryUndo
 from detect.kernels.table import Table, TableUndo
 from detect.kernels.update import Pairs, PairUndo
 
@@ -58,6 +59,7 @@ class State(NamedTuple):
     tokens: Table
     pairs: Pairs
     gas: Array  # float64 (2,): running mean of the log gas price, transactions counted
+    summaries: Summaries  # of wallets that were evicted
 
 
 class Undo(NamedTuple):
@@ -67,6 +69,7 @@ class Undo(NamedTuple):
     tokens: TableUndo
     pairs: PairUndo
     gas: Array  # float64 (blocks, 2)
+    summaries: SummaryUndo
 
 
 class Seen(NamedTuple):

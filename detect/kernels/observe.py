@@ -18,6 +18,7 @@ from detect.kernels.arrays import NO_TRANSACTION, Events, Seen, State, Undo
 from detect.kernels.facts import read_approval, read_facts
 from detect.kernels.flow_features import FlowInput, flow_features, token_features
 from detect.kernels.scaling import NEUTRAL, TOKEN_TOP, WEI_TOP, clean, share
+from detect.kernels.summaries import recall, summarise, unfold
 from detect.kernels.table import (
     find,
     is_zero,
@@ -59,11 +60,26 @@ def wallet_of(state: State, undo: Undo, stamp: int, key: Array, now: int, kept: 
     row = find(state.wallets.keys, state.wallets.slots, key, hashed)
     if row < 0:
         evicted = least_wallet(state.wallets.rows, state.wallets.state, now, kept)
+        known = False
+        if evicted >= 0 and len(state.summaries.rows) > 0:  # only a full table has left any
+            known = recall(state.summaries, undo.summaries, stamp > 0, hashed)
+            leaving = siphash(state.wallets.secret, state.wallets.keys[evicted])
+            summarise(
+                state.summaries,
+                undo.summaries,
+                stamp > 0,
+                state.wallets.rows,
+                evicted,
+                leaving,
+                now,
+            )
         row = place_row(state.wallets, undo.wallets, stamp, key, hashed, evicted)
         w = state.wallets.rows[row]
         w.first_seen = now
         w.last_seen = now
         w.score = np.nan
+        if known:
+            unfold(state.summaries, state.wallets.rows, row)
     return row
 
 
@@ -318,6 +334,7 @@ def observe(
             open_block(state.wallets, undo.wallets, block - journal_from)
             open_block(state.tokens, undo.tokens, block - journal_from)
             undo.pairs.marks[block - journal_from] = undo.pairs.used[0]
+            undo.summaries.marks[block - journal_from] = undo.summaries.used[0]
             undo.gas[block - journal_from, 0] = state.gas[0]
             undo.gas[block - journal_from, 1] = state.gas[1]
         at[0] = events.creation_starts[block]

@@ -28,18 +28,43 @@ RISK_WEIGHT: Final = 4.0
 
 
 @compiled
-def worth(rows: Array, row: int, now: int) -> float:
-    """What a row is worth keeping for: its activity, its value, its risk, less its idleness.
+def worth_of(
+    events: float,
+    peers: float,
+    is_contract: bool,
+    moved: float,
+    fresh_in: float,
+    coin_received: float,
+    passed: float,
+    in_value: float,
+    idle: float,
+) -> float:
+    """What a wallet is worth keeping for: its activity, its value, its risk, less its idleness.
 
     Risk is the shape of a collecting wallet: fresh payers and income passed on. One-event wallets
     with dust are worth least, so a flood of them evicts itself and not the victims' history.
     """
+    activity = math.log1p(events) + math.log1p(peers) + flag(is_contract)
+    value = 0.5 * math.log1p(moved / WEI_UNIT / 1e3)
+    risk = share(fresh_in, coin_received + 1) + share(passed, in_value)
+    return activity + value + RISK_WEIGHT * risk - IDLE_WEIGHT * math.log1p(idle)
+
+
+@compiled
+def worth(rows: Array, row: int, now: int) -> float:
+    """What a row is worth keeping for."""
     w = rows[row]
-    activity = math.log1p(w.events) + math.log1p(w.peers) + flag(w.is_contract)
-    value = 0.5 * math.log1p((w.in_value + w.out_value) / WEI_UNIT / 1e3)
-    risk = share(w.fresh_in, w.coin_received + 1) + share(w.passed, w.in_value)
-    idle = math.log1p(max(0.0, float(now) - float(w.last_seen)))
-    return activity + value + RISK_WEIGHT * risk - IDLE_WEIGHT * idle
+    return worth_of(
+        w.events,
+        w.peers,
+        w.is_contract,
+        w.in_value + w.out_value,
+        w.fresh_in,
+        w.coin_received,
+        w.passed,
+        w.in_value,
+        max(0.0, float(now) - float(w.last_seen)),
+    )
 
 
 @compiled

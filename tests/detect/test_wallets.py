@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +14,16 @@ from hypothesis import strategies as st
 from chainwarden.errors import DeepReorg, DetectError, SnapshotRefused
 from detect.compiled import Array
 from detect.events import address_key, events_of
-from detect.features import PAIR, TOKEN, WALLET
+from detect.features import PAIR, SUMMARY, TOKEN, WALLET
 from detect.kernels.arrays import Seen
+from detect.kernels.summaries import (
+    Summaries,
+    SummaryUndo,
+    recall,
+    summarise,
+    undo_summaries,
+    unfold,
+)
 from detect.kernels.table import (
     COUNT,
     Table,
@@ -30,6 +39,7 @@ from detect.wallets import WalletBounds, WalletTable
 from tests.detect.chains import Block, Shape, address, batch_of, random_block
 
 TINY = WalletBounds(wallets=16, tokens=16, pairs=16, undo_depth=8)
+SUMMARISED = replace(TINY, summaries=24)  # of which not all that are evicted find room
 ROW = np.dtype([("value", np.int64)])
 
 
@@ -186,13 +196,20 @@ def crowded(seed: int, number: int) -> Block:
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 2**32), forks=st.lists(st.integers(1, 8), min_size=1, max_size=6))
-def test_reverts_at_tiny_capacity_equal_a_fresh_run(seed: int, forks: list[int]) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    forks=st.lists(st.integers(1, 8), min_size=1, max_size=6),
+    bounds=st.sampled_from([TINY, SUMMARISED]),
+)
+def test_reverts_at_tiny_capacity_equal_a_fresh_run(
+    seed: int, forks: list[int], bounds: WalletBounds
+) -> None:
     """Evicting tables, reverted and extended again, equal those that never saw the fork."""
-    table, chain = WalletTable(TINY), [crowded(seed, n) for n in range(20)]
+    table, chain = WalletTable(bounds), [crowded(seed, n) for n in range(20)]
     for serial, block in enumerate(chain):
         observe(table, [block], serial)
     assert table.evictions > 0
+    assert (table.summaries > 0) == (bounds.summaries > 0)
     for fork, depth in enumerate(forks):
         for _ in range(depth):
             table.revert(len(chain) - 1)
@@ -201,17 +218,22 @@ def test_reverts_at_tiny_capacity_equal_a_fresh_run(seed: int, forks: list[int])
             block = crowded(seed + 1 + fork, len(chain))
             observe(table, [block], len(chain))
             chain.append(block)
-    fresh = WalletTable(TINY)
+    fresh = WalletTable(bounds)
     observe(fresh, chain, 0)
     assert table.digest() == fresh.digest()
+    assert table.summaries == fresh.summaries
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(1, 29), max_size=6))
-def test_batching_changes_nothing(seed: int, cuts: list[int]) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    cuts=st.lists(st.integers(1, 29), max_size=6),
+    bounds=st.sampled_from([TINY, SUMMARISED]),
+)
+def test_batching_changes_nothing(seed: int, cuts: list[int], bounds: WalletBounds) -> None:
     """Facts, features and state are the same however the blocks are cut, evictions included."""
     chain = [crowded(seed, n) for n in range(30)]
-    whole, parts = WalletTable(TINY), WalletTable(TINY)
+    whole, parts = WalletTable(bounds), WalletTable(bounds)
     expected = observe(whole, chain, 0)
     edges = sorted({0, *cuts, 30})
     facts, features = [], []
@@ -224,12 +246,13 @@ def test_batching_changes_nothing(seed: int, cuts: list[int]) -> None:
     assert parts.digest() == whole.digest()
 
 
-def test_a_snapshot_continues_and_reverts_as_the_original() -> None:
+@pytest.mark.parametrize("bounds", [TINY, SUMMARISED])
+def test_a_snapshot_continues_and_reverts_as_the_original(bounds: WalletBounds) -> None:
     """A restored table has the digest, undoes the same blocks, and goes on to the same state."""
     chain = [crowded(3, n) for n in range(12)]
-    table = WalletTable(TINY)
+    table = WalletTable(bounds)
     observe(table, chain, 0)
-    twin = WalletTable(TINY)
+    twin = WalletTable(bounds)
     twin.restore(table.snapshot())
     assert twin.digest() == table.digest()
     assert twin.snapshot() == table.snapshot()
@@ -252,6 +275,7 @@ def test_a_snapshot_of_other_bounds_key_or_shape_is_refused() -> None:
     for bounds in (
         WalletBounds(wallets=17, tokens=16, pairs=16),
         WalletBounds(wallets=16, tokens=16, pairs=16, secret=b"k" * 16),
+        SUMMARISED,
     ):
         with pytest.raises(SnapshotRefused):
             WalletTable(bounds).restore(data)
@@ -294,6 +318,66 @@ def test_a_flood_of_fresh_wallets_evicts_itself() -> None:
     assert sum(table.row(key) is not None for key in regulars) >= 0.9 * kept
 
 
+def test_a_wallet_that_comes_back_is_no_stranger() -> None:
+    """Who was evicted by a flood begins anew with its age, funder, amounts and counts."""
+    table = WalletTable(WalletBounds(wallets=100, tokens=16, pairs=1024, summaries=65_536))
+    shape = Shape(wallets=40, transactions=20)
+    observe(table, [random_block(n, "history", shape, busy=20) for n in range(20)], 0)
+    regulars = [address(f"wallet {n}") for n in range(40)]
+    before = {key: row for key in regulars if (row := table.row(key)) is not None}
+    flood = [random_block(20 + n, "flood", Shape(wallets=10**9), busy=40) for n in range(60)]
+    for serial, block in enumerate(flood, 20):
+        for row in block.rows["flows"]:  # worth more than anybody with a history
+            row["value_f64"] = 1e30
+        observe(table, [block], serial)
+    gone = [key for key in before if table.row(key) is None]
+    assert len(gone) > 10
+    assert all(table.summary(key) is not None for key in gone)
+    for serial, key in enumerate(gone, 80):
+        block = random_block(serial, "back", busy=1)
+        block.rows = {"flows": block.rows["flows"][:1]}
+        flow = {"from_address": key, "to_address": address("payee"), "status": 1, "value_f64": 0.0}
+        block.rows["flows"][0].update(flow)
+        observe(table, [block], serial)
+        row, was = table.row(key), before[key]
+        assert table.summary(key) is None
+        assert row["events"] == was["sent"] + was["received"] + 1
+        assert row["sent"] == was["sent"] + 1
+        for name in ("first_seen", "funder", "received", "valued_in", "fan_in", "is_contract"):
+            assert row[name] == was[name]
+        for name in ("in_value", "out_value", "passed"):
+            assert row[name] == pytest.approx(was[name], rel=1e-6)
+
+
+def test_a_summary_keeps_the_shares_of_counts_above_255() -> None:
+    """Counts of a busy wallet share a scale: none is cut off, only their last bits are lost."""
+    rows, number = np.zeros(2, WALLET), np.zeros(1, np.int64)
+    summaries = Summaries(
+        np.zeros(8, np.uint64), np.zeros(8, SUMMARY), np.zeros(1, SUMMARY), number
+    )
+    undo = SummaryUndo(
+        np.zeros(4, np.int64),
+        np.zeros(4, np.uint64),
+        np.zeros(4, SUMMARY),
+        np.zeros(1, np.int64),
+        np.zeros(1, np.int64),
+    )
+    rows[0]["sent"], rows[0]["received"], rows[0]["fan_out"] = 100_000, 25_000, 31
+    rows[0]["is_contract"] = True
+    key = np.uint64(77)
+    summarise(summaries, undo, True, rows, 0, key, 0)
+    assert not recall(summaries, undo, True, np.uint64(78))
+    assert recall(summaries, undo, True, key)
+    unfold(summaries, rows, 1)
+    assert rows[1]["sent"] == pytest.approx(100_000, rel=0.01)
+    assert rows[1]["received"] == pytest.approx(25_000, rel=0.02)
+    assert rows[1]["fan_out"] == 0  # less than one part in 255 of the most
+    assert rows[1]["is_contract"]
+    assert summaries.number[0] == 0
+    undo_summaries(summaries, undo, 0)
+    assert undo.used[0] == summaries.number[0] == 0
+
+
 def test_counterparties_are_exact_for_few_and_survive_a_crowded_pair_table() -> None:
     """Paying the same four again and again is four counterparties, whatever the pairs forget."""
     table = WalletTable(WalletBounds(wallets=64, tokens=16, pairs=4))
@@ -311,13 +395,19 @@ def test_counterparties_are_exact_for_few_and_survive_a_crowded_pair_table() -> 
 
 def test_records_have_no_padding() -> None:
     """Every byte of a row belongs to a field: rows that are equal are equal byte for byte."""
-    for kind in (WALLET, TOKEN, PAIR):
+    for kind in (WALLET, TOKEN, PAIR, SUMMARY):
         assert kind.fields is not None
         assert sum(field[0].itemsize for field in kind.fields.values()) == kind.itemsize
 
 
 def test_bounds_are_checked() -> None:
     """Capacities that cannot work are refused when the table is made."""
-    for wrong in ({"wallets": 8}, {"pairs": 1000}, {"secret": b"short"}, {"undo_depth": -1}):
+    for wrong in (
+        {"wallets": 8},
+        {"pairs": 1000},
+        {"secret": b"short"},
+        {"undo_depth": -1},
+        {"summaries": 12},
+    ):
         with pytest.raises(DetectError):
             WalletBounds(**wrong)
