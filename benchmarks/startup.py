@@ -6,6 +6,7 @@ process to its end: its verified block scored, lake and ledger on disk and close
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def run() -> list[Result]:
                 ["-c", "pass"],
                 [*replay, "--overwrite"],
                 ["-c", "import pyarrow, numba"],
-            ]
+            ],
+            folder / "bytecode",
         )
     return [
         Result(
@@ -61,13 +63,20 @@ def run() -> list[Result]:
     ]
 
 
-def _medians(commands: Sequence[Sequence[str]]) -> list[float]:
-    """The median seconds of each, taken in turns, after one that makes the caches warm."""
+def _medians(commands: Sequence[Sequence[str]], bytecode: Path) -> list[float]:
+    """The median seconds of each, taken in turns, after one that makes the caches warm.
+
+    Python's own is the folder ``bytecode``: the environment may forbid it one in the source tree.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     seconds: list[list[float]] = [[] for _ in commands]
     for number in range(1 + REPEATS):
         for command, times in zip(commands, seconds, strict=True):
             began = time.perf_counter()
-            subprocess.run([sys.executable, *command], check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, *command], env=environment, check=True, capture_output=True
+            )
             if number:
                 times.append(time.perf_counter() - began)
     return [statistics.median(times) for times in seconds]
