@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -81,6 +82,7 @@ class Policy(Protocol):
         ...
 
 
+@cache
 def features_schema() -> pa.Schema:
     """The columns of ``Detections.features``: keys, scores (null in warm-up), features.
 
@@ -114,6 +116,7 @@ class Detector:
         self.chain = chain
         self.config = config
         self._rules = tuple(rules)
+        self._hearing = tuple(rule for rule in self._rules if isinstance(rule, HearsBlocks))
         self._policy = policy
         self._turned = turned
         if len({rule.id for rule in rules}) != len(self._rules):
@@ -168,9 +171,8 @@ class Detector:
         if not len(batch):
             return Detections((), features_schema().empty_table())
         first = self._serial + 1
-        for rule in self._rules:
-            if isinstance(rule, HearsBlocks):
-                rule.advance(batch, first)  # the risk model asks for labels before the rules run
+        for hears in self._hearing:
+            hears.advance(batch, first)  # the risk model asks for labels before the rules run
         events = events_of(batch)
         seen = self._wallets.observe(events, first)
         numbers, flow_starts = batch.numbers(), seen.flow_starts

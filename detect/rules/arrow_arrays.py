@@ -22,17 +22,41 @@ def topic_prefixes(logs: pa.Table) -> Array:
     return out
 
 
-def logs_with(logs: pa.Table, topics: Iterable[bytes], prefixes: Array | None = None) -> Array:
-    """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
+class RowsByKey:
+    """The rows of each value of an integer column: sorted once, looked up by whoever asks."""
+
+    def __init__(self, keys: Array) -> None:
+        encoded = pa.array(keys).dictionary_encode()
+        codes, values = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+        if len(values) <= 2**16:
+            codes = codes.astype(np.uint16)  # which NumPy sorts in one pass
+        self._order = np.argsort(codes, kind="stable")
+        stops = np.cumsum(np.bincount(codes, minlength=len(values))).tolist()
+        self._bounds = dict(zip(values, zip([0, *stops], stops, strict=False), strict=True))
+
+    def of(self, keys: Iterable[int]) -> Array:
+        """The rows with one of these values, in order."""
+        bounds = [self._bounds[key] for key in set(keys) if key in self._bounds]
+        if not bounds:
+            return np.empty(0, np.int64)
+        return np.sort(np.concatenate([self._order[start:stop] for start, stop in bounds]))
+
+
+def logs_with(logs: pa.Table, topics: Iterable[bytes], index: RowsByKey | None = None) -> Array:
+    """Rows of the logs with one of these topics, in order (the whole topic agrees).
+
+    ``index`` is that of their prefixes.
+    """
     if not logs.num_rows:
         return np.empty(0, np.int64)
     wanted = list(topics)
-    found = topic_prefixes(logs) if prefixes is None else prefixes
-    near = np.array([int.from_bytes(t[:8], "big") for t in wanted], np.uint64)
-    rows = np.flatnonzero(np.isin(found, near))
+    index = index or RowsByKey(topic_prefixes(logs))
+    rows = index.of(int.from_bytes(topic[:8], "big") for topic in wanted)
+    if not len(rows):
+        return rows
     names = np.ascontiguousarray(fixed_bytes(logs["topic0"], 32)[rows]).view(">u8")
     same = np.zeros(len(rows), np.bool_)
-    for topic in wanted if len(rows) else ():
+    for topic in wanted:
         same |= (names == np.frombuffer(topic, ">u8")).all(axis=1)
     kept: Array = rows[same]
     return kept

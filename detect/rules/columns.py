@@ -18,6 +18,7 @@ from detect.kernels.flows import Flows
 from detect.known.calls import NATIVE_CLAIMS
 from detect.known.tokens import ETHER, VALUE_TOKENS
 from detect.rules.arrow_arrays import (
+    RowsByKey,
     address_words,
     fixed_bytes,
     logs_with,
@@ -147,8 +148,13 @@ class Columns:
 
     def transactions_with(self, selectors: Iterable[int]) -> Array:
         """Rows of the transactions that call one of these selectors, in order."""
-        wanted = np.fromiter(selectors, np.uint32)
-        return np.flatnonzero(np.isin(self.selectors, wanted) & (self.input_lengths >= 4))
+        rows = self._selector_rows.of(selectors)
+        called: Array = rows[self.input_lengths[rows] >= 4]
+        return called
+
+    @cached_property
+    def _selector_rows(self) -> RowsByKey:
+        return RowsByKey(self.selectors)
 
     @cached_property
     def native_claims(self) -> Array:
@@ -329,7 +335,11 @@ class Columns:
 
     def logs_with(self, topics: Iterable[bytes]) -> Array:
         """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
-        return logs_with(self.batch.logs, topics, self.log_topic)
+        return logs_with(self.batch.logs, topics, self._topic_rows)
+
+    @cached_property
+    def _topic_rows(self) -> RowsByKey:
+        return RowsByKey(self.log_topic)
 
     # --- where rows meet
 

@@ -189,10 +189,10 @@ class IcePhishing(Journaled):
         granted = [batch.approvals[name] for name in ("token_address", "owner", "spender")]
         told = set(_joined(*(fixed_bytes(values, 20) for values in granted)))
         mine = [fixed_bytes(batch.flows[n], 20)[rows] for n in ("token_address", "from_address")]
-        allowed = np.zeros(len(rows), np.bool_)
+        allowed, pending = np.zeros(len(rows), np.bool_), self._pending.keys()
         for name in ("from_address", "to_address"):
             keys = _joined(*mine, fixed_bytes(batch.transactions[name], 20)[tx])
-            allowed |= np.fromiter((k in told or k in self._pending for k in keys), np.bool_)
+            allowed |= np.fromiter((k in told or k in pending for k in keys), np.bool_)
         kept: Array = rows[allowed]
         return kept
 

@@ -1,14 +1,16 @@
-"""Tables read cell by cell against Arrow's own scalars."""
+"""Columns read cell by cell and looked up by value, against Arrow's and NumPy's own answers."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chainwarden.schema import TABLES
+from detect.rules.arrow_arrays import RowsByKey
 from detect.rules.cells import Cells
 
 NUMBERS: Final[dict[pa.DataType, tuple[int, int]]] = {
@@ -46,3 +48,21 @@ def test_every_cell_is_what_arrow_says(data: st.DataObject) -> None:
         for row, expected in enumerate(table["column"].to_pylist()):
             assert cells[row] == expected, (kind, row)
             assert type(cells[row]) is type(expected), (kind, row)
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 7, 2**31, 2**63, 2**64 - 1]), max_size=30),
+    st.lists(st.sampled_from([0, 1, 7, 8, 2**31, 2**63, 2**64 - 1]), max_size=4),
+)
+def test_rows_are_found_by_value_in_order(keys: list[int], wanted: list[int]) -> None:
+    """The rows with one of some values are those that a search through all finds, each once."""
+    column = np.array(keys, np.uint64)
+    found = RowsByKey(column).of(wanted)
+    assert found.tolist() == [row for row, key in enumerate(keys) if key in wanted]
+    assert found.dtype == np.int64
+
+
+def test_rows_are_found_among_many_values() -> None:
+    """So they are where more values are told apart than 16 bits number."""
+    column = np.repeat(np.arange(70_000, dtype=np.uint64), 2)
+    assert RowsByKey(column).of([69_999, 3]).tolist() == [6, 7, 139_998, 139_999]
