@@ -19,9 +19,9 @@ from store.ledger import Ledger
 def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy) -> None:
     """Bounds in use, drift, warm-up, suppressed findings, time of each rule."""
     stats = detector.stats()
-    for bound in ("wallets", "tokens"):
-        used = stats[bound] / stats[f"{bound}_capacity"]
-        metrics.bound_used.labels(metrics.chain, bound).set(used)
+    for bound in ("wallets", "summaries", "tokens"):
+        if capacity := stats[f"{bound}_capacity"]:
+            metrics.bound_used.labels(metrics.chain, bound).set(stats[bound] / capacity)
     for model in ("flow", "wallet"):
         warm = 1.0 - stats[f"{model}_model_warming_up"]
         metrics.warm.labels(metrics.chain, model).set(warm)

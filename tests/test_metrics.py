@@ -11,14 +11,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from benchmarks.detection.simulated import run
+from chainwarden.deployment import make_detector, new_book
 from chainwarden.errors import SettingsError
 from chainwarden.metrics import Metrics, ScoreHistogram
-from chainwarden.observe import observe_chain, observe_watch
+from chainwarden.observe import observe_chain, observe_detection, observe_watch
 from chainwarden.schema import ETHEREUM, Position
 from chainwarden.server import MetricsServer
+from chainwarden.settings import DetectSettings, Settings
 from detect.risk import RiskModel
 from ingest.simulate import SimulationConfig
 from tests.conftest import ROOT
+from tests.detect.build import Block, Build, Tx, wallet
 from tests.detect.risk_story import FEATURES, OWN, risks, small, story
 from tests.detect.test_risk import is_odd
 
@@ -134,6 +137,23 @@ def test_every_figure_of_a_rule_has_its_metric(metrics: Metrics) -> None:
     shown = {key for key in stats if key.startswith("chain.")}
     assert len(shown) > 10
     observe_chain(metrics, stats)
+
+
+@pytest.mark.parametrize("summaries", [0, 8])
+def test_bounds_in_use_are_told(metrics: Metrics, summaries: int) -> None:
+    """How full wallets and their summaries are; nothing of summaries where none are kept."""
+    settings = Settings(detect=DetectSettings(wallets=16, summaries=summaries, risk=False))
+    detection = make_detector(settings, ETHEREUM, new_book())
+    txs = [Tx(wallet(2 * n + 1), wallet(2 * n + 2), 10**18) for n in range(20)]
+    detection.detector.process(Build().batch(Block(txs)).batch)
+    observe_detection(metrics, detection.detector, detection.policy)
+
+    def used(bound: str) -> float | None:
+        labels = {"chain": "ethereum", "bound": bound}
+        return metrics.registry.get_sample_value("chainwarden_bound_used_ratio", labels)
+
+    assert used("wallets") == 1.0
+    assert used("summaries") == (1.0 if summaries else None)
 
 
 def test_what_watches_the_risk_model_is_told(metrics: Metrics) -> None:
