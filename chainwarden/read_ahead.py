@@ -39,7 +39,10 @@ class ReadAhead:
         return found
 
     def commit(self, offsets: Offsets) -> None:
-        """Tell the bus how far the caller is, when the poll under way has ended."""
+        """Tell the bus how far the caller is, when the poll under way has ended.
+
+        Where it does not take that, nobody is told: a start goes on from offsets of the caller's.
+        """
         self._thread.submit(self._bus.commit, offsets)
 
     def lag(self) -> int:
