@@ -300,7 +300,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     ),
     "settings": Decoder(
         _in_file("chainwarden.toml", load_settings), lambda _: [SETTINGS_FILE],
-        ("chainwarden.settings",), examples=200,
+        ("chainwarden.settings.reading",), examples=200,
     ),
     "snapshot files": Decoder(
         _in_file(
