@@ -255,7 +255,8 @@ def told(received: list[Received]) -> dict[str, Message]:
         if not one.accepted:
             continue
         if one.id in bodies:
-            assert bodies[one.id] == one.body, f"{one.id} was sent with two bodies"
+            two = f"{bodies[one.id]!r}\n{one.body!r}"
+            assert bodies[one.id] == one.body, f"{one.id} was sent with two bodies:\n{two}"
             continue
         bodies[one.id] = one.body
         kind, data = one.message["type"], one.message["data"]
