@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.rigs.failpoints import POINTS
 from tests.rigs.killer import RECEIVER, Killer, doomed
+from tests.rigs.receiver import WebhookReceiver
 
 KILLS = int(os.environ.get("CHAINWARDEN_TEST_KILLS", "200"))
 SEED = int(os.environ.get("CHAINWARDEN_TEST_SEED", "1"))
@@ -34,3 +36,15 @@ def test_killed_anywhere_it_ends_as_if_undisturbed(
         assert len(reached & set(POINTS)) > 0.8 * len(POINTS), sorted(set(POINTS) - reached)
         assert tally.kills[RECEIVER]
         assert tally.lost_answers
+
+
+def test_a_post_that_a_kill_cut_off_is_none() -> None:
+    """A receiver that got less than was announced has accepted nothing, and answers nothing."""
+    head = b"POST /hook HTTP/1.1\r\nHost: here\r\nwebhook-id: a\r\nContent-Length: 20\r\n\r\n"
+    with WebhookReceiver() as receiver:
+        for sent in (head, head + b'{"type": '):
+            with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as sender:
+                sender.sendall(sent)
+                sender.shutdown(socket.SHUT_WR)
+                assert sender.recv(100) == b""
+        assert receiver.received == []

@@ -181,7 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Take the message and answer as the mode says."""
-        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        length = int(self.headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # whoever sent it was killed on the way
+            self.close_connection = True
+            return
         mode = "ok" if self.path == REDIRECTED else self.owner.mode
         accepts = mode in ("ok", "lost", "drip", "endless", "bomb")
         headers = {name.lower(): value for name, value in self.headers.items()}
