@@ -6,12 +6,12 @@ Wallet ``n`` is always the same address, so a crowd of ten million is a range of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
-from chainwarden.schema import ETHEREUM, TABLES, BlockBatch, FlowKind
+from benchmarks.chains import binary, table_of
+from chainwarden.schema import ETHEREUM, BlockBatch, FlowKind
 from detect.compiled import Array
 
 START: Final = 1_600_000_000
@@ -54,14 +54,14 @@ def batch_of(senders: Array, receivers: Array, first_block: int, flows_a_block: 
     columns = {
         "block_number": at,
         "block_timestamp": START + BLOCK_SECONDS * at,
-        "transaction_hash": _binary(hashes.view(np.uint8), 32),
+        "transaction_hash": binary(hashes.view(np.uint8), 32),
         "transaction_index": index,
         "ordinal": np.zeros(len(senders)),
         "batch_index": np.zeros(len(senders)),
         "kind": np.full(len(senders), FlowKind.NATIVE),
-        "from_address": _binary(_addresses(senders), 20),
-        "to_address": _binary(_addresses(receivers), 20),
-        "value": _binary(exact.view(np.uint8), 32),
+        "from_address": binary(_addresses(senders), 20),
+        "to_address": binary(_addresses(receivers), 20),
+        "value": binary(exact.view(np.uint8), 32),
         "value_f64": value,
         "status": np.ones(len(senders)),
     }
@@ -71,7 +71,9 @@ def batch_of(senders: Array, receivers: Array, first_block: int, flows_a_block: 
         "transaction_count": counts,
         "verified": np.zeros(len(blocks), np.bool_),
     }
-    return BlockBatch.of(ETHEREUM, blocks=_table("blocks", heads), flows=_table("flows", columns))
+    return BlockBatch.of(
+        ETHEREUM, blocks=table_of("blocks", heads), flows=table_of("flows", columns)
+    )
 
 
 def _addresses(wallets: Array) -> Array:
@@ -80,21 +82,3 @@ def _addresses(wallets: Array) -> Array:
     words[:, 1] = words[:, 0] * _SPREAD
     words[:, 2] = words[:, 1] * _SPREAD
     return np.ascontiguousarray(words.view(np.uint8)[:, :20])
-
-
-def _table(name: str, columns: dict[str, Any]) -> pa.Table:
-    rows = len(columns["block_number"])
-    arrays = [
-        pa.nulls(rows, field.type)
-        if field.name not in columns
-        else columns[field.name]
-        if isinstance(columns[field.name], pa.Array)
-        else pa.array(columns[field.name]).cast(field.type)
-        for field in TABLES[name]
-    ]
-    return pa.table(arrays, schema=TABLES[name])
-
-
-def _binary(data: Array, width: int) -> pa.Array:
-    buffer = pa.py_buffer(np.ascontiguousarray(data).tobytes())
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(data), [None, buffer])

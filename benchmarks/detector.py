@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 from river import anomaly
 
+from benchmarks.chains import binary, table_of
 from benchmarks.table import Result
-from chainwarden.schema import ETHEREUM, TABLES, Alert, BlockBatch, FlowKind
+from chainwarden.schema import ETHEREUM, Alert, BlockBatch, FlowKind
 from detect.detector import Detector
 from detect.detector_config import DetectorConfig
 from detect.features import FLOW_FEATURES
@@ -106,9 +107,9 @@ def synthetic_chain() -> BlockBatch:
         "ordinal": np.zeros(FLOWS),
         "batch_index": np.zeros(FLOWS),
         "kind": np.full(FLOWS, FlowKind.NATIVE),
-        "from_address": _binary(addresses[rng.zipf(1.3, FLOWS) % WALLETS], 20),
-        "to_address": _binary(addresses[rng.zipf(1.3, FLOWS) % WALLETS], 20),
-        "value": _binary(exact.view(np.uint8), 32),
+        "from_address": binary(addresses[rng.zipf(1.3, FLOWS) % WALLETS], 20),
+        "to_address": binary(addresses[rng.zipf(1.3, FLOWS) % WALLETS], 20),
+        "value": binary(exact.view(np.uint8), 32),
         "value_f64": value,
         "status": np.ones(FLOWS),
     }
@@ -118,25 +119,9 @@ def synthetic_chain() -> BlockBatch:
         "transaction_count": np.full(len(blocks), FLOWS_A_BLOCK),
         "verified": np.zeros(len(blocks), np.bool_),
     }
-    return BlockBatch.of(ETHEREUM, blocks=_table("blocks", heads), flows=_table("flows", columns))
-
-
-def _table(name: str, columns: dict[str, Any]) -> pa.Table:
-    schema, rows = TABLES[name], len(columns["block_number"])
-    arrays = [
-        pa.nulls(rows, field.type)
-        if field.name not in columns
-        else columns[field.name]
-        if isinstance(columns[field.name], pa.Array)
-        else pa.array(columns[field.name]).cast(field.type)
-        for field in schema
-    ]
-    return pa.table(arrays, schema=schema)
-
-
-def _binary(data: np.ndarray, width: int) -> pa.Array:
-    buffer = pa.py_buffer(np.ascontiguousarray(data).tobytes())
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(data), [None, buffer])
+    return BlockBatch.of(
+        ETHEREUM, blocks=table_of("blocks", heads), flows=table_of("flows", columns)
+    )
 
 
 def _process(batches: Sequence[BlockBatch]) -> tuple[float, pa.Table]:

@@ -16,7 +16,7 @@ from typing import Final
 import pyarrow as pa
 
 from benchmarks.detector import NoPolicy
-from benchmarks.replay import winning_chain
+from benchmarks.replay import winning_batches
 from benchmarks.table import Result
 from chainwarden.schema import ETHEREUM, BlockBatch
 from detect.detector import Detector
@@ -40,7 +40,7 @@ RISK: Final = RiskConfig(delay_seconds=120, warm_up=5, wallets=1 << 14)
 
 def run() -> list[Result]:
     """Flows a second of the core with and without its risk model, on a simulated chain."""
-    (chain,) = winning_chain(BLOCKS, TRANSACTIONS_PER_BLOCK)
+    (chain,) = winning_batches(BLOCKS, TRANSACTIONS_PER_BLOCK)
     batches = [chain.slice(0, WARM), chain.slice(WARM, BLOCKS)]
     blocks = told(chain)
     return [

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chains import winning_chain
 from benchmarks.table import Result
 from benchmarks.wallet_sql import AS_OF_EACH_FLOW, BARE
 from chainwarden.deployment import load_kernels, make_detector, new_book
@@ -21,8 +22,7 @@ from chainwarden.replay import replay
 from chainwarden.schema import ETHEREUM, BlockBatch
 from chainwarden.settings import Settings
 from ingest.decode import decode_blocks
-from ingest.raw import RawBlock
-from ingest.simulate import Simulation, SimulationConfig
+from ingest.simulate import SimulationConfig
 from store.lake import Lake
 
 BLOCKS: Final = 2_500
@@ -40,7 +40,7 @@ print(time.perf_counter() - began)
 
 def run() -> list[Result]:
     """Flows a second on a simulated chain with every attack in it."""
-    batches = winning_chain()
+    batches = winning_batches()
     flows = sum(batch.flows.num_rows for batch in batches)
     whole, detecting, as_of_each, bare = [], [], [], []
     with tempfile.TemporaryDirectory() as name:
@@ -81,21 +81,13 @@ def run() -> list[Result]:
     ]
 
 
-def winning_chain(
+def winning_batches(
     blocks: int = BLOCKS, transactions_per_block: float = TRANSACTIONS_PER_BLOCK
 ) -> list[BlockBatch]:
     """The simulated chain without its orphans, in batches of 500 blocks."""
-    simulation = Simulation(
-        SimulationConfig(blocks=blocks, transactions_per_block=transactions_per_block)
-    )
-    raws = {raw.block.hash: raw for raw in simulation.blocks()}
-    winning: list[RawBlock] = []
-    raw = next(reversed(raws.values()), None)
-    while raw is not None:  # from the last block back along the parents
-        winning.append(raw)
-        raw = raws.get(raw.block.parent_hash)
-    winning.reverse()
-    parts = [winning[start : start + 500] for start in range(0, len(winning), 500)]
+    config = SimulationConfig(blocks=blocks, transactions_per_block=transactions_per_block)
+    chain = winning_chain(config)
+    parts = [chain[start : start + 500] for start in range(0, len(chain), 500)]
     return [decode_blocks(ETHEREUM, part, [True] * len(part)) for part in parts]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
-from benchmarks.replay import winning_chain
+from benchmarks.replay import winning_batches
 from benchmarks.table import Result
 from chainwarden.deployment import compile_kernels, make_detector, new_book
 from chainwarden.schema import ETHEREUM, BlockBatch
@@ -51,7 +51,7 @@ PARTS: Final = (
 def run() -> list[Result]:
     """Microseconds a flow by part, the dearest first."""
     compile_kernels(Settings())
-    batches = winning_chain()
+    batches = winning_batches()
     flows = sum(batch.flows.num_rows for batch in batches)
     runs = [_spent(batches) for _ in range(REPEATS)]
     spent = {

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from benchmarks.chains import winning_chain
 from chainwarden.deployment import make_detector, new_book
 from chainwarden.errors import BadBlock
 from chainwarden.schema import ETHEREUM, TABLES, BlockBatch
@@ -20,7 +21,7 @@ from chainwarden.settings import Settings
 from detect.detector import Detector
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock, RpcLog, RpcReceipt, RpcTransaction
-from ingest.simulate import Simulation, SimulationConfig
+from ingest.simulate import SimulationConfig
 
 BLOCKS = 400
 ROUNDS = 2
@@ -31,13 +32,7 @@ HEX = "0123456789abcdef"
 @pytest.fixture(scope="module")
 def raws() -> list[RawBlock]:
     """A chain with every campaign, without its orphans."""
-    config = SimulationConfig(blocks=BLOCKS, transactions_per_block=8.0)
-    by_hash = {raw.block.hash: raw for raw in Simulation(config).blocks()}
-    chain, raw = [], next(reversed(by_hash.values()), None)
-    while raw is not None:
-        chain.append(raw)
-        raw = by_hash.get(raw.block.parent_hash)
-    return chain[::-1]
+    return winning_chain(SimulationConfig(blocks=BLOCKS, transactions_per_block=8.0))
 
 
 @pytest.fixture(scope="module")

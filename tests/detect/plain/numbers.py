@@ -105,8 +105,8 @@ def _sip_round(v: list[int]) -> None:
 
 
 @functools.lru_cache(maxsize=1 << 18)
-def siphash(secret: bytes, message: bytes) -> int:
-    """SipHash-1-3 (Aumasson and Bernstein, 2012) of less than 256 bytes."""
+def siphash(secret: bytes, message: bytes, compress: int = 1, finish: int = 3) -> int:
+    """SipHash (Aumasson and Bernstein, 2012) of less than 256 bytes, the 1-3 one unless told."""
     k0, k1 = int.from_bytes(secret[:8], "little"), int.from_bytes(secret[8:], "little")
     v = [
         k0 ^ 0x736F6D6570736575, k1 ^ 0x646F72616E646F6D,
@@ -117,10 +117,11 @@ def siphash(secret: bytes, message: bytes) -> int:
     for at in range(0, len(padded), 8):
         word = int.from_bytes(padded[at : at + 8], "little")
         v[3] ^= word
-        _sip_round(v)
+        for _ in range(compress):
+            _sip_round(v)
         v[0] ^= word
     v[2] ^= 0xFF
-    for _ in range(3):
+    for _ in range(finish):
         _sip_round(v)
     return v[0] ^ v[1] ^ v[2] ^ v[3]
 
