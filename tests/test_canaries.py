@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -109,6 +109,10 @@ def ended(started: Sequence[Command], seconds: float) -> None:
     assert all(one.code is not None for one in started)
 
 
+def _failing(fail: Callable[[Liar], Answer | None], liar: Liar) -> Callable[[Any], Answer | None]:
+    return lambda _requests: fail(liar)
+
+
 @pytest.mark.timeout(300)
 def test_no_failure_of_a_node_shows_its_url(
     commands: WarmCommands, recording: Recording, closed: int, tmp_path: Path
@@ -118,7 +122,7 @@ def test_no_failure_of_a_node_shows_its_url(
     liars = {name: Liar(recording) for name in FAILURES}
     for name, liar in liars.items():
         liar.__enter__()
-        liar.intercept = lambda _, name=name, liar=liar: FAILURES[name](liar)  # type: ignore[misc]
+        liar.intercept = _failing(FAILURES[name], liar)
     plain = int(liars["garbage"].url.rpartition(":")[2])
     urls = {name: rpc_url("http", int(liar.url.rpartition(":")[2])) for name, liar in liars.items()}
     urls |= {"down": rpc_url("http", closed), "no-tls": rpc_url("https", plain)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import site
 import subprocess
 import sys
@@ -105,6 +106,19 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
         assert name.split(".")[-1] not in {
             "utils", "common", "helpers", "manager", "base", "core"
         }, name  # fmt: skip
+
+
+def test_no_check_is_silenced() -> None:
+    """No comment tells mypy or ruff to look away: not in the product, its tests or benchmarks."""
+    told = re.compile(r"#\s*(type:\s*ignore|noqa|ruff:\s*noqa|mypy:)")
+    silenced = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for package in (*PACKAGES, "tests", "benchmarks")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if told.search(line)
+    ]
+    assert silenced == []
 
 
 @pytest.mark.timeout(300)

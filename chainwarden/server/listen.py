@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -133,7 +133,8 @@ class _Protocol(H11Protocol):
     connections or it is no HTTP, has the same headers as what is answered above.
     """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # uvicorn takes no other
         super().connection_made(transport)
         self._seen: Any = self.cycle
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ingest.simulate.contracts import (
     UNLIMITED,
@@ -69,10 +69,10 @@ def approval_log(token: bytes, owner: bytes, spender: bytes, amount: int) -> Log
 # --- ether and ERC-20 --------------------------------------------------------------------------
 
 
-def pay(sender: Wallet, target: bytes, value: int, **options: int) -> Draft:
+def pay(sender: Wallet, target: bytes, value: int, **options: Any) -> Draft:
     """A plain transfer of ether; ``options`` are fields of Draft."""
     sender.balance = max(0, sender.balance - value)
-    return Draft(sender, target, value, gas_used=21_000, **options)  # type: ignore[arg-type]
+    return Draft(sender, target, value, gas_used=21_000, **options)
 
 
 def transfer(sender: Wallet, token: bytes, target: bytes, amount: int) -> Draft:

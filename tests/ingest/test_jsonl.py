@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -308,7 +308,7 @@ def test_what_is_no_file_of_blocks_is_refused_with_a_hint(tmp_path: Path) -> Non
         "x.receipts.jsonl": "holds receipts",
     }.items():
         with pytest.raises(FileFormatError, match=said):
-            list(open_source(tmp_path / name, ETHEREUM).blocks())  # type: ignore[union-attr]
+            list(cast("JsonlSource", open_source(tmp_path / name, ETHEREUM)).blocks())
     with pytest.raises(FileFormatError, match="folder"):
         JsonlSource(tmp_path, ETHEREUM)
 

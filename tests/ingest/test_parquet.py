@@ -797,8 +797,8 @@ def test_a_source_can_be_read_again_and_left_in_the_middle(tmp_path: Path) -> No
         tmp_path / "s.parquet", [movement(n, n, 1, 2) for n in range(50)], row_group_size=5
     )
     source = ParquetSource(path, ETHEREUM)
-    first = source.batches(3)
+    first: Any = source.batches(3)
     assert next(first).numbers().tolist() == [0, 1, 2]
-    first.close()  # type: ignore[attr-defined]
+    first.close()
     assert np.concatenate([b.numbers() for b in source.batches(7)]).tolist() == list(range(50))
     assert all(schema is not None for schema in TABLES.values())

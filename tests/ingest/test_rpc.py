@@ -139,7 +139,8 @@ def test_a_range_is_what_web3_says(anvil: Anvil) -> None:
             assert int(mine.gas_used, 16) == theirs_too["gasUsed"]
             assert mine.transaction_hash == theirs_too["transactionHash"].to_0x_hex()
         assert Verifier().verify(raw)
-    web3.provider._request_session_manager.session_pool.shutdown()  # type: ignore[attr-defined]
+    provider: Any = web3.provider
+    provider._request_session_manager.session_pool.shutdown()
 
 
 @pytest.mark.anvil

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -250,10 +251,10 @@ def test_a_run_of_any_length_has_a_fate() -> None:
         {"start_time": 1},
     ],
 )
-def test_what_cannot_be_simulated_is_refused(wrong: dict[str, object]) -> None:
+def test_what_cannot_be_simulated_is_refused(wrong: dict[str, Any]) -> None:
     """A misspelt campaign, an empty run or a time before the beacon chain raise SettingsError."""
     with pytest.raises(SettingsError):
-        SimulationConfig(**wrong)  # type: ignore[arg-type]
+        SimulationConfig(**wrong)
 
 
 # --- files -------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from chainwarden.schema import ETHEREUM, Cursor, Retraction
+from chainwarden.schema import ETHEREUM, Cursor, LakeFile, Retraction
 from store.lake import Lake
 from store.ledger import AlertFilter, Commit, Ledger
 from tests.store.made import alert, blocks, features, position
@@ -45,7 +45,7 @@ def commit_for_ever(folder: Path, acknowledge: int) -> None:
 def _commit(ledger: Ledger, lake: Lake, number: int) -> None:
     batch = blocks(number, 1)
     added = lake.write(batch, features(batch))
-    removed: tuple[object, ...] = ()
+    removed: tuple[LakeFile, ...] = ()
     retractions = (
         [Retraction(alert(number - 1).id, position(number - 1))] if number % 3 == 0 else []
     )
@@ -58,10 +58,10 @@ def _commit(ledger: Ledger, lake: Lake, number: int) -> None:
             alerts=[alert(number)],
             retractions=retractions,
             files_added=added,
-            files_removed=removed,  # type: ignore[arg-type]
+            files_removed=removed,
         )
     )
-    lake.remove(removed)  # type: ignore[arg-type]
+    lake.remove(removed)
 
 
 def check(folder: Path, acknowledged: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -53,9 +53,9 @@ CHAIN: Final = Chain("<b>net", 5)
 THIEF: Final = bytes([0xAA]) * 20
 
 
-def alert(number: int, **changed: object) -> Alert:
+def alert(number: int, **changed: Any) -> Alert:
     """An alert whose every text is hostile."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "id": f"{number:032x}",
         "chain": CHAIN,
         "rule": f"<i>{WORD}",
@@ -81,7 +81,7 @@ def alert(number: int, **changed: object) -> Alert:
             ),
         ),
     }
-    return Alert(**{**fields, **changed})  # type: ignore[arg-type]
+    return Alert(**{**fields, **changed})
 
 
 def write(out: Path, with_features: bool = True) -> None:
