@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from chainwarden.schema import ETHEREUM, Cursor, Retraction
+from ingest.decode import decode_blocks
 from ingest.jsonl import JsonlSource
+from ingest.lineage import Header, broken_rule, header_of
 from ingest.raw import RawBlock, RpcBlock, RpcReceipt
 from ingest.verify import Verifier
 from store.alert_table import AlertRecord
@@ -29,7 +31,9 @@ from tests.store.made import alert, blocks, features, position
 
 
 def test_every_block_of_the_chain_and_its_forks_is_sound(tmp_path: Path) -> None:
-    """Each block that nodes show passes verification, and the file holds one linked chain."""
+    """Each block that nodes show is one that could be, by itself and beside its parent, so that
+    it is followed; and the file holds one linked chain.
+    """
     rng = random.Random(3)
     with GrowingChain(3, tmp_path) as chain:
         depths = []
@@ -38,10 +42,14 @@ def test_every_block_of_the_chain_and_its_forks_is_sound(tmp_path: Path) -> None
             if number % 4 == 3:
                 depths.append(chain.fork(random_depth(rng)))
         shown = chain.recording
-        verifier = Verifier()
+        verifier, headers = Verifier(), dict[str, Header]()
         for hash_, block in shown.by_hash.items():
             receipts = msgspec.convert(shown.receipts[hash_], list[RpcReceipt])
-            verifier.verify(RawBlock(msgspec.convert(block, RpcBlock), receipts))
+            raw = RawBlock(msgspec.convert(block, RpcBlock), receipts)
+            headers[hash_] = header_of(decode_blocks(ETHEREUM, [raw], [verifier.verify(raw)]))
+        for hash_, header in headers.items():
+            if below := headers.get(shown.by_hash[hash_]["parentHash"]):
+                assert broken_rule(ETHEREUM, header, below) == ""
         assert len(shown.by_hash) >= 121 + sum(depths)
         chain.extend()
     assert max(depths) > 5
@@ -86,6 +94,18 @@ def test_the_verdict_sees_what_a_store_lacks_or_has_too_much(tmp_path: Path) -> 
         verdict = Verdict(name)
         compare_stores(verdict, tmp_path / name, tmp_path / "replay")
         assert (verdict.lost, len(verdict.problems), verdict.retracted) == (lost, problems, 1)
+
+
+def test_the_verdict_knows_how_deep_a_fork_was_followed(tmp_path: Path) -> None:
+    """It is the longest branch among the orphans of the lake, whatever files they are in."""
+    _store(tmp_path, [1], [])
+    with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        lake = Lake(tmp_path / "lake", ETHEREUM)
+        files = (*lake.write_orphans(blocks(2, 1)), *lake.write_orphans(blocks(3, 2)))
+        ledger.commit(Commit(Cursor(position(4)), files_added=files))
+    verdict = Verdict("ops")
+    compare_stores(verdict, tmp_path, tmp_path)
+    assert verdict.deepest == 3
 
 
 def _told(number: int, kind: str, suffix: str = "") -> Received:

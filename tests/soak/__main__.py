@@ -52,6 +52,7 @@ _TICK: Final = 0.1
 _FARTHEST_BEHIND: Final = 300
 """Blocks: the chain waits for who is further behind, as nodes do not keep everything here."""
 _CATCH_UP_SECONDS: Final = 600.0
+_DEEP: Final = f"fork of 4 to {UNDO_BLOCKS} blocks"
 
 # Tables that are full before memory is measured: what grows then is a leak.
 CONFIG: Final = """
@@ -249,7 +250,7 @@ def _rage(
 def _kind_of_fork(depth: int) -> str:
     if depth <= 3:
         return "fork of 1 to 3 blocks"
-    return f"fork of 4 to {UNDO_BLOCKS} blocks" if depth <= UNDO_BLOCKS else "fork of more blocks"
+    return _DEEP if depth <= UNDO_BLOCKS else "fork of more blocks"
 
 
 def _settle(deployment: Deployment, head: int) -> Any:
@@ -279,6 +280,8 @@ def _judge(
         verdict.slope = max(slopes, default=None)
         if verdict.slope is not None and verdict.slope > MOST_GROWTH:
             verdict.problems.append(f"its memory grows by {verdict.slope:.2f} MiB a minute")
+        if faults.injected[_DEEP] >= 10 and verdict.deepest < 4:
+            verdict.problems.append("no deep fork was followed: was any of them sound?")
         if verdict.lost or verdict.duplicated:
             verdict.problems.append(f"{verdict.lost} lost, {verdict.duplicated} duplicated")
         # A start while the broker is away ends with BusError's code, and is tried again.

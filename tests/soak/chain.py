@@ -96,8 +96,9 @@ class GrowingChain:
         parent, name = self._winning[-1 - depth].block.hash, self._random.randbytes(4)
         branch = []
         for number, raw in enumerate(list(self._winning)[-depth:]):
-            kept = len(raw.block.transactions)
-            sibling = _sibling(raw, parent, name, kept if number else self._random.randint(0, kept))
+            count = len(raw.block.transactions)
+            kept = count if number else self._random.randint(min(1, count), count)
+            sibling = _sibling(raw, parent, name, kept)
             branch.append(sibling)
             parent = sibling.block.hash
         self._show(branch)
@@ -123,12 +124,20 @@ def random_depth(rng: random.Random) -> int:
 
 
 def _sibling(raw: RawBlock, parent: str, name: bytes, kept: int) -> RawBlock:
-    """The block with another parent and extra data, and only its first ``kept`` transactions."""
+    """The block with another parent and extra data, and only its first ``kept`` transactions.
+
+    The last of these uses the gas of those that are missing: the base fee of the next block follows
+    from it.
+    """
     copy = msgspec.json.decode(msgspec.json.encode(raw), type=RawBlock)
     block, receipts = copy.block, copy.receipts or []
     block.parent_hash, block.extra_data = parent, "0x" + name.hex()
     del block.transactions[kept:], receipts[kept:]
-    block.gas_used = receipts[-1].cumulative_gas_used if receipts else "0x0"
+    if receipts:
+        last = receipts[-1]
+        missing = int(block.gas_used, 16) - int(last.cumulative_gas_used, 16)
+        last.gas_used = hex(int(last.gas_used, 16) + missing)
+        last.cumulative_gas_used = block.gas_used
     block.logs_bloom = "0x" + logs_bloom([log for one in receipts for log in one.logs]).hex()
     reseal(copy)
     return copy

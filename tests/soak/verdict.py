@@ -12,8 +12,9 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from chainwarden.schema import ETHEREUM
+from chainwarden.schema import ETHEREUM, BlockBatch
 from store.lake import ORPHANED, Lake
+from store.lake_blocks import read_orphans
 from store.ledger import AlertFilter, AlertRecord, Ledger
 from store.queries import MAX_LIMIT
 from tests.rigs.receiver import WebhookReceiver
@@ -31,12 +32,16 @@ _LONG_ENOUGH: Final = 120.0  # seconds of a life, warm, without which a slope sa
 
 @dataclass
 class Verdict:
-    """What was found of one deployment; ``problems`` empty: all is equal."""
+    """What was found of one deployment; ``problems`` empty: all is equal.
+
+    ``deepest``: of how many blocks the longest branch was that it followed and left.
+    """
 
     name: str
     blocks: int = 0
     alerts: int = 0
     retracted: int = 0
+    deepest: int = 0
     lost: int = 0
     duplicated: int = 0
     repeated: int = 0
@@ -53,8 +58,8 @@ def compare_states(verdict: Verdict, outcome: Any, replayed: Any) -> None:
 
 def compare_stores(verdict: Verdict, out: Path, replay_out: Path) -> list[AlertRecord]:
     """The alerts of the ledger and every row of the lake; returns the ledger's records."""
-    records, lake = _contents(out)
-    expected, expected_lake = _contents(replay_out)
+    records, lake, verdict.deepest = _contents(out)
+    expected, expected_lake, _ = _contents(replay_out)
     active = {
         record.alert.id: record.alert
         for record in records
@@ -73,7 +78,7 @@ def compare_stores(verdict: Verdict, out: Path, replay_out: Path) -> list[AlertR
     return records
 
 
-def _contents(out: Path) -> tuple[list[AlertRecord], dict[str, pa.Table]]:
+def _contents(out: Path) -> tuple[list[AlertRecord], dict[str, pa.Table], int]:
     with Ledger.open(out / "ledger.duckdb", ETHEREUM, "replay") as ledger:
         records: list[AlertRecord] = []
         page = AlertFilter(status="all", limit=MAX_LIMIT, oldest_first=True)
@@ -88,7 +93,15 @@ def _contents(out: Path) -> tuple[list[AlertRecord], dict[str, pa.Table]]:
             name: lake.read([file for file in files if file.dataset == name]).combine_chunks()
             for name in datasets
         }
-    return records, tables
+        return records, tables, _longest_branch(read_orphans(lake, files))
+
+
+def _longest_branch(orphans: Iterable[BlockBatch]) -> int:
+    lengths: dict[bytes, int] = {}
+    for block in sorted(orphans, key=lambda block: block.position(0).number):
+        parent = block.blocks["parent_hash"][0].as_py()
+        lengths[block.position(0).hash] = lengths.get(parent, 0) + 1
+    return max(lengths.values(), default=0)
 
 
 def compare_receiver(
@@ -152,6 +165,7 @@ def show(injected: Counter[str], verdicts: Sequence[Verdict]) -> None:
             ("lost", verdict.lost),
             ("duplicated", verdict.duplicated),
             ("retracted", verdict.retracted),
+            ("deepest fork followed", verdict.deepest),
             ("repeated under the same id", verdict.repeated),
             ("memory slope", slope),
             ("equal to a replay", "no" if verdict.problems else "yes"),
