@@ -19,7 +19,6 @@ from chainwarden.schema import hex_of
 from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
 from store.answers import alerts_answer
-from store.api import MAX_PAGE
 from store.delivery_answers import (
     EnableWord,
     LetterFilter,
@@ -34,6 +33,7 @@ from store.lake import Lake
 from store.lake_blocks import head_time
 from store.ledger import AlertFilter, Ledger
 from store.model_answers import PromotionWord, models_answer, promote
+from store.parameters import MAX_PAGE
 
 _ALERTS: Final = "/api/v1/alerts"
 _LABELS: Final = "/api/v1/labels"

@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from chainwarden.explain import Explainer
+from chainwarden.explain import Explainer, WalletPages
 from chainwarden.metrics import Metrics
 from chainwarden.server import Bind, HttpServer, Limits, Readiness
 from chainwarden.server.tokens import FILE
@@ -35,7 +35,8 @@ def serve_ledger(
     """
     lake = Lake(Path(settings.store.out) / "lake", ledger.chain)
     explain = Explainer(ledger, lake, labels).explain
-    api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explain)
+    wallets = WalletPages(ledger, lake, labels)
+    api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explain, wallets)
     stack.callback(api.close)
     tokens = Path(settings.store.out) / FILE
     bind = Bind(settings.server.host, settings.server.port, settings.server.token, tokens)

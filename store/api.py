@@ -5,7 +5,10 @@
                                        status, since, until, first_block, last_block, after, limit
     GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do
     GET    /api/v1/alerts/{id}/explanation   all that is known of it, where there is an explainer
-    GET    /api/v1/wallets/{address}   its newest alerts, its labels
+    GET    /api/v1/wallets/{address}   its newest alerts, its labels; where there is a lake its
+                                       scores, features, history
+    GET    /api/v1/wallets/{address}/flows   a page, newest first: direction, token, counterparty,
+                                       since, until, first_block, last_block, after, limit
     GET    /api/v1/labels              a page, oldest first: address, after, limit
     POST   /api/v1/labels              an analyst's: address, label, author, note, from_alert,
                                        valid_from, valid_to, every_chain
@@ -29,19 +32,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from threading import get_ident
-from typing import Final, Literal, TypeVar, cast
-from urllib.parse import urlencode
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from chainwarden.errors import RequestRefused
-from chainwarden.schema import Severity
 from chainwarden.server import GuardedRoute, Role, author_of, json_answer
 from store.answers import (
     Answer,
@@ -66,24 +66,35 @@ from store.label_answers import (
     set_label,
     withdraw_label,
 )
-from store.ledger import AlertFilter, Ledger
+from store.lake_flows import FlowFilter
+from store.ledger import Ledger
 from store.model_answers import PromotionWord, models_answer, promote
+from store.parameters import (
+    alerts_asked,
+    body_of,
+    flows_asked,
+    limit_of,
+    linked,
+    number_of,
+    query_of,
+)
 
 T = TypeVar("T")
-B = TypeVar("B")
 
-MAX_PAGE: Final = 1000
-_PAGE: Final = 100
 _THREADS: Final = 2
-_MAX_NUMBER: Final = 2**63 - 1
-_ALERTS: Final = frozenset(
-    [
-        "rule", "severity", "subject", "status", "since", "until", "first_block", "last_block",
-        "after", "limit",
-    ]
-)  # fmt: skip
-Status = Literal["active", "retracted", "all"]
-_STATUSES: Final = ("active", "retracted", "all")
+_LAKE_THREADS: Final = 2
+
+
+class Wallets(Protocol):
+    """Whoever knows of a wallet what is not in the ledger. Asked from a thread of the API's."""
+
+    def about(self, address: bytes) -> Answer:
+        """Its scores, features, history."""
+        ...
+
+    def flows(self, wanted: FlowFilter) -> Answer:
+        """``{flows, next}``: a page of what moved from and to it, the newest first."""
+        ...
 
 
 class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,8 +120,9 @@ class Api:
     """The routes over an open ledger. Close it before the ledger, after the server.
 
     ``parse_address`` reads what a person typed and raises ValueError; ``clock`` gives the newest
-    block's time, from which labels hold that say no other. ``explain`` explains an alert by its id
-    on a thread of the API's; without it there is no such page.
+    block's time, from which labels hold that say no other. ``explain`` explains an alert by its
+    id, ``wallets`` knows what the lake has of one, both on threads of the API's that what else is
+    asked does not wait for; without them there are no such pages.
     """
 
     def __init__(
@@ -119,19 +131,23 @@ class Api:
         parse_address: Callable[[str], bytes],
         clock: Callable[[], float] = time.time,
         explain: Callable[[str], Answer] | None = None,
+        wallets: Wallets | None = None,
     ) -> None:
         self._ledger = ledger
         self._parse_address = parse_address
         self._clock = clock
         self._explain = explain
+        self._wallets = wallets
         # Few, and always the same ones: the ledger keeps a cursor for each thread.
         self._threads = ThreadPoolExecutor(_THREADS, "api")
+        self._lake_threads = ThreadPoolExecutor(_LAKE_THREADS, "api-lake")
         self.routes = [
             GuardedRoute("/api/v1/status", self._status, Role.VIEWER),
             GuardedRoute("/api/v1/alerts", self._alerts, Role.VIEWER),
             GuardedRoute("/api/v1/alerts/{id}", self._alert, Role.VIEWER),
             GuardedRoute("/api/v1/alerts/{id}/explanation", self._explanation, Role.VIEWER),
             GuardedRoute("/api/v1/wallets/{address}", self._wallet, Role.VIEWER),
+            GuardedRoute("/api/v1/wallets/{address}/flows", self._flows, Role.VIEWER),
             GuardedRoute("/api/v1/labels", self._labels, Role.VIEWER),
             GuardedRoute("/api/v1/labels/history", self._history, Role.VIEWER),
             GuardedRoute("/api/v1/models", self._models, Role.VIEWER),
@@ -145,55 +161,69 @@ class Api:
 
     def close(self) -> None:
         """Wait for what is being asked."""
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._threads, self._lake_threads):
+            threads.shutdown(cancel_futures=True)
 
     # --- the pages -----------------------------------------------------------------------------
 
     async def _status(self, request: Request) -> Response:
-        _query(request, frozenset())
+        query_of(request, frozenset())
         return json_answer(await self._read(status_answer))
 
     async def _alerts(self, request: Request) -> Response:
-        query = _query(request, _ALERTS)
-        wanted = self._filter(query)
+        wanted, query = alerts_asked(request, self._address)
 
         def ask(ledger: Ledger) -> Answer:
             if wanted.after is not None and ledger.record(wanted.after) is None:
                 raise no_alert(wanted.after, 422)
             return alerts_answer(ledger, wanted)
 
-        return json_answer(_linked(await self._read(ask), "/api/v1/alerts", query))
+        return json_answer(linked(await self._read(ask), "/api/v1/alerts", query))
 
     async def _alert(self, request: Request) -> Response:
-        _query(request, frozenset())
+        query_of(request, frozenset())
         alert_id: str = request.path_params["id"]
         return json_answer(await self._read(lambda ledger: alert_answer(ledger, alert_id)))
 
     async def _explanation(self, request: Request) -> Response:
-        _query(request, frozenset())
+        query_of(request, frozenset())
         if self._explain is None:
             raise RequestRefused("nobody explains alerts here", 404)
         explain, one = self._explain, str(request.path_params["id"])
-        return json_answer(await self._read(lambda _: explain(one)))
+        return json_answer(await self._read(lambda _: explain(one), self._lake_threads))
 
     async def _wallet(self, request: Request) -> Response:
-        query = _query(request, frozenset(["limit"]))
+        query = query_of(request, frozenset(["limit"]))
         address = self._address(request.path_params["address"])
-        limit = _limit(query)
+        limit = limit_of(query)
         found = await self._read(lambda ledger: wallet_answer(ledger, address, limit))
         rest = {"subject": "0x" + address.hex(), "status": "all", "limit": str(limit)}
-        return json_answer(_linked(found, "/api/v1/alerts", rest))
+        answer = linked(found, "/api/v1/alerts", rest)
+        if self._wallets is not None:
+            about = self._wallets.about
+            answer |= await self._run(lambda: about(address), self._lake_threads)
+        return json_answer(answer)
+
+    async def _flows(self, request: Request) -> Response:
+        address = self._address(request.path_params["address"])
+        wanted, query = flows_asked(request, address, self._address)
+        if self._wallets is None:
+            raise RequestRefused("nobody reads the lake here", 404)
+        flows = self._wallets.flows
+        found = await self._run(lambda: flows(wanted), self._lake_threads)
+        path = f"/api/v1/wallets/0x{address.hex()}/flows"
+        return json_answer(linked(found, path, query))
 
     async def _labels(self, request: Request) -> Response:
-        query = _query(request, frozenset(["address", "after", "limit"]))
+        query = query_of(request, frozenset(["address", "after", "limit"]))
         address = self._address(query["address"]) if "address" in query else None
-        limit, after = _limit(query), _number("after", query.get("after", "0"))
+        limit, after = limit_of(query), number_of("after", query.get("after", "0"))
         found = await self._read(lambda ledger: labels_answer(ledger, limit, after, address))
-        return json_answer(_linked(found, "/api/v1/labels", query))
+        return json_answer(linked(found, "/api/v1/labels", query))
 
     async def _label(self, request: Request) -> Response:
         hint = "{address, label}, and perhaps author, note, from_alert"
-        body = await _body(request, _NEW_LABEL, hint)
+        body = await body_of(request, _NEW_LABEL, hint)
         said = AnalystWord(
             self._address(body.address),
             body.label,
@@ -208,7 +238,7 @@ class Api:
         return json_answer(done, 201 if done["new"] else 200)
 
     async def _withdraw(self, request: Request) -> Response:
-        query = _query(request, frozenset(["address", "label", "author", "note"]))
+        query = query_of(request, frozenset(["address", "label", "author", "note"]))
         if not {"address", "label"} <= query.keys():
             raise RequestRefused("give address and label", 422)
         address, label = self._address(query["address"]), query["label"]
@@ -217,50 +247,52 @@ class Api:
         return json_answer(await self._write(lambda ledger: withdraw_label(ledger, said)))
 
     async def _history(self, request: Request) -> Response:
-        query = _query(request, frozenset(["address", "limit"]))
+        query = query_of(request, frozenset(["address", "limit"]))
         address = self._address(query["address"]) if "address" in query else None
-        limit = _limit(query)
+        limit = limit_of(query)
         return json_answer(
             await self._read(lambda ledger: label_history_answer(ledger, limit, address))
         )
 
     async def _models(self, request: Request) -> Response:
-        _query(request, frozenset())
+        query_of(request, frozenset())
         return json_answer(await self._read(models_answer))
 
     async def _promote(self, request: Request) -> Response:
-        said = await _body(request, _PROMOTION, "perhaps author, note, configuration")
+        said = await body_of(request, _PROMOTION, "perhaps author, note, configuration")
         said = msgspec.structs.replace(said, author=author_of(request, said.author))
         return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
 
     async def _deliveries(self, request: Request) -> Response:
-        query = _query(request, frozenset(["receiver", "state", "after", "limit"]))
-        after = _number("after", query.get("after", "0"))
-        wanted = LetterFilter(query.get("receiver"), query.get("state"), after, _limit(query))
+        query = query_of(request, frozenset(["receiver", "state", "after", "limit"]))
+        after = number_of("after", query.get("after", "0"))
+        wanted = LetterFilter(query.get("receiver"), query.get("state"), after, limit_of(query))
         found = await self._read(lambda ledger: deliveries_answer(ledger, wanted))
-        return json_answer(_linked(found, "/api/v1/deliveries", query))
+        return json_answer(linked(found, "/api/v1/deliveries", query))
 
     async def _replay(self, request: Request) -> Response:
-        said = await _body(request, _REPLAY, "id, receiver, or everything")
+        said = await body_of(request, _REPLAY, "id, receiver, or everything")
         return json_answer(await self._write(lambda ledger: replay(ledger, said)))
 
     async def _enable(self, request: Request) -> Response:
-        said = await _body(request, _ENABLE, "receiver")
+        said = await body_of(request, _ENABLE, "receiver")
         return json_answer(await self._write(lambda ledger: enable(ledger, said)))
 
     # --- inside --------------------------------------------------------------------------------
 
-    async def _read(self, ask: Callable[[Ledger], T]) -> T:
+    async def _read(
+        self, ask: Callable[[Ledger], T], threads: ThreadPoolExecutor | None = None
+    ) -> T:
         def reading() -> T:
             with self._ledger.reading():
                 return ask(self._ledger)
 
-        return await self._run(reading)
+        return await self._run(reading, threads)
 
     async def _write(self, act: Callable[[Ledger], T]) -> T:
         return await self._run(lambda: act(self._ledger))
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
         """The work, on a thread of the API's; its query ends when this is given up."""
         thread: list[int] = []
 
@@ -268,7 +300,7 @@ class Api:
             thread.append(get_ident())
             return work()
 
-        future = self._threads.submit(noted)
+        future = (threads or self._threads).submit(noted)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
@@ -276,98 +308,8 @@ class Api:
                 self._ledger.interrupt(thread[0])
             raise
 
-    def _filter(self, query: Mapping[str, str]) -> AlertFilter:
-        status = query.get("status", "active")
-        if status not in _STATUSES:
-            raise RequestRefused(f"no such status: {status[:64]}", 422, hint=", ".join(_STATUSES))
-        return AlertFilter(
-            rule=query.get("rule"),
-            min_severity=_severity(query["severity"]) if "severity" in query else None,
-            subject=self._address(query["subject"]) if "subject" in query else None,
-            since=_time("since", query["since"]) if "since" in query else None,
-            until=_time("until", query["until"]) if "until" in query else None,
-            first_block=_block(query, "first_block"),
-            last_block=_block(query, "last_block"),
-            status=cast(Status, status),
-            limit=_limit(query),
-            after=query.get("after"),
-        )
-
     def _address(self, text: str) -> bytes:
         try:
             return self._parse_address(text)
         except ValueError as error:
             raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error
-
-
-async def _body(request: Request, decoder: msgspec.json.Decoder[B], hint: str) -> B:
-    """What was posted. Raises RequestRefused for what cannot be read."""
-    _query(request, frozenset())
-    # A page of another origin may post forms and text, but not this, unless it is allowed to.
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise RequestRefused("the body must be application/json", 415)
-    try:
-        return decoder.decode(await request.body())
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestRefused(f"the body cannot be read: {error}", 422, hint=hint) from error
-
-
-def _query(request: Request, known: frozenset[str]) -> dict[str, str]:
-    """The query's parameters, each known and there once."""
-    found: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        if name not in known:
-            raise RequestRefused(
-                f"unknown parameter {name[:64]!r}",
-                422,
-                hint=f"known: {', '.join(sorted(known)) or 'none'}",
-            )
-        if name in found:
-            raise RequestRefused(f"{name} is given twice", 422)
-        found[name] = value
-    return found
-
-
-def _linked(answer: Answer, path: str, query: Mapping[str, str]) -> Answer:
-    """The answer with the address of the next page in place of where that begins."""
-    after = answer["next"]
-    link = None if after is None else f"{path}?{urlencode({**query, 'after': str(after)})}"
-    return {**answer, "next": link}
-
-
-def _limit(query: Mapping[str, str]) -> int:
-    limit = _number("limit", query.get("limit", str(_PAGE)))
-    if not 1 <= limit <= MAX_PAGE:
-        raise RequestRefused(f"limit is {limit}", 422, hint=f"1 to {MAX_PAGE}")
-    return limit
-
-
-def _block(query: Mapping[str, str], name: str) -> int | None:
-    return _number(name, query[name]) if name in query else None
-
-
-def _number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_NUMBER):
-        raise RequestRefused(f"{name}: {text[:64]!r} is no number from 0 to 2^63-1", 422)
-    return int(text)
-
-
-def _time(name: str, text: str) -> int:
-    """Seconds since 1970, or a date, with a time or not; without an offset it is UTC."""
-    if text.isdecimal():
-        return _number(name, text)
-    try:
-        moment = datetime.fromisoformat(text)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError) as error:
-        raise RequestRefused(
-            f"{name}: {text[:64]!r} is no time", 422, hint="2026-01-31T12:00:00Z, or seconds"
-        ) from error
-
-
-def _severity(text: str) -> Severity:
-    try:
-        return Severity[text.upper()]
-    except KeyError:
-        known = ", ".join(level.text for level in Severity)
-        raise RequestRefused(f"no such severity: {text[:64]}", 422, hint=known) from None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -122,7 +123,7 @@ class Lake:
                     group[0].dataset,
                     table,
                     (first, last),
-                    _date_of(group[0].path),
+                    date_of(group[0].path),
                     digest.hexdigest()[:16],
                 )
             )
@@ -134,6 +135,16 @@ class Lake:
         if not files:
             raise StoreError("no files to read")
         return pa.concat_tables([self._read_one(file, columns) for file in files])
+
+    @contextmanager
+    def opened(self, file: LakeFile) -> Iterator[pq.ParquetFile]:
+        """A file, for who wants some of its row groups. Raises StoreError where it is not whole."""
+        path = self.folder / file.path
+        try:
+            with pq.ParquetFile(path) as parquet:
+                yield parquet
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(path, error) from error
 
     def remove(self, files: Sequence[LakeFile]) -> None:
         """Delete files that the manifest does not name any more. A missing one is fine."""
@@ -186,7 +197,7 @@ class Lake:
         last = file.last if file.last.number == high else self._position(file, rest, high)
         digest = hashlib.sha256(f"{file.path} up to {high}, {rest.num_rows} rows".encode())
         return self._publish(
-            file.dataset, rest, (first, last), _date_of(file.path), digest.hexdigest()[:16]
+            file.dataset, rest, (first, last), date_of(file.path), digest.hexdigest()[:16]
         )
 
     def _position(self, file: LakeFile, rest: pa.Table, number: int) -> Position:
@@ -202,9 +213,7 @@ class Lake:
                 path, columns=None if columns is None else list(columns), partitioning=None
             )
         except (OSError, pa.ArrowException) as error:
-            raise StoreError(
-                f"{path} cannot be read: {error}", hint="run `chainwarden rebuild`"
-            ) from error
+            raise _unreadable(path, error) from error
 
     def _paths(self) -> Iterator[Path]:
         for dataset in DATASETS:
@@ -225,6 +234,10 @@ class Lake:
         except (OSError, pa.ArrowException) as error:
             return f"{file.path}: {error}"
         return "" if rows == file.rows else f"{file.path}: {rows} rows, not {file.rows}"
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} cannot be read: {error}", hint="run `chainwarden rebuild`")
 
 
 def _counts(batch: BlockBatch) -> dict[str, int]:
@@ -267,7 +280,7 @@ def _groups(files: Sequence[LakeFile], max_rows: int) -> Iterator[list[LakeFile]
             yield group
 
 
-def _date_of(path: str) -> int:
+def date_of(path: str) -> int:
     """The start of the day that a path is filed under, in seconds since 1970."""
     date = Path(path).parent.name.removeprefix("date=")
     return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp())

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from chainwarden.api_client import ApiClient
 from chainwarden.explain import page
 from chainwarden.explain.history import history_of
 from chainwarden.explain.page import MOST_LINES, WIDTH
 from chainwarden.replay import replay
 from chainwarden.schema import ETHEREUM, FlowKind, hex_of
-from chainwarden.settings import DetectSettings, Settings
+from chainwarden.server.whereabouts import find
+from chainwarden.settings import DetectSettings, Secret, Settings
 from detect.about import ABOUT
 from detect.known.tokens import USDT
 from ingest.simulate import SimulationConfig, write_chain
@@ -139,6 +141,7 @@ def test_a_running_process_explains_and_takes_the_answer(
         for one in by_rule(alerts).values():
             check_page(page(run_json("explain", one["id"], "--out", results, cwd=tmp_path)), one)
         assert run_json("explain", alert["id"], "--out", results, cwd=tmp_path) == before
+        check_wallet(results, before)
         shown = run("explain", alert["id"], "--out", results, cwd=tmp_path).stdout.splitlines()
         place = next(i for i, line in enumerate(shown) if line.startswith("IF RIGHT"))
         command = shown[place].removeprefix("IF RIGHT").rstrip("\\") + shown[place + 1]
@@ -155,6 +158,24 @@ def test_a_running_process_explains_and_takes_the_answer(
     after = run_json("explain", alert["id"], "--out", results, cwd=tmp_path)
     assert [label["label"] for label in after["subject"]["labels"]] == ["phishing"]
     assert "phishing (" in "\n".join(page(after))
+
+
+def check_wallet(results: Path, explained: dict[str, Any]) -> None:
+    """What the process tells of an alert's wallet is what the explanation of the alert tells."""
+    place = find(results)
+    assert place is not None
+    client = ApiClient(*place.reachable, Secret(""))
+    page = f"/api/v1/wallets/{explained['subject']['address']}"
+    wallet, flows = client.get(page), client.get(f"{page}/flows", {"limit": 1000})
+    history = explained["subject"]["history"]
+    names = ("flows", "first_block", "last_block", "received", "sent", "counterparties")
+    assert [wallet["history"][name] for name in names] == [history[name] for name in names]
+    assert len(flows["flows"]) == history["flows"]
+    received = [f for f in flows["flows"] if f["direction"] == "in" and f["token"] is None]
+    coin = next(one["amount"] for one in history["received"] if one["token"] is None)
+    assert str(sum(int(flow["amount"]) for flow in received)) == coin
+    assert wallet["features"]["transaction"] == flows["flows"][0]["transaction"]
+    assert all(isinstance(one["value"], float) for one in wallet["features"]["values"])
 
 
 def worst() -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""One alert on one screen: what an analyst needs to decide whether it is right."""
+"""One alert or one wallet on one screen: what an analyst needs to decide whether it is right."""
 
 from chainwarden.explain.gather import Explainer
 from chainwarden.explain.page import page
+from chainwarden.explain.wallets import WalletPages
 
-__all__ = ["Explainer", "page"]
+__all__ = ["Explainer", "WalletPages", "page"]

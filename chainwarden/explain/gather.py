@@ -69,7 +69,7 @@ class Explainer:
             "address": hex_of(alert.subject),
             "verdict_then": Verdict(verdict).name.lower(),
             "labels": [self._label(label, now) for label in self._labels.labels_of(alert.subject)],
-            "history": None if history is None else _history(history),
+            "history": None if history is None else history_answer(history),
             "history_error": problem,
         }
 
@@ -120,7 +120,8 @@ def suspect_of(alert: Alert) -> bytes | None:
     return None if alert.subject == ZERO_ADDRESS else alert.subject
 
 
-def _history(history: History) -> Answer:
+def history_answer(history: History) -> Answer:
+    """The documented JSON form of a history."""
     return {
         "whole": history.whole,
         "since_block": history.since,

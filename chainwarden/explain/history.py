@@ -57,8 +57,11 @@ def history_of(
     evidence: frozenset[bytes],
     labels_of: Callable[[bytes], tuple[str, ...]],
     most_rows: int = MOST_ROWS,
+    over: Callable[[], bool] = lambda: False,
 ) -> History | None:
     """The history of a wallet; None where those blocks have nothing of it.
+
+    It ends at the file at which ``over`` says that it has taken long enough.
 
     Raises StoreError where the lake cannot be read.
     """
@@ -67,7 +70,7 @@ def history_of(
     )
     rows, read, parts = 0, 0, []
     for file in files:
-        if rows and rows + file.rows > most_rows:
+        if rows and (rows + file.rows > most_rows or over()):
             break
         rows, read = rows + file.rows, read + 1
         found = _touching(lake, file, subject)

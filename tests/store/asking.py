@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from chainwarden.schema import Cursor, Retraction, Severity
 from chainwarden.server import Bind, HttpServer, Limits
 from detect.label_lists import parse_address
-from store.api import Api
+from store.api import Api, Wallets
 from store.ledger import Commit, Ledger
 from tests.store.made import WALLET, alert, position
 
@@ -88,9 +88,10 @@ def serving(
     bind: Bind | None = None,
     seconds: float = 10.0,
     per_minute: int = OFTEN,
+    wallets: Wallets | None = None,
 ) -> Iterator[HttpServer]:
     """A server over the ledger, closed in the order the product closes it."""
-    api = Api(ledger, parse_address, clock=lambda: NOW + 0.5)
+    api = Api(ledger, parse_address, clock=lambda: NOW + 0.5, wallets=wallets)
     try:
         limits = Limits(seconds=seconds, per_minute=per_minute)
         server = HttpServer(bind or Bind(), CollectorRegistry(), lambda: "", api.routes, limits)
