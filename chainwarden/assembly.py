@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from chainwarden.bus import Delivery
+from chainwarden.bus import Delivery, Mark
 from chainwarden.errors import IncompleteBlock
 from chainwarden.schema import (
     BlockFinalized,
@@ -71,6 +71,11 @@ def _remember(seen: dict[Position, None], position: Position) -> None:
     seen[position] = None
     if len(seen) > RECENT_BLOCKS:
         del seen[next(iter(seen))]
+
+
+def mark_of(record: BlockRecord) -> Mark:
+    """What a block record says without its content. Raises InvalidWire on a malformed hash."""
+    return Mark(record.event, record.position(), record.parent(), record.gap)
 
 
 @dataclass(slots=True)

@@ -34,7 +34,7 @@ from chainwarden.schema import (
     Offsets,
     Position,
 )
-from ingest.chain import ChainFollower
+from ingest.chain import MOST_UNFINAL, ChainFollower
 
 log = logging.getLogger(__name__)
 
@@ -72,21 +72,29 @@ class _Lost:
 class BackfilledConsumer:
     """A ``Consumer`` of which every block follows the one before; a node fills the holes.
 
-    ``recent`` are the newest positions that were handed on before this, oldest first; ``window``
-    blocks can be reverted. Offsets of fetched blocks are those before the hole: a restart in the
-    middle of it finds the hole again. Bounded: what one poll of the bus brought, and what one
-    batch of fetched blocks holds.
+    ``recent`` are the newest positions that were handed on before this, oldest first, and
+    ``finalized`` is the newest mark of finality: what is not final can be reverted, ``window``
+    blocks where there is no finality. Offsets of fetched blocks are those before the hole: a
+    restart in the middle of it finds the hole again. Bounded: what one poll of the bus brought, and
+    what one batch of fetched blocks holds.
     """
 
     def __init__(
-        self, bus: Consumer, recent: Sequence[Position], window: int, node: Node | None
+        self,
+        bus: Consumer,
+        recent: Sequence[Position],
+        window: int,
+        node: Node | None,
+        finalized: Position | None = None,
     ) -> None:
         self.fetched = 0
         """Blocks that came from a node."""
         self._bus = bus
         self._node = node
         self._window = window
-        self._recent = deque(recent, maxlen=window + 1)
+        self._recent = deque(recent)
+        self._finalized = finalized
+        self._trim()
         self._offsets: Offsets = {}
         self._waiting: deque[Delivery | _Lost] = deque()
         self._hole: ChainFollower | None = None  # there until the bus follows our head again
@@ -253,7 +261,13 @@ class BackfilledConsumer:
         if self._hole is None:
             ours = f"block {self._recent[-1]}" if self._recent else "anything"
             log.warning("the bus may not go on behind %s: looking for what is missing", ours)
-            self._hole = ChainFollower(self._window, linked=True, resume=list(self._recent))
+            self._hole = ChainFollower(
+                self._window,
+                linked=True,
+                unfinal=MOST_UNFINAL,
+                resume=list(self._recent),
+                finalized=self._finalized,
+            )
             self._walker = self._node.walker(self._hole) if self._node is not None else None
         return self._hole
 
@@ -261,9 +275,20 @@ class BackfilledConsumer:
         if isinstance(event, BlocksAdded):
             if event.gap:
                 self._recent.clear()
-            self._recent.extend(event.batch.positions()[-self._window - 1 :])
-        elif isinstance(event, BlockReverted) and self._recent:
+            self._recent.extend(event.batch.positions())
+        elif isinstance(event, BlockFinalized):
+            self._finalized = event.position
+        elif self._recent:
             self._recent.pop()
+        self._trim()
+
+    def _trim(self) -> None:
+        """Forget what can no longer be reverted, but for the newest block of it."""
+        final, recent = self._finalized, self._recent
+        most = 1 + (self._window if final is None else MOST_UNFINAL)
+        lowest = -1 if final is None else final.number
+        while len(recent) > most or (len(recent) > 1 and recent[0].number < lowest):
+            recent.popleft()
 
     def _not_now(self, error: SourceError, timeout_seconds: float) -> None:
         """No node gives what is missing: another time, while patience lasts."""

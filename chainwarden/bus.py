@@ -7,9 +7,9 @@ Two small protocols, ``Producer`` and ``Consumer``. ``memory_bus.MemoryBus`` is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from chainwarden.schema import ChainEvent, Offsets
+from chainwarden.schema import ChainEvent, Offsets, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,37 @@ class Delivery:
     offsets: Offsets
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What one event on the bus says about one block, without its content.
+
+    ``parent`` is the parent's hash of a block that was added, as far as it is known.
+    """
+
+    event: Literal["added", "reverted", "finalized"]
+    position: Position
+    parent: bytes = b""
+    gap: bool = False
+
+
 class Producer(Protocol):
     """Puts chain events on the bus, in order."""
 
-    def publish(self, event: ChainEvent) -> None:
+    def publish(self, event: ChainEvent) -> int:
         """Publish one event whole or not at all; it is durable when this returns.
 
-        A ``BlocksAdded`` of several blocks is published block by block: a crash in between leaves
-        whole blocks. Publishing a block again is harmless: the consumer drops the repeat. Raises
-        BusError when the bus cannot take it; the caller must not move its cursor then.
+        Returns the offset behind it, for ``since``. A ``BlocksAdded`` of several blocks is
+        published block by block: a crash in between leaves whole blocks. Publishing a block again
+        is harmless: the consumer drops the repeat. Raises BusError when the bus cannot take it: the
+        caller must not move its cursor then, and does not know whether it is on the bus.
+        """
+        ...
+
+    def since(self, offset: int) -> list[Mark]:
+        """What was published behind an offset that ``publish`` returned, by whoever did, in order.
+
+        Nothing for an offset beyond the end: the bus was made anew. Where what came next was
+        deleted, what is left. Raises BusError where the bus does not say it.
         """
         ...
 

@@ -33,14 +33,16 @@ from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
 from chainwarden.restart import Resumption, sweep
-from chainwarden.schema import Chain, Offsets, alerts_digest
+from chainwarden.schema import Chain, Offsets, Position, alerts_digest
 from chainwarden.serving import serve_ledger
 from chainwarden.settings import Settings
 from chainwarden.standby import Taken
 from detect.labels import builtin_labels
 from detect.rules.node import WITHOUT_NODE
+from ingest.chain import MOST_UNFINAL
 from ingest.node_calls import RpcNodeCalls
 from store.delivery import Delivery
+from store.lake_blocks import recent_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,17 @@ class Detecting:
     delivery: Delivery
     metrics: Metrics
     health: Health
+
+    def unfinal(self) -> list[Position]:
+        """The newest blocks that were scored, oldest first, down to the finalized one.
+
+        Of a chain without finality, those that the detector can undo and the one below.
+        """
+        cursor, count = self.pipeline.cursor, UNDO_BLOCKS + 1
+        if cursor.head is not None and cursor.finalized is not None:
+            count = max(count, cursor.head.number - cursor.finalized.number + 1)
+        files = self.stores.ledger.files("blocks")
+        return recent_positions(self.stores.lake, files, min(count, MOST_UNFINAL + 1))
 
     def observe(self) -> None:
         """Bring the metrics of detection and delivery up to date."""

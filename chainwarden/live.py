@@ -131,7 +131,7 @@ class Worker:
 
 def ingest_loop(
     events: Iterator[ChainEvent],
-    publish: Callable[[ChainEvent], None],
+    publish: Callable[[ChainEvent], object],
     metrics: Metrics,
     health: Health,
     observe: Callable[[], None] = lambda: None,

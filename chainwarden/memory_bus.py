@@ -10,8 +10,8 @@ from collections import deque
 from threading import Condition, Lock
 from typing import Final
 
-from chainwarden.assembly import ReadyEvent, Repeats, deliveries
-from chainwarden.bus import Delivery
+from chainwarden.assembly import ReadyEvent, Repeats, deliveries, mark_of
+from chainwarden.bus import Delivery, Mark
 from chainwarden.errors import BusError, OffsetGone
 from chainwarden.schema import ETHEREUM, BlocksAdded, Chain, ChainEvent, Offsets
 from chainwarden.wire import (
@@ -54,7 +54,7 @@ class MemoryBus:
         self._repeats = Repeats()
         self._closed = False
 
-    def publish(self, event: ChainEvent) -> None:
+    def publish(self, event: ChainEvent) -> int:
         """Publish one event; a ``BlocksAdded`` block by block, as room comes."""
         with self._publishing:
             if isinstance(event, BlocksAdded):
@@ -65,6 +65,13 @@ class MemoryBus:
                 encoded = [encode_mark(event, self.chain, self._next)]
             for one in encoded:
                 self._append(one)
+            return self._next
+
+    def since(self, offset: int) -> list[Mark]:
+        """What was published behind that, as far as it is kept."""
+        with self._changed:
+            later = [one.block for one in self._events if one.sequence >= offset]
+        return [mark_of(decode_block(block, self.chain.name)) for block in later]
 
     def _append(self, event: EncodedEvent) -> None:
         with self._changed:

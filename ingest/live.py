@@ -77,9 +77,9 @@ def live(
     batch of one, or raises BadBlock, and then another endpoint is asked; it runs in another thread.
     A ``crew`` does the same where very many blocks are behind the head.
 
-    Raises DeepReorg, and SettingsError where no endpoint is on the right chain. An event counts as
-    happened when it is yielded: whoever stores ``follower.recent()`` does so after storing the
-    event, and before asking for the next.
+    Raises DeepReorg, and SettingsError where no endpoint is on the right chain. A fork makes many
+    events at once, and the follower is behind the last of them when the first is yielded: whoever
+    stores how far they are counts the events that were stored.
     """
     following = Following(source, follower, verify_and_decode, config, crew)
     source.stop_on(stop)

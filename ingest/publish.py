@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from chainwarden.bus import Producer
+from chainwarden.bus import Mark, Producer
 from chainwarden.errors import FileFormatError
-from chainwarden.schema import BlockFinalized, ChainEvent, Position, hex_of
+from chainwarden.schema import BlockReverted, BlocksAdded, ChainEvent, Position, hex_of
+from ingest.chain import MOST_UNFINAL
 
 _VERSION: Final = 1
 
@@ -21,11 +23,14 @@ _VERSION: Final = 1
 class IngestCursor:
     """What was published: the chain as far as it can be reverted, oldest first, and finality.
 
-    ``recent`` is what ``ChainFollower(resume=…)`` takes to go on as if there had been no restart.
+    ``recent`` and ``finalized`` are what ``ChainFollower`` takes to go on as if there had been no
+    restart; ``offset`` is where the bus was behind it, None where nothing was published, or an
+    older version did not say.
     """
 
-    recent: tuple[Position, ...]
+    recent: tuple[Position, ...] = ()
     finalized: Position | None = None
+    offset: int | None = None
 
 
 class Publisher:
@@ -37,26 +42,78 @@ class Publisher:
     2. the cursor is written to a temporary file beside the old one and synced to disk;
     3. it is renamed over the old one, and the folder is synced.
 
-    Killed before 1 is done, the event is on the bus whole or not at all; killed before 3 is done,
-    it is published again after the restart, which the bus's readers drop as a repeat. So nothing is
-    lost and nothing is seen twice. A failure of 1 or 2 leaves the old cursor.
+    Killed before 1 is done, the event is on the bus whole or in its first blocks or not at all;
+    killed before 3 is done, the cursor is behind the bus. So the next one first reads what the bus
+    has behind the cursor: a block that was published last, and left by the chain before the
+    restart, would never be reverted otherwise. Nothing is lost and nothing is seen twice. A failure
+    of 1 or 2 leaves the old cursor.
+
+    The cursor follows from the events alone, one by one: where a fork reverts many blocks, the
+    follower is ahead of what was published until the last of them is.
     """
 
-    def __init__(self, producer: Producer, cursor_path: Path) -> None:
+    def __init__(
+        self, producer: Producer, cursor_path: Path, window: int, unfinal: int = MOST_UNFINAL
+    ) -> None:
+        """``window`` and ``unfinal`` are the follower's: no more positions are kept than it takes.
+
+        Raises FileFormatError for a file that is no cursor; BusError where the bus does not say
+        what is behind it: to go on regardless could fork it.
+        """
         self._producer = producer
         self._path = cursor_path
-        before = load_cursor(cursor_path)
-        self._finalized = before.finalized if before is not None else None
+        self._window, self._unfinal = window, unfinal
+        self.cursor = load_cursor(cursor_path) or IngestCursor()
+        """How far the events are that were published; of others, too, before this one started."""
+        if self.cursor.offset is not None:
+            for mark in producer.since(self.cursor.offset):
+                self._advance(mark, self.cursor.offset)
 
-    def publish(self, event: ChainEvent, recent: Sequence[Position]) -> None:
-        """Publish one event; ``recent`` is the follower's chain with the event in it.
+    def publish(self, event: ChainEvent) -> None:
+        """Publish one event, and write the cursor.
 
         Raises BusError when the bus does not take it: the cursor is where it was.
         """
-        self._producer.publish(event)
-        if isinstance(event, BlockFinalized):
-            self._finalized = event.position
-        _write(self._path, IngestCursor(tuple(recent), self._finalized))
+        offset = self._producer.publish(event)
+        for mark in _marks(event):
+            self._advance(mark, offset)
+        _write(self._path, self.cursor)
+
+    def _advance(self, mark: Mark, offset: int) -> None:
+        chain, finalized, position = self.cursor.recent, self.cursor.finalized, mark.position
+        if mark.event == "finalized":
+            finalized = position
+        elif mark.event == "reverted":
+            if chain and chain[-1] == position:
+                chain = chain[:-1]
+        elif position not in chain:  # else it is a repeat, as the bus's readers see it
+            if mark.gap or not chain or not _follows(mark, chain[-1]):
+                chain = (Position(position.number - 1, mark.parent),)
+            chain = (*chain, position)
+        keep = self._window if finalized is None else self._unfinal
+        chain = chain[-keep - 1 :]
+        if finalized is not None:
+            final = bisect_left(chain, finalized.number, key=lambda one: one.number)
+            chain = chain[min(final, len(chain) - 1) :] if chain else chain
+        self.cursor = IngestCursor(chain, finalized, offset)
+
+
+def _marks(event: ChainEvent) -> Iterator[Mark]:
+    """The event as the bus tells it, block by block."""
+    if isinstance(event, BlocksAdded):
+        parents = event.batch.blocks["parent_hash"].to_pylist()
+        for row, (position, parent) in enumerate(
+            zip(event.batch.positions(), parents, strict=True)
+        ):
+            yield Mark("added", position, parent or b"", event.gap and row == 0)
+    elif isinstance(event, BlockReverted):
+        yield Mark("reverted", event.position)
+    else:
+        yield Mark("finalized", event.position)
+
+
+def _follows(mark: Mark, head: Position) -> bool:
+    return not mark.parent or not head.hash or mark.parent == head.hash
 
 
 class _PositionForm(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,6 +130,7 @@ class _CursorForm(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     recent: list[_PositionForm]
     finalized: _PositionForm | None = None
+    offset: int | None = None
 
 
 def load_cursor(path: Path) -> IngestCursor | None:
@@ -90,7 +148,7 @@ def load_cursor(path: Path) -> IngestCursor | None:
         if form.version != _VERSION:
             raise ValueError(f"version {form.version}")
         finalized = form.finalized.position() if form.finalized is not None else None
-        return IngestCursor(tuple(one.position() for one in form.recent), finalized)
+        return IngestCursor(tuple(one.position() for one in form.recent), finalized, form.offset)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} is no ingest cursor: {error}",
@@ -104,6 +162,7 @@ def _write(path: Path, cursor: IngestCursor) -> None:
         _VERSION,
         [_form(position) for position in cursor.recent],
         _form(cursor.finalized) if cursor.finalized is not None else None,
+        cursor.offset,
     )
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:

@@ -302,6 +302,34 @@ def test_a_revert_that_nobody_told_of_is_seen(depth: int) -> None:
     assert published.chain == expected.chain
 
 
+@pytest.mark.parametrize("lost", [1, 3 * WINDOW])
+@pytest.mark.parametrize("restart", [0, 60], ids=["running", "after a restart"])
+def test_a_fork_deeper_than_the_window_is_followed_behind_a_hole(lost: int, restart: int) -> None:
+    """What is not final can be reverted, however deep, when the reverts that said so are lost."""
+    old = [start := first(), *line(start, 59)]
+    new = line(old[9], 55, name="winner")
+    follower = ChainFollower(WINDOW, linked=True, unfinal=1000)
+    events: list[ChainEvent] = []
+    for node in old:
+        events += follower.add(batch(node))
+        events += follower.finalize(old[5].position)
+    events += [BlockReverted(node.position) for node in old[:9:-1]]
+    events += [BlocksAdded(batch(node)) for node in new]
+    tree = Tree([*old, *new])
+    tree.make_head(new[-1], {node.hash: node for node in [*old, *new]})
+    done = restart + 1 if restart else 0
+    before = Published()
+    before.apply(events[:done])
+    bus = HoledBus(events, 0, set(range(61, 61 + lost)))
+    consumer = BackfilledConsumer(
+        bus, before.chain[5:], WINDOW, tree.fetching(), old[5].position if restart else None
+    )
+    consumer.seek({"t": done} if done else {})
+    read(consumer, before, bus)
+    assert before.chain == positions([*old[:10], *new])
+    assert tree.asked == 0
+
+
 def test_offsets_move_only_behind_the_hole() -> None:
     """A restart in the middle of it begins at the offsets of before, and finds the hole again."""
     nodes, events, tree = straight(30)

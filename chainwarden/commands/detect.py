@@ -18,7 +18,6 @@ from chainwarden.read_ahead import ReadAhead
 from chainwarden.settings import Settings, load_settings
 from chainwarden.standby import Taken, stand_by
 from chainwarden.terminal import print_json, print_line
-from store.lake_blocks import recent_positions
 
 
 def detect(
@@ -64,9 +63,8 @@ def _score(
         detecting(settings, bus.chain, stop, ahead.commit, taken=taken) as behind,
         backfill_node(settings, bus.chain, behind.metrics, stop) as node,
     ):
-        metrics, stores = behind.metrics, behind.stores
-        recent = recent_positions(stores.lake, stores.ledger.files("blocks"), UNDO_BLOCKS + 1)
-        whole = BackfilledConsumer(ahead, recent, UNDO_BLOCKS, node)
+        metrics, finalized = behind.metrics, behind.pipeline.cursor.finalized
+        whole = BackfilledConsumer(ahead, behind.unfinal(), UNDO_BLOCKS, node, finalized)
         observe_bus(metrics, watch, lambda: behind.pipeline.cursor.offsets)
         behind.health.others += [watch.reason, whole.reason]
         whole.seek(behind.pipeline.cursor.offsets)

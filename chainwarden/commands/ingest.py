@@ -29,7 +29,7 @@ from chainwarden.watchdog import Watchdog
 from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
-from ingest.publish import Publisher, load_cursor
+from ingest.publish import Publisher
 
 
 def ingest(
@@ -88,17 +88,16 @@ def _ingest_node(settings: Settings) -> dict[str, object]:
         out = Path(settings.store.out)
         out.mkdir(parents=True, exist_ok=True)
         cursor_path = out / f"ingest-{source.chain.name}.cursor.json"
-        cursor = load_cursor(cursor_path)
+        producer = BlockProducer(kafka_config(settings, source.chain))
+        stack.callback(producer.close)
+        publisher = Publisher(producer, cursor_path, UNDO_BLOCKS)
         follower = ChainFollower(
             UNDO_BLOCKS,
             linked=True,
             unfinal=MOST_UNFINAL,
-            resume=cursor.recent if cursor is not None else (),
-            finalized=cursor.finalized if cursor is not None else None,
+            resume=publisher.cursor.recent,
+            finalized=publisher.cursor.finalized,
         )
-        producer = BlockProducer(kafka_config(settings, source.chain))
-        stack.callback(producer.close)
-        publisher = Publisher(producer, cursor_path)
         patience = Patience(settings.bus.patience_seconds, stop)
         health.others.append(patience.reason)
         away = metrics.bus_away.labels(metrics.chain)
@@ -108,7 +107,7 @@ def _ingest_node(settings: Settings) -> dict[str, object]:
         events = follow(source, follower, settings, watchdog, metrics, stop)
 
         def publish(event: ChainEvent) -> None:
-            patience.until_taken(lambda: publisher.publish(event, follower.recent()))
+            patience.until_taken(lambda: publisher.publish(event))
 
         ingest_loop(
             events,

@@ -23,15 +23,12 @@ from chainwarden.live import (
     stop_on_signals,
 )
 from chainwarden.memory_bus import MemoryBus
-from chainwarden.pipeline import Stores
-from chainwarden.schema import Cursor
 from chainwarden.settings import Settings, load_settings
 from chainwarden.standby import stand_by
 from chainwarden.terminal import print_json
 from chainwarden.watchdog import Watchdog
 from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.rpc import RpcSource
-from store.lake_blocks import recent_positions
 
 # How long the ingesting thread waits for room on the bus, in which the state may go back to a
 # snapshot and up again after a deep fork.
@@ -84,8 +81,14 @@ def _follow_until(
     stop: threading.Event, source: RpcSource, behind: Detecting, settings: Settings
 ) -> None:
     """Ingest in a thread, detect in this one, a bus in memory between them."""
-    metrics, health, stores = behind.metrics, behind.health, behind.stores
-    follower = _follower(stores, behind.pipeline.cursor)
+    metrics, health = behind.metrics, behind.health
+    follower = ChainFollower(
+        UNDO_BLOCKS,
+        linked=True,
+        unfinal=MOST_UNFINAL,
+        resume=behind.unfinal(),
+        finalized=behind.pipeline.cursor.finalized,
+    )
     bus = MemoryBus(chain=source.chain, timeout_seconds=STANDSTILL_SECONDS)
     watchdog = Watchdog(metrics)
     health.others.append(watchdog.reason)
@@ -118,18 +121,3 @@ def _follow_until(
         raise
     stop.set()
     ingester.join()
-
-
-def _follower(stores: Stores, cursor: Cursor) -> ChainFollower:
-    """One that goes on from the lake's chain, down to the finalized block."""
-    blocks, final = UNDO_BLOCKS, cursor.finalized
-    if cursor.head is not None and final is not None:
-        blocks = max(blocks, cursor.head.number - final.number + 1)
-    files = stores.ledger.files("blocks")
-    return ChainFollower(
-        UNDO_BLOCKS,
-        linked=True,
-        unfinal=MOST_UNFINAL,
-        resume=recent_positions(stores.lake, files, min(blocks, MOST_UNFINAL)),
-        finalized=final,
-    )

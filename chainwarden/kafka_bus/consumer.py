@@ -21,14 +21,14 @@ from kafka.errors import (
 from chainwarden.assembly import RECENT_BLOCKS, Arrival, Assembly, Lane, Repeats
 from chainwarden.bus import Delivery
 from chainwarden.errors import BusError, OffsetGone
+from chainwarden.kafka_bus.earlier import FETCH_RECORDS, earlier_blocks
 from chainwarden.kafka_bus.parts import Parts
 from chainwarden.kafka_bus.topics import KafkaConfig, broker_errors, ensure_topics, require_codecs
 from chainwarden.schema import Offsets
-from chainwarden.wire import BlockRecord, decode_block, decode_transaction
+from chainwarden.wire import decode_block, decode_transaction
 
 log = logging.getLogger(__name__)
 
-_FETCH_RECORDS: Final = 4000
 _MOST_EVENTS_AHEAD: Final = 20_000
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _GONE: Final = (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError)
@@ -214,7 +214,7 @@ class BlockConsumer:
         assert assembly is not None
         self._hold_back(assembly)
         try:
-            fetched = self._consumer.poll(int(seconds * 1000), max_records=_FETCH_RECORDS)
+            fetched = self._consumer.poll(int(seconds * 1000), max_records=FETCH_RECORDS)
             positions = {where: self._consumer.position(where) for where in self._reading}
         except _GONE as error:
             raise OffsetGone(
@@ -296,30 +296,10 @@ class BlockConsumer:
         begin = max(first, start - 3 * RECENT_BLOCKS)
         if begin >= start:
             return repeats, done
-        parts = Parts()
-        self._consumer.assign([self._blocks])
-        self._consumer.seek(self._blocks, begin)
-        deadline = time.monotonic() + self._config.timeout_seconds
-        with broker_errors(self._config, "the blocks before cannot be read"):
-            while self._consumer.position(self._blocks) < start:
-                if time.monotonic() > deadline:
-                    raise BusError("the blocks before cannot be read in time")
-                fetched = self._consumer.poll(1000, max_records=_FETCH_RECORDS)
-                for record in fetched.get(self._blocks, ()):
-                    block = self._earlier(record, parts) if record.offset < start else None
-                    if block is not None:
-                        done = max(done, block.sequence)
-                        repeats.is_new(block.event, block.position())
+        for block in earlier_blocks(self._consumer, self._config, begin, start):
+            done = max(done, block.sequence)
+            repeats.is_new(block.event, block.position())
         return repeats, done
-
-    def _earlier(self, record: Any, parts: Parts) -> BlockRecord | None:
-        with suppress(ValueError):
-            whole = parts.add(record.offset, record.value, record.headers)
-            if whole is not None:
-                block = decode_block(whole[1], self._config.chain.name)
-                block.position()
-                return block
-        return None
 
     # --- dead letters --------------------------------------------------------------------------
 

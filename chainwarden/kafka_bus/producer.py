@@ -17,7 +17,10 @@ from kafka.errors import (
 )
 from kafka.partitioner.default import murmur2
 
+from chainwarden.assembly import mark_of
+from chainwarden.bus import Mark
 from chainwarden.errors import BusError, Fenced
+from chainwarden.kafka_bus.earlier import earlier_blocks
 from chainwarden.kafka_bus.parts import cut
 from chainwarden.kafka_bus.topics import KafkaConfig, broker_errors, ensure_topics, require_codecs
 from chainwarden.schema import BlockBatch, BlocksAdded, ChainEvent, column
@@ -48,12 +51,13 @@ class BlockProducer:
         self._config = config
         self._producer: Any = None
         self._sequence = 0
+        self._end = 0  # the offset behind what was published last
         self._partitions = 0
         self._partition_of: dict[bytes, int] = {}
         self._fenced = False
         self._open()
 
-    def publish(self, event: ChainEvent) -> None:
+    def publish(self, event: ChainEvent) -> int:
         """Publish one event; it is committed when this returns."""
         if self._fenced:
             raise self._fenced_error()
@@ -68,6 +72,22 @@ class BlockProducer:
                 gap = False
         else:
             self._commit([encode_mark(event, self._config.chain, self._sequence)])
+        return self._end
+
+    def since(self, offset: int) -> list[Mark]:
+        """What was committed behind that; nobody adds to it while this one is the writer."""
+        with broker_errors(self._config, "what was published cannot be read"):
+            consumer = KafkaConsumer(**self._config.client(), isolation_level="read_committed")
+        try:
+            blocks = TopicPartition(self._config.blocks_topic, 0)
+            with broker_errors(self._config, "what was published cannot be read"):
+                first = int(consumer.beginning_offsets([blocks])[blocks])
+                end = int(consumer.end_offsets([blocks])[blocks])
+            begin = max(first, offset)
+            found = earlier_blocks(consumer, self._config, begin, end) if begin < end else ()
+            return [mark_of(record) for record in found]
+        finally:
+            consumer.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -97,7 +117,7 @@ class BlockProducer:
             try:
                 self._producer.init_transactions()
                 self._partitions = len(self._producer.partitions_for(config.transactions_topic))
-                self._sequence = self._end_of_blocks()
+                self._sequence = self._end = self._end_of_blocks()
             except BaseException:
                 self._drop(timeout=0.0)
                 raise
@@ -112,7 +132,7 @@ class BlockProducer:
 
     def _commit(self, events: list[EncodedEvent]) -> None:
         """One Kafka transaction of whole events."""
-        config, send = self._config, self._producer.send
+        config, send, last = self._config, self._producer.send, None
         try:
             self._producer.begin_transaction()
             for event in events:
@@ -121,12 +141,14 @@ class BlockProducer:
                     for part, headers in cut(value):
                         send(config.transactions_topic, part, key, headers, partition)
                 for part, headers in cut(event.block):
-                    send(config.blocks_topic, part, None, headers, 0)
+                    last = send(config.blocks_topic, part, None, headers, 0)
             self._producer.flush(timeout=config.timeout_seconds)
             self._commit_in_time()
         except (KafkaError, OSError) as error:
             raise self._failed(error) from error
         self._sequence = events[-1].sequence + 1
+        assert last is not None
+        self._end = int(last.value.offset) + 1
 
     def _commit_in_time(self) -> None:
         """Commit, but do not wait for ever: the client itself has no time limit here."""

@@ -155,12 +155,20 @@ class BlockRecord(msgspec.Struct, omit_defaults=True, gc=False):
 
     def position(self) -> Position:
         """The block's number and hash. Raises InvalidWire on a malformed hash."""
-        if self.block_hash is None:
-            return Position(self.block_number, b"")
-        try:
-            return Position(self.block_number, _hash_bytes(self.block_hash))
-        except ValueError as error:
-            raise InvalidWire(f"block_hash: {error}") from error
+        return Position(self.block_number, _hash_of(self.block_hash, "block_hash"))
+
+    def parent(self) -> bytes:
+        """The parent's hash, empty where it is not told. Raises InvalidWire on a malformed one."""
+        return _hash_of(self.parent_hash, "parent_hash")
+
+
+def _hash_of(text: str | None, name: str) -> bytes:
+    if text is None:
+        return b""
+    try:
+        return _hash_bytes(text)
+    except ValueError as error:
+        raise InvalidWire(f"{name}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

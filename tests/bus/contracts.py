@@ -20,7 +20,7 @@ from chainwarden.schema import (
     Chain,
     ChainEvent,
 )
-from tests.bus.blocks import added, finalized, plain_batch, reverted, story
+from tests.bus.blocks import added, block_hash, finalized, plain_batch, position, reverted, story
 
 WORST_LOGS = 34_168
 
@@ -133,6 +133,27 @@ class BusContract:
         deliveries = drain(consumer, 7)
         assert told(deliveries) == story(events)
         assert_same_blocks(deliveries, events)
+
+    def test_a_producer_reads_what_is_behind_an_offset(self, rig: Rig) -> None:
+        """Every event behind it block by block, without content, whoever published it."""
+        first = rig.producer()
+        behind = first.publish(self.on(rig, added(10, 11, gap=True)))
+        assert first.since(behind) == []
+        second = rig.producer()
+        later = second.publish(self.on(rig, added(12, 13)))
+        end = second.publish(reverted(13))
+        assert behind < later < end < second.publish(finalized(11))
+        marks = second.since(behind)
+        assert [(one.event, one.position) for one in marks] == [
+            ("added", position(12)),
+            ("added", position(13)),
+            ("reverted", position(13)),
+            ("finalized", position(11)),
+        ]
+        assert [one.parent for one in marks] == [block_hash(11), block_hash(12), b"", b""]
+        assert second.since(later) == marks[2:]
+        assert [one.gap for one in second.since(0)] == [True, False, False, False, False, False]
+        assert second.since(10**12) == []
 
     def test_a_gap_is_told(self, rig: Rig) -> None:
         """A block that starts anew says so, also behind others in one poll."""
