@@ -231,7 +231,7 @@ class Liar:
         except Oops as oops:
             self.lies.append((time.monotonic(), method, params))
             return {**reply, "error": oops.error()}
-        if result is not truth:
+        if result is not truth and result != truth:
             self.lies.append((time.monotonic(), method, params))
         return {**reply, "result": result}
 
