@@ -139,11 +139,11 @@ def stale_logs(rng: random.Random, liar: Liar) -> None:
     """A log of another block added, a log that says another block's hash, one of another's."""
 
     def change(params: list[Any], truth: Json) -> Json:
-        if not truth:
+        strange = _stranger(rng, liar, params[0])
+        if not truth or strange == params[0]:  # the first block has no other beside it yet
             return truth
         receipts = copy.deepcopy(truth)
         chosen = rng.choice(receipts)
-        strange = _stranger(rng, liar, params[0])
         phantom = {
             "address": "0x" + "ab" * 20,
             "topics": [],
@@ -200,7 +200,7 @@ def receipts_of_another_peer(rng: random.Random, liar: Liar) -> None:
     A sibling's may be this block's but for the places of their logs: then it is no lie.
     """
 
-    def change(params: list[Any], truth: Json) -> Json:
+    def change(params: list[Any], _: Json) -> Json:
         others = copy.deepcopy(liar.recording.receipts[_stranger(rng, liar, params[0])])
         if rng.random() < 0.5:
             logs = [log for each in others for log in each["logs"]]
