@@ -1,5 +1,5 @@
 # Everything sets itself up: python3 (3.11 or newer), make and the package registries are enough.
-.PHONY: setup demo test check soak bench bench-detection clean
+.PHONY: setup demo test check docs soak bench bench-detection clean
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 STAMP := .venv/.installed
@@ -27,6 +27,9 @@ check: $(STAMP)  ## ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+docs: $(STAMP)  ## the pages of docs/ that are made from the code
+	$(PY) -m tests.docs
 
 soak: $(STAMP)  ## hours of chain under random faults, MINUTES=20; then all must be equal
 	tests/setup.sh

@@ -479,6 +479,38 @@ def deliveries(
     )
 
 
+@app.command(epilog="Example: chainwarden webhook test https://alerts.example.org/hook --strict")
+def webhook(
+    act: Annotated[str, typer.Argument(help="test, verify, sample, schema or secret.")],
+    target: Annotated[
+        str,
+        typer.Argument(help="test: a URL, or a receiver's name. verify: a file; default: stdin."),
+    ] = "",
+    kind: Annotated[
+        str, typer.Option("--type", help="Of the sample: raised, retracted, moved or digest.")
+    ] = "raised",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Test: also send a repeat, a forged and a stale one.")
+    ] = False,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Sample: with its headers, as verify reads it.")
+    ] = False,
+    headers: Annotated[
+        Path | None, typer.Option(help="Verify: headers in a file of their own.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Verify: when it came (a date or unix seconds).")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Try a receiver, verify what it got, or print a sample and the schema of what it gets."""
+    from chainwarden.commands.webhook import Act
+    from chainwarden.commands.webhook import webhook as command
+
+    command(Act(act, target, kind, strict, signed, headers, at), config=config, json=json)
+
+
 @app.command(epilog="Example: chainwarden serve --out chainwarden-out --port 9464")
 def serve(
     out: Out = None,

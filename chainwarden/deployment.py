@@ -19,8 +19,8 @@ from chainwarden.labelling import ListWatch, list_info
 from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Stores
 from chainwarden.risk_models import risk_models
-from chainwarden.schema import ETHEREUM, BlockReverted, BlocksAdded, Chain, Severity
-from chainwarden.settings import ReceiverSettings, Secret, Settings, WebhookSettings
+from chainwarden.schema import BlockReverted, BlocksAdded, Chain
+from chainwarden.settings import Secret, Settings
 from detect.alerts import AlertConfig, AlertPolicy, Suppression
 from detect.compiled import cache_is_whole, note_whole_cache
 from detect.detector import Detector
@@ -35,13 +35,11 @@ from ingest.decode import decode_blocks
 from ingest.node_calls import RpcNodeCalls
 from ingest.rpc import RpcConfig, RpcSource
 from ingest.simulate import Simulation, SimulationConfig
-from store.contacts import Contact, sender_of
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.ledger import Ledger, Mode, Receivers
 from store.private_key import private_key
 from store.snapshots import SnapshotStore
-from store.webhook import Receiver, Sender, WebhookSender
 
 if TYPE_CHECKING:
     from chainwarden.kafka_bus import KafkaConfig
@@ -54,18 +52,6 @@ UNDO_BLOCKS: Final = 64
 WARM_UP_BLOCKS: Final = 16
 HASH_KEY: Final = "hash.key"
 HASH_KEY_BYTES: Final = 16
-
-
-def configured_chain(settings: Settings) -> Chain:
-    """The chain of the settings, Ethereum where they say nothing."""
-    if not settings.chain and settings.chain_id is None:
-        return ETHEREUM
-    name = settings.chain or f"chain-{settings.chain_id}"
-    if settings.chain_id is None:
-        if name != ETHEREUM.name:
-            raise SettingsError(f"the id of chain {name} is not known", hint="set chain_id")
-        return ETHEREUM
-    return Chain(name, settings.chain_id)
 
 
 def new_book() -> LabelBook:
@@ -287,43 +273,6 @@ def kafka_config(settings: Settings, chain: Chain) -> KafkaConfig:
         password=bus.password.reveal(),
         ca_file=bus.ca_file,
     )
-
-
-def senders_of(settings: Settings) -> list[Sender]:
-    """A sender for every receiver: webhooks, then chats, pagers and mailboxes."""
-    webhooks: list[Sender] = [webhook_sender(one) for one in settings.webhooks]
-    return [*webhooks, *(contact_sender(settings, one) for one in settings.receivers)]
-
-
-def webhook_sender(webhook: WebhookSettings) -> Sender:
-    """The sender of signed webhooks to one receiver."""
-    return WebhookSender(
-        Receiver(
-            name=webhook.name,
-            url=webhook.url.reveal(),
-            secrets=tuple(webhook.secret.reveal().split()),
-            allow_networks=tuple(webhook.allow_networks),
-            rate_per_minute=webhook.rate_per_minute,
-        )
-    )
-
-
-def contact_sender(settings: Settings, receiver: ReceiverSettings) -> Sender:
-    """The sender of messages to one chat, pager or mailbox."""
-    return sender_of(
-        Contact(
-            name=receiver.name,
-            url=receiver.url.reveal(),
-            allow_networks=tuple(receiver.allow_networks),
-            rate_per_minute=receiver.rate_per_minute,
-            explorer=settings.alerts.explorer,
-        )
-    )
-
-
-def told_of(settings: Settings) -> dict[str, Severity]:
-    """From which severity on each receiver is told of alerts, by its name."""
-    return {one.name: Severity[one.severity.upper()] for one in settings.told()}
 
 
 def open_source_node(settings: Settings) -> RpcSource:

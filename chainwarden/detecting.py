@@ -21,8 +21,6 @@ from chainwarden.deployment import (
     new_metrics,
     open_node_calls,
     open_stores,
-    senders_of,
-    told_of,
 )
 from chainwarden.labelling import Labelling
 from chainwarden.live import Health, Worker
@@ -30,6 +28,7 @@ from chainwarden.metrics import Metrics
 from chainwarden.observe import observe_delivery, observe_detection, observe_node_calls
 from chainwarden.pipeline import Pipeline, Stores
 from chainwarden.promoting import make_champion
+from chainwarden.receivers import senders_of, told_of
 from chainwarden.recorded_labels import RecordedLabels
 from chainwarden.replay import every_alert
 from chainwarden.restart import Resumption, sweep

@@ -11,12 +11,11 @@ from typing import Final
 from chainwarden.deployment import (
     UNDO_BLOCKS,
     compile_kernels,
-    configured_chain,
     make_detector,
 )
 from chainwarden.errors import BadBlock, LabelError
 from chainwarden.schema import BlockReverted, BlocksAdded
-from chainwarden.settings import Settings
+from chainwarden.settings import Settings, configured_chain
 from detect.evaluate import Figures, Recorder, Window, figures
 from detect.labels import BAD_LABELS, LabelBook, builtin_labels
 from ingest.chain import ChainFollower

@@ -13,7 +13,6 @@ from pathlib import Path
 from chainwarden.deployment import (
     UNDO_BLOCKS,
     compile_kernels,
-    configured_chain,
     keyed_like,
     label_watch,
     make_detector,
@@ -28,7 +27,7 @@ from chainwarden.promoting import make_champion
 from chainwarden.recorded_labels import RecordedLabels, labelled
 from chainwarden.restart import Orphans
 from chainwarden.schema import Alert, Chain, alerts_digest
-from chainwarden.settings import Settings
+from chainwarden.settings import Settings, configured_chain
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake

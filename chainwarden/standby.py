@@ -36,11 +36,11 @@ from chainwarden.deployment import (
     new_metrics,
     open_node_calls,
     open_stores,
-    told_of,
 )
 from chainwarden.errors import LedgerLocked, SnapshotRefused
 from chainwarden.live import Health
 from chainwarden.pipeline import Stores
+from chainwarden.receivers import told_of
 from chainwarden.restart import Start, blank_of
 from chainwarden.schema import Chain, Cursor
 from chainwarden.server import MetricsServer, Ready

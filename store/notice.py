@@ -50,6 +50,7 @@ class Notice:
     """An alert, its retraction, or a digest, in words. All but the links is harmless text.
 
     ``key`` is the same for everything that is told of one alert; ``link`` is a page that we named.
+    ``reasons`` are those of the field of that name, one by one.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Notice:
     fields: tuple[tuple[str, str], ...]
     link: str | None = None
     timestamp: str = ""
+    reasons: tuple[str, ...] = ()
 
     @property
     def withdrawn(self) -> bool:
@@ -90,7 +92,15 @@ def notice_of(body: bytes, explorer: str = "") -> Notice:
         fields=tuple(_fields(data)),
         link=f"{explorer.rstrip('/')}/{_page(data)}" if explorer and subject else None,
         timestamp=message["timestamp"],
+        reasons=tuple(safe_text(text, FIELD_CHARACTERS) for text in _reasons(data)),
     )
+
+
+def _reasons(data: dict[str, Any]) -> list[str]:
+    return [
+        f"{reason['feature']} = {_figure(reason.get('value'))}"
+        for reason in data["reasons"][:_REASONS]
+    ]
 
 
 def _page(data: dict[str, Any]) -> str:
@@ -108,11 +118,7 @@ def _fields(data: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if data.get("retraction_reason"):
         found.append(("Why withdrawn", str(data["retraction_reason"])))
-    reasons = [
-        f"{reason['feature']} = {_figure(reason.get('value'))}"
-        for reason in data["reasons"][:_REASONS]
-    ]
-    if reasons:
+    if reasons := _reasons(data):
         found.append(("Reasons", "; ".join(reasons)))
     transactions = data["evidence"]["transactions"]
     if transactions:

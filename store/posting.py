@@ -23,6 +23,7 @@ import httpx2
 from chainwarden.addresses import Network, Resolver, resolve
 from chainwarden.errors import DeliveryError, SettingsError
 from store.dial import AddressRefused, CheckedBackend
+from store.unconnected import why_unconnected
 
 DEADLINE_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -88,9 +89,8 @@ class Poster:
                 hint="allow its network explicitly, if it is meant",
             ) from None
         except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-            # The cause could carry the host; its kind says enough.
             raise DeliveryError(
-                f"{self.name}: no connection ({type(error).__name__})", retriable=True
+                f"{self.name}: no connection ({why_unconnected(error)})", retriable=True
             ) from None
         except _BROKEN as error:
             raise DeliveryError(

@@ -19,9 +19,10 @@ from typing import Any, Final
 import pytest
 
 from chainwarden.api_client import ApiClient
-from chainwarden.deployment import kafka_config, senders_of
+from chainwarden.deployment import kafka_config
 from chainwarden.errors import ChainwardenError
 from chainwarden.logs import OneLine
+from chainwarden.receivers import senders_of
 from chainwarden.schema import ETHEREUM, Cursor, Severity
 from chainwarden.scorecard import RULES
 from chainwarden.server import Bind, Role

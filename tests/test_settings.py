@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chainwarden.deployment import senders_of, told_of
 from chainwarden.errors import SettingsError
+from chainwarden.receivers import senders_of, told_of
 from chainwarden.schema import Severity
 from chainwarden.settings import Secret, load_settings
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from chainwarden.commands.simulate import write
-from chainwarden.deployment import configured_chain
 from chainwarden.replay import ReplayResult, every_alert, prepare_folder, replay
 from chainwarden.schema import ETHEREUM
 from chainwarden.scorecard import RuleScore, read_truth, score_rules
-from chainwarden.settings import DetectSettings, Settings
+from chainwarden.settings import DetectSettings, Settings, configured_chain
 from chainwarden.terminal import print_json, print_line, print_table, progress
 from ingest.simulate import SimulationConfig
 from store.ledger import Ledger

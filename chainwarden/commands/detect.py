@@ -9,13 +9,16 @@ from contextlib import closing
 from pathlib import Path
 
 from chainwarden.backfill import BackfilledConsumer
-from chainwarden.deployment import UNDO_BLOCKS, configured_chain, kafka_config
+from chainwarden.deployment import (
+    UNDO_BLOCKS,
+    kafka_config,
+)
 from chainwarden.detecting import detecting
 from chainwarden.kafka_bus import BlockConsumer, BusWatch, KafkaConfig
 from chainwarden.live import DetectOptions, backfill_node, detect_loop, stop_on_signals
 from chainwarden.observe import observe_bus
 from chainwarden.read_ahead import ReadAhead
-from chainwarden.settings import Settings, load_settings
+from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.standby import Taken, stand_by
 from chainwarden.terminal import print_json, print_line
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from chainwarden.deployment import (
     UNDO_BLOCKS,
-    configured_chain,
     kafka_config,
     new_metrics,
     open_source_node,
@@ -23,7 +22,7 @@ from chainwarden.live import Health, follow, ingest_loop, observe_source, stop_o
 from chainwarden.patience import Patience
 from chainwarden.schema import ChainEvent
 from chainwarden.server import MetricsServer
-from chainwarden.settings import Settings, load_settings
+from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.terminal import print_error, print_json, print_line
 from chainwarden.watchdog import Watchdog
 from ingest.chain import MOST_UNFINAL, ChainFollower

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from chainwarden.deployment import configured_chain
 from chainwarden.errors import LedgerDamaged
 from chainwarden.ledgers import open_ledger
 from chainwarden.replay import prepare_folder, replay
 from chainwarden.replay import rebuild as run_rebuild
-from chainwarden.settings import Settings, load_settings
+from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.terminal import print_error, print_json, print_line, progress
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from chainwarden.deployment import configured_chain
 from chainwarden.errors import BadBlock
 from chainwarden.replay import ReplayResult, prepare_folder
 from chainwarden.replay import replay as run_replay
-from chainwarden.settings import load_settings
+from chainwarden.settings import configured_chain, load_settings
 from chainwarden.terminal import print_error, print_json, print_line, print_table, progress
 
 

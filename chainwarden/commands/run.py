@@ -12,7 +12,7 @@ from typing import Final
 
 from chainwarden.deployment import UNDO_BLOCKS, open_source_node
 from chainwarden.detecting import Detecting, detecting
-from chainwarden.errors import BusError, SettingsError
+from chainwarden.errors import BusError
 from chainwarden.live import (
     DetectOptions,
     Worker,
@@ -23,6 +23,7 @@ from chainwarden.live import (
     stop_on_signals,
 )
 from chainwarden.memory_bus import MemoryBus
+from chainwarden.receivers import with_webhook
 from chainwarden.settings import Settings, load_settings
 from chainwarden.standby import stand_by
 from chainwarden.terminal import print_json
@@ -58,23 +59,6 @@ def run(
                 outcome = {**behind.outcome(), "out": settings.store.out}
     if json:
         print_json(outcome)
-
-
-def with_webhook(environment: Mapping[str, str], url: str | None) -> dict[str, str]:
-    """The environment with the receiver of ``--webhook``, if there is one.
-
-    Its secret comes from CHAINWARDEN_WEBHOOK_SECRET, never from the command line, which every
-    process of the machine can read.
-    """
-    variables = dict(environment)
-    if url is not None:
-        if not variables.get("CHAINWARDEN_WEBHOOK_SECRET"):
-            raise SettingsError(
-                "the webhook has no secret to sign with",
-                hint="set CHAINWARDEN_WEBHOOK_SECRET to whsec_ and 24 to 64 bytes in base64",
-            )
-        variables["CHAINWARDEN_WEBHOOK_URL"] = url
-    return variables
 
 
 def _follow_until(

@@ -6,16 +6,18 @@ import time
 from dataclasses import replace
 from functools import partial
 
-from chainwarden.deployment import (
-    configured_chain,
-    contact_sender,
-    kafka_config,
-    webhook_sender,
-)
+from chainwarden.deployment import kafka_config
 from chainwarden.doctor.check import Check, checked, failed, ok, skipped, warning
 from chainwarden.kafka_bus.topics import inspect_topics
 from chainwarden.labelling import list_info
-from chainwarden.settings import LabelSettings, ReceiverSettings, Settings, WebhookSettings
+from chainwarden.receivers import contact_sender, webhook_sender
+from chainwarden.settings import (
+    LabelSettings,
+    ReceiverSettings,
+    Settings,
+    WebhookSettings,
+    configured_chain,
+)
 from detect.label_files import read_list_file
 from detect.label_lists import Rejected
 from store.webhook import Sender

@@ -6,6 +6,7 @@ by commas). A misspelt key or variable is an error that names the nearest right 
 ``Secret`` values, which show as ``***`` wherever they are printed.
 """
 
+from chainwarden.settings.chain import configured_chain
 from chainwarden.settings.reading import PREFIX, load_settings
 from chainwarden.settings.sections import (
     AlertSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "SourceSettings",
     "StoreSettings",
     "WebhookSettings",
+    "configured_chain",
     "load_settings",
     "shown_url",
 ]

@@ -161,15 +161,78 @@ def test_no_hostile_text_rings_links_or_breaks_anything(
 
 
 def slack_limits(body: Any) -> None:
-    """What Slack's API takes: sizes, and nothing of the attacker's where mrkdwn is read."""
+    """What Slack's API takes, and nothing of the attacker's where mrkdwn is read.
+
+    Sizes and counts are those of Slack's reference of blocks and of composition objects.
+    """
     assert body["unfurl_links"] is False
     assert not re.search(r"[<>]", body["text"])
-    for block in body.get("blocks", []):
-        for one in [block.get("text"), *block.get("fields", [])]:
-            if one is not None:
+    assert 1 <= len(body["text"]) <= 4000
+    blocks = body.get("blocks", [])
+    assert len(blocks) <= 50
+    for block in blocks:
+        most = {"header": 150, "section": 3000}.get(block["type"], 2000)
+        kinds = {"section": ("text", "fields"), "header": ("text",), "context": ("elements",)}
+        if block["type"] == "rich_text":
+            rich_limits(block["elements"])
+            continue
+        if block["type"] == "actions":
+            (button,) = block["elements"]
+            assert len(button["text"]["text"]) <= 75
+            assert len(button["url"]) <= 3000
+            continue
+        for key in kinds[block["type"]]:
+            found = block.get(key, [])
+            for one in found if isinstance(found, list) else [found]:
                 assert one["type"] == "plain_text"
-                assert 1 <= len(one["text"]) <= (150 if block["type"] == "header" else 2000)
+                assert 1 <= len(one["text"]) <= (2000 if key == "fields" else most)
         assert len(block.get("fields", [])) <= 10
+        assert len(block.get("elements", [])) <= 10
+
+
+def rich_limits(elements: Any) -> None:
+    """Sections and lists of literal text, none of it empty, which Slack refuses."""
+    assert elements
+    for one in elements:
+        if one["type"] == "rich_text_list":
+            assert one["style"] == "bullet"
+            rich_limits(one["elements"])
+            continue
+        assert one["type"] == "rich_text_section"
+        assert one["elements"]
+        for text in one["elements"]:
+            assert set(text) <= {"type", "text", "style"}
+            assert text["type"] == "text"
+            assert text["text"]
+
+
+def test_a_slack_message_fits_a_phone(tmp_path: Path) -> None:
+    """Severity seen first, one idea a block, columns only for what fits them, hashes on one line.
+
+    Two columns of a phone hold some 24 characters each, a line of code about 36.
+    """
+    raised, retracted = bodies(tmp_path, alert(1), retract=True)
+    shown = SINKS["slack"](notice_of(raised, EXPLORER), False)
+    kinds = [block["type"] for block in shown["blocks"]]
+    assert kinds == ["header", "section", "section", "rich_text", "actions", "context"]
+    header, sentence, columns, rich, _, context = shown["blocks"]
+    assert header["text"]["text"] == "🟠 HIGH mixer (mixer touch)"
+    assert sentence["text"]["text"].endswith("sent 1 ETH to a mixer in block 1")
+    assert [one["text"].split("\n")[0] for one in columns["fields"]] == ["Score", "Block"]
+    for one in columns["fields"]:
+        assert max(map(len, one["text"].split("\n"))) <= 24
+    lines = ["".join(part["text"] for part in one["elements"]) for one in rich["elements"][:-1]]
+    assert lines[0].startswith("Wallet\n0x")
+    assert re.fullmatch(r"Evidence\n0x[0-9a-f]{8}…[0-9a-f]{8}", lines[1])
+    assert lines[2] == "Reasons"
+    reasons = rich["elements"][-1]["elements"]
+    assert [one["elements"][0]["text"] for one in reasons] == [
+        "to_mixer = 1", "age_seconds = 1e-320",
+    ]  # fmt: skip
+    assert context["elements"][0]["text"].startswith(alert(1).id)
+    gone = SINKS["slack"](notice_of(retracted), False)["blocks"]
+    assert gone[0]["text"]["text"] == "⚫ Withdrawn: HIGH mixer (mixer touch)"
+    assert "actions" not in [block["type"] for block in gone]
 
 
 def discord_limits(body: Any) -> None:
@@ -323,8 +386,8 @@ def test_a_refused_message_is_said_plainly_and_arrives(tmp_path: Path) -> None:
     assert "blocks" in first
     assert "blocks" not in second
     assert second["text"].startswith("HIGH mixer (mixer touch)")
-    assert third["blocks"][0]["text"]["text"].startswith("Withdrawn: ")
-    assert third["blocks"][-1]["elements"][0]["url"].startswith(f"{EXPLORER}/tx/0x")
+    assert third["blocks"][0]["text"]["text"].startswith("⚫ Withdrawn: ")
+    assert third["blocks"][-2]["elements"][0]["url"].startswith(f"{EXPLORER}/tx/0x")
 
 
 def test_a_page_is_resolved_by_its_retraction(tmp_path: Path) -> None:
