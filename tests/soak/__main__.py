@@ -52,9 +52,13 @@ _TICK: Final = 0.1
 _FARTHEST_BEHIND: Final = 300
 """Blocks: the chain waits for who is further behind, as nodes do not keep everything here."""
 _CATCH_UP_SECONDS: Final = 600.0
+_FLIPPED: Final = 8
+"""Blocks of the branches that are shown in turn while memory is measured."""
+_FLIP_SECONDS: Final = 0.5
+_MEASURED_SHARE: Final = 0.25
+"""Of the time, which comes on top of it."""
 _DEEP: Final = f"fork of 4 to {UNDO_BLOCKS} blocks"
 
-# Tables that are full before memory is measured: what grows then is a leak.
 CONFIG: Final = """
 [detect]
 wallets = 50000
@@ -174,6 +178,13 @@ def soak(minutes: float, seed: int, folder: Path) -> int:
         finally:
             faults.calm()
         sys.stderr.write("soak: all is honest again, catching up\n")
+        _show_head(chain, liars)
+        for one in deployments:
+            _catch_up(one, chain.number)
+        sys.stderr.write("soak: two branches in turn, while memory is measured\n")
+        _flip(minutes * 60 * _MEASURED_SHARE, chain, liars, deployments)
+        chain.extend()
+        _show_head(chain, liars)
         outcomes = [_settle(one, chain.number) for one in deployments]
     return _judge(folder, chain, deployments, outcomes, faults)
 
@@ -243,6 +254,28 @@ def _rage(
             )
         time.sleep(max(0.0, _TICK - (time.monotonic() - now)))
     chain.extend()
+
+
+def _flip(
+    seconds: float, chain: GrowingChain, liars: Sequence[Liar], deployments: Sequence[Deployment]
+) -> None:
+    """Let the chain go to and fro between two branches: all is done, and no state grows by it.
+
+    So what memory grows by is a leak, and no table that fills.
+    """
+    branch = chain.branch(_FLIPPED)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        chain.flip(branch)
+        _show_head(chain, liars)
+        for one in deployments:
+            one.keep_up()
+            for service in one.services:
+                service.measure()
+        time.sleep(_FLIP_SECONDS)
+
+
+def _show_head(chain: GrowingChain, liars: Sequence[Liar]) -> None:
     for liar in liars:
         liar.head = chain.shown
 
@@ -253,8 +286,12 @@ def _kind_of_fork(depth: int) -> str:
     return _DEEP if depth <= UNDO_BLOCKS else "fork of more blocks"
 
 
-def _settle(deployment: Deployment, head: int) -> Any:
+def _catch_up(deployment: Deployment, head: int) -> None:
     wait_for(f"{deployment.name} to catch up", lambda: deployment.settled(head), _CATCH_UP_SECONDS)
+
+
+def _settle(deployment: Deployment, head: int) -> Any:
+    _catch_up(deployment, head)
     return deployment.stop()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,6 +92,13 @@ class GrowingChain:
         Of the first of them some transactions are missing. The next ``extend`` takes all of it
         back. Returns how many blocks were orphaned.
         """
+        branch = self.branch(depth)
+        self._show(branch)
+        self.orphaned += len(branch)
+        return len(branch)
+
+    def branch(self, depth: int) -> list[RawBlock]:
+        """What a fork of the last ``depth`` blocks shows instead of them."""
         depth = min(depth, DEEPEST_FORK, len(self._winning) - 1)
         parent, name = self._winning[-1 - depth].block.hash, self._random.randbytes(4)
         branch = []
@@ -101,9 +108,13 @@ class GrowingChain:
             sibling = _sibling(raw, parent, name, kept)
             branch.append(sibling)
             parent = sibling.block.hash
-        self._show(branch)
-        self.orphaned += depth
-        return depth
+        return branch
+
+    def flip(self, branch: Sequence[RawBlock]) -> None:
+        """Show this branch if the winning one is shown, and the winning one if not."""
+        away = self.recording.by_number[self._shown] != branch[-1].block.hash
+        self._show(branch if away else list(self._winning)[-len(branch) :])
+        self.orphaned += away * len(branch)
 
     def _show(self, branch: Iterable[RawBlock]) -> None:
         """From its first block on, by number, a node gives this branch."""

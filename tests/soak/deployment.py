@@ -25,19 +25,18 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 class Service:
     """A command that is kept running, as a supervisor would: started again when it ended.
 
-    ``memory`` has one list for each life of the process: (seconds since its start, bytes resident).
-    ``ended`` are the exit codes of lives that ended by themselves. Its output goes to ``log``.
+    ``memory`` is what ``measure`` found in this life of it: (seconds, bytes resident). ``ended``
+    are the exit codes of lives that ended by themselves. Its output goes to ``log``.
     """
 
     name: str
     words: Sequence[object]
     folder: Path
     port: int
-    memory: list[list[tuple[float, int]]] = field(default_factory=list)
+    memory: list[tuple[float, int]] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     frozen: bool = False
     _process: subprocess.Popen[str] | None = None
-    _started: float = 0.0
 
     @property
     def log(self) -> Path:
@@ -51,7 +50,7 @@ class Service:
         return process.pid if process is not None and process.poll() is None else None
 
     def keep_up(self) -> None:
-        """Start it where it does not run; note how much memory it has."""
+        """Start it where it does not run."""
         if self._process is not None and (code := self._process.poll()) is not None:
             self._process.communicate()
             self._process = None
@@ -59,8 +58,6 @@ class Service:
                 self.ended.append(code)
         if self._process is None:
             self._start()
-        elif not self.frozen:
-            self._measure()
 
     def _start(self) -> None:
         with self.log.open("a", encoding="utf-8") as log:
@@ -73,16 +70,15 @@ class Service:
                 stderr=log,
                 text=True,
             )
-        self._started = time.monotonic()
-        self.memory.append([])
+        self.memory.clear()
 
-    def _measure(self) -> None:
-        assert self._process is not None
+    def measure(self) -> None:
+        """Note how much memory it has."""
         try:
-            resident = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        except OSError:
+            resident = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except OSError:  # it does not run
             return
-        self.memory[-1].append((time.monotonic() - self._started, resident * _PAGE))
+        self.memory.append((time.monotonic(), resident * _PAGE))
 
     def send(self, number: signal.Signals) -> bool:
         """A signal; whether there was a process to get it. SIGKILL waits for the end."""

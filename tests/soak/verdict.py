@@ -20,14 +20,14 @@ from store.queries import MAX_LIMIT
 from tests.rigs.receiver import WebhookReceiver
 
 WARM_SECONDS: Final = 60.0
-"""Of a process' life, in which it loads its code and its state, and grows."""
+"""In which a process that is to be measured comes to all that it does, and grows."""
 MOST_GROWTH: Final = 1.0
-"""MiB a minute, of a process that has been warm for a while: more is a leak."""
+"""MiB a minute, of a process whose state does not grow: more is a leak."""
 NOT_IN_BLOCKS: Final = frozenset(
     ["double_spend", "dropped_by_reorg", "finality_delay", "inactivity_leak", "reorg_depth"]
 )
 """Rules about forks and finality: the winning chain alone does not tell what they saw."""
-_LONG_ENOUGH: Final = 120.0  # seconds of a life, warm, without which a slope says nothing
+_LONG_ENOUGH: Final = 120.0  # seconds, warm, without which a slope says nothing
 
 
 @dataclass
@@ -129,22 +129,21 @@ def compare_receiver(
         verdict.problems.append(f"{len(known)} messages about alerts that nobody raised")
 
 
-def growth(lives: Iterable[Sequence[tuple[float, int]]]) -> float | None:
-    """MiB a minute of the longest life, from when it was warm; None where none was long enough.
+def growth(memory: Sequence[tuple[float, int]]) -> float | None:
+    """MiB a minute from when it was warm; None where it was not measured for long enough.
 
-    >>> growth([[(second, 1000 << 20) for second in range(300)]])
+    >>> growth([(second, 1000 << 20) for second in range(300)])
     0.0
-    >>> growth([[(10.0, 1 << 20)]]) is None
+    >>> growth([(10.0, 1 << 20)]) is None
     True
     """
-    warm = [[(at, size) for at, size in life if at >= WARM_SECONDS] for life in lives]
-    longest = max(warm, key=lambda life: life[-1][0] - life[0][0] if life else 0.0, default=[])
-    if not longest or longest[-1][0] - longest[0][0] < _LONG_ENOUGH:
+    warm = [(at, size) for at, size in memory if at >= memory[0][0] + WARM_SECONDS]
+    if not warm or warm[-1][0] - warm[0][0] < _LONG_ENOUGH:
         return None
-    mean_at = sum(at for at, _ in longest) / len(longest)
-    mean_size = sum(size for _, size in longest) / len(longest)
-    covariance = sum((at - mean_at) * (size - mean_size) for at, size in longest)
-    variance = sum((at - mean_at) ** 2 for at, _ in longest)
+    mean_at = sum(at for at, _ in warm) / len(warm)
+    mean_size = sum(size for _, size in warm) / len(warm)
+    covariance = sum((at - mean_at) * (size - mean_size) for at, size in warm)
+    variance = sum((at - mean_at) ** 2 for at, _ in warm)
     return covariance / variance * 60 / (1 << 20)
 
 
