@@ -108,6 +108,8 @@ def detecting(
     """
     senders = senders_of(settings)
     with ExitStack() as stack:
+        for sender in senders:
+            stack.callback(sender.close)
         stores = (
             taken.stores
             if taken is not None
