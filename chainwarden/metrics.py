@@ -142,7 +142,10 @@ class Metrics:
         )
         registry.register(self.flow_score)
         registry.register(self.wallet_score)
-        self.alerts = counter("alerts", "Alerts raised", "rule", "severity")
+        self.alerts = counter("alerts", "Alerts raised", "rule", "typology", "severity")
+        self.alert_value = counter(
+            "alert_value_wei", "Of the chain's coin, in the evidence of alerts raised", "rule"
+        )
         self.retractions = counter("retractions", "Alerts taken back", "reason")
         self.suppressed = counter("alerts_suppressed", "Findings that became no alert", "reason")
         self.labels = gauge("labels", "Labels of lists and people that are known")
@@ -199,6 +202,9 @@ class Metrics:
         )
         self.next_base_fee = gauge("next_base_fee_wei", "Base fee of the next block, exact")
         self.next_blob_base_fee = gauge("next_blob_base_fee_wei", "The same of blob gas")
+        self.builder_share = gauge(
+            "builder_share_ratio", "Share of a day's blocks, of builders known by name", "builder"
+        )
         self.builder_hhi = gauge("builder_hhi", "Herfindahl index of builders over a day")
         self.nakamoto = gauge(
             "builder_nakamoto", "Least builders with more than that percentage", "percent"
@@ -292,7 +298,10 @@ class Metrics:
         """Those alerts were committed."""
         now = self.clock()
         for alert in alerts:
-            self.alerts.labels(self.chain, alert.rule, alert.severity.text).inc()
+            kind = (alert.rule, alert.typology, alert.severity.text)
+            self.alerts.labels(self.chain, *kind).inc()
+            coin = sum(amount for token, amount in alert.evidence.amounts if token is None)
+            self.alert_value.labels(self.chain, alert.rule).inc(coin)
             self.block_to_alert_seconds.labels(self.chain).observe(
                 max(0.0, now - alert.block_timestamp)
             )

@@ -91,6 +91,7 @@ def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
         "missed_slots": metrics.missed_slots,
         "finality_delay": metrics.finality_delay,
         "builder_hhi": metrics.builder_hhi,
+        "builder_share": metrics.builder_share,
         "nakamoto": metrics.nakamoto,
         "sanctioned_inclusion": metrics.sanctioned_inclusion,
         "empty_blocks": metrics.empty_blocks,

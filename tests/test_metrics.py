@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 from tests.detect.build import Block, Build, Tx, wallet
 from tests.detect.risk_story import FEATURES, OWN, risks, small, story
 from tests.detect.test_risk import is_odd
+from tests.store.made import alert
 
 
 @pytest.fixture
@@ -86,6 +87,17 @@ def test_lag_in_blocks_is_behind_the_stage_before(metrics: Metrics) -> None:
     assert metrics.registry.get_sample_value("chainwarden_lag_blocks", labels) == 2
     metrics.behind("detect", 6)
     assert metrics.registry.get_sample_value("chainwarden_lag_blocks", labels) == 0
+
+
+def test_alerts_are_counted_by_kind_and_worth(metrics: Metrics) -> None:
+    """Rule, typology and severity; the coin of the evidence in wei, and no token of strangers."""
+    for number in (1, 2):
+        metrics.raised([alert(number)])
+    value = metrics.registry.get_sample_value
+    kind = {"rule": "mixer_touch", "typology": "mixer", "severity": "high"}
+    assert value("chainwarden_alerts_total", {"chain": "ethereum", **kind}) == 2
+    rule = {"chain": "ethereum", "rule": "mixer_touch"}
+    assert value("chainwarden_alert_value_wei_total", rule) == 2e18
 
 
 def test_a_counter_follows_a_total_kept_elsewhere(metrics: Metrics) -> None:

@@ -119,8 +119,8 @@ class Builders(Journaled):
         """Concentration over the ring, and which builder takes in what goes to Tornado Cash.
 
         ``nakamoto/50`` is the least number of builders that have more than half of the blocks
-        together. ``sanctioned_inclusion`` is a builder's share of such transactions over its share
-        of the blocks: 1 where it makes no difference, for the builders that are known by name.
+        together. Of builders known by name: ``builder_share`` is the share of the blocks, and
+        ``sanctioned_inclusion`` that of such transactions over it: 1 where it makes no difference.
         """
         rows = self._blocks.rows[-self._config.ring :]
         if not len(rows):
@@ -136,6 +136,7 @@ class Builders(Journaled):
         mixing = int(rows["mixing"].sum())
         for address, name in BUILDERS.items():
             mine = rows["builder"] == address_key(address)
+            out[f"builder_share/{name}"] = float(mine.mean())
             if mixing and mine.any():
                 included = float(rows["mixing"][mine].sum()) / mixing
                 out[f"sanctioned_inclusion/{name}"] = included / float(mine.mean())

@@ -137,6 +137,8 @@ def test_who_includes_what_is_sanctioned_is_a_figure() -> None:
     assert gauges["sanctioned_inclusion/beaver"] == 0
     assert gauges["sanctioned_inclusion/titan"] == 2
     assert "sanctioned_inclusion/rsync" not in gauges
+    assert gauges["builder_share/titan"] == gauges["builder_share/beaver"] == 0.5
+    assert gauges["builder_share/rsync"] == 0
 
 
 # --- empty blocks
