@@ -31,7 +31,7 @@ ALERTS: Final = """
         0.7, unhex(printf('%040x', i)), 'attacker', i // 10, unhex(printf('%064x', i // 10)),
         1600000000 + i, unhex(printf('%064x', i)), 0, 'It received what was stolen.',
         '[["amount",1.0,0.7,0.5]]',
-        '{"transactions":[],"addresses":[],"amounts":[],"path":[]}', 'active', NULL, 0
+        '{"transactions":[],"addresses":[],"amounts":[],"path":[]}', 'active', NULL, 0, i
     FROM range(1, ? + 1) alert(i)
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import duckdb
@@ -57,6 +57,7 @@ _INCOMING: Final = pa.schema(
         ("status", pa.string()),
         ("retraction", pa.string()),
         ("instance", pa.int32()),
+        ("changed", pa.int64()),
     ]
 )
 COLUMNS: Final = tuple(_INCOMING.names)
@@ -69,13 +70,15 @@ class AlertRecord:
     """An alert with its place in the ledger.
 
     ``serial`` is the order of arrival; ``retraction`` says why it was taken back, if it was;
-    ``instance`` counts how often it came back after that.
+    ``instance`` counts how often it came back after that. ``changed`` is the number of the last
+    change of it; they go up with every change of any alert.
     """
 
     alert: Alert
     serial: int
     retraction: RetractionReason | None
     instance: int
+    changed: int
 
     @property
     def status(self) -> str:
@@ -114,6 +117,7 @@ def record_of(row: Sequence[Any], chain: Chain) -> AlertRecord:
         values["serial"],
         None if retraction is None else RetractionReason(retraction),
         values["instance"],
+        values["changed"],
     )
 
 
@@ -151,6 +155,18 @@ def active_from(
     return [(key.hex, Position(number, hash_)) for key, number, hash_ in rows]
 
 
+def changed_after(
+    cursor: duckdb.DuckDBPyConnection, chain: Chain, number: int, limit: int
+) -> list[AlertRecord]:
+    """At most ``limit`` alerts that changed after a change, in the order of their last changes."""
+    rows = cursor.execute(
+        f"SELECT {', '.join(COLUMNS)} FROM ledger.alerts WHERE chain = ? AND changed > ? "
+        "ORDER BY changed LIMIT ?",
+        [chain.name, number, limit],
+    ).fetchall()
+    return [record_of(row, chain) for row in rows]
+
+
 def apply(
     tx: Transaction, chain: Chain, retractions: Sequence[Retraction], alerts: Sequence[Alert]
 ) -> tuple[list[AlertRecord], dict[CountKey, int]]:
@@ -178,7 +194,7 @@ def apply(
     latest |= {alert.id: alert for alert in alerts if standing[alert.id, alert.position] > 0}
     added = [key for key in latest if key not in before]
     serials = dict(zip(added, tx.serials("alert_serial", len(added)), strict=True))
-    changed = []
+    changed: list[AlertRecord] = []
     for key in ids:
         old, told = before.get(key), latest.get(key)
         if old is not None and (told is None or _stands(old, standing)):
@@ -190,6 +206,8 @@ def apply(
         record = _next(old, told, reason, serials.get(key, 0))
         if record != old:
             changed.append(record)
+    numbers = tx.serials("alert_change_serial", len(changed))
+    changed = [replace(one, changed=n) for one, n in zip(changed, numbers, strict=True)]
     _insert(tx, [record for record in changed if record.alert.id not in before])
     _update(tx, [record for record in changed if record.alert.id in before])
     return changed, _count_changes(before, changed)
@@ -206,12 +224,12 @@ def _next(
 ) -> AlertRecord:
     """What the ledger holds about an alert after the commit."""
     if old is None:
-        return AlertRecord(told, serial, retraction, 0)
+        return AlertRecord(told, serial, retraction, 0, 0)
     if retraction is not None and old.retraction is not None:
         return old
     moved = old.alert.position != told.position
     again = retraction is None and (old.retraction is not None or moved)
-    return AlertRecord(told, old.serial, retraction, old.instance + again)
+    return AlertRecord(told, old.serial, retraction, old.instance + again, old.changed)
 
 
 def _count_changes(
@@ -271,6 +289,7 @@ def _row(record: AlertRecord) -> tuple[Any, ...]:
         record.status,
         None if record.retraction is None else record.retraction.value,
         record.instance,
+        record.changed,
     )
 
 

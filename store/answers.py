@@ -6,6 +6,7 @@ of the process that writes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -25,13 +26,18 @@ def alerts_answer(ledger: Ledger, wanted: AlertFilter) -> Answer:
     """
     records = ledger.records(replace(wanted, limit=wanted.limit + 1))
     page, more = records[: wanted.limit], len(records) > wanted.limit
-    labels = ledger.label_words([record.alert.subject for record in page])
     counts = ledger.alert_counts()
     return {
         "total": sum(n for (_, _, status), n in counts.items() if status == "active"),
-        "alerts": [_alert(record, labels.get(record.alert.subject, [])) for record in page],
+        "alerts": record_answers(ledger, page),
         "next": page[-1].alert.id if more else None,
     }
+
+
+def record_answers(ledger: Ledger, records: Sequence[AlertRecord]) -> list[Answer]:
+    """The documented form of alerts, with the labels of their subjects."""
+    labels = ledger.label_words([record.alert.subject for record in records])
+    return [_alert(record, labels.get(record.alert.subject, [])) for record in records]
 
 
 def alert_answer(ledger: Ledger, alert_id: str) -> Answer:

@@ -3,6 +3,8 @@
     GET    /api/v1/status              chain, head, counts by rule and severity, outbox
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
                                        status, since, until, first_block, last_block, after, limit
+    GET    /api/v1/alerts/stream       server-sent events, one for each alert that is raised, moved
+                                       or retracted: rule, severity, subject, last_event_id
     GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do
     GET    /api/v1/alerts/{id}/explanation   all that is known of it, where there is an explainer
     GET    /api/v1/wallets/{address}   its newest alerts, its labels; where there is a lake its
@@ -42,7 +44,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chainwarden.errors import RequestRefused
-from chainwarden.server import GuardedRoute, Role, author_of, json_answer
+from chainwarden.server import EventStream, GuardedRoute, Role, author_of, json_answer
+from store.alert_stream import Listeners
 from store.answers import (
     Answer,
     alert_answer,
@@ -77,6 +80,7 @@ from store.parameters import (
     linked,
     number_of,
     query_of,
+    stream_asked,
 )
 
 T = TypeVar("T")
@@ -141,9 +145,11 @@ class Api:
         # Few, and always the same ones: the ledger keeps a cursor for each thread.
         self._threads = ThreadPoolExecutor(_THREADS, "api")
         self._lake_threads = ThreadPoolExecutor(_LAKE_THREADS, "api-lake")
+        self._listeners = Listeners(ledger, self._read)
         self.routes = [
             GuardedRoute("/api/v1/status", self._status, Role.VIEWER),
             GuardedRoute("/api/v1/alerts", self._alerts, Role.VIEWER),
+            GuardedRoute("/api/v1/alerts/stream", self._stream, Role.VIEWER),
             GuardedRoute("/api/v1/alerts/{id}", self._alert, Role.VIEWER),
             GuardedRoute("/api/v1/alerts/{id}/explanation", self._explanation, Role.VIEWER),
             GuardedRoute("/api/v1/wallets/{address}", self._wallet, Role.VIEWER),
@@ -161,6 +167,7 @@ class Api:
 
     def close(self) -> None:
         """Wait for what is being asked."""
+        self._listeners.close()
         for threads in (self._threads, self._lake_threads):
             threads.shutdown(cancel_futures=True)
 
@@ -179,6 +186,11 @@ class Api:
             return alerts_answer(ledger, wanted)
 
         return json_answer(linked(await self._read(ask), "/api/v1/alerts", query))
+
+    async def _stream(self, request: Request) -> Response:
+        wanted, last_event_id = stream_asked(request, self._address)
+        feed = self._listeners.admit(wanted, last_event_id)
+        return EventStream(feed, lambda: self._listeners.leave(feed))
 
     async def _alert(self, request: Request) -> Response:
         query_of(request, frozenset())

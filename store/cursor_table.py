@@ -76,3 +76,10 @@ def cursor_of(row: Sequence[Any]) -> Cursor:
     return Cursor(
         head, msgspec.json.decode(offsets, type=dict[str, int]), blocks, transactions, flows
     )
+
+
+def identity(cursor: duckdb.DuckDBPyConnection) -> str:
+    """Eight hex digits of the file's own."""
+    row = first(cursor.execute("SELECT id FROM ledger.identity"))
+    assert row is not None, "a migration wrote it"
+    return str(row[0].hex[:8])

@@ -27,6 +27,7 @@ from chainwarden.schema import (
     Severity,
 )
 from store import (
+    alert_counts,
     alert_table,
     cursor_table,
     label_journal,
@@ -116,9 +117,12 @@ class Ledger:
         self._clock = clock
         self.label_news = 0
         """Goes up with every label that is given or withdrawn, and with every promotion."""
+        self._watchers: list[Callable[[], None]] = []
+        self.identity = cursor_table.identity(database.cursor())
+        """Eight hex digits that another ledger does not have, be it made of the same blocks."""
         self._claim_chain()
         self._cursor = cursor_table.read(database.cursor(), chain.name)
-        self._counts = self._read_counts()
+        self._counts = alert_counts.read(database.cursor(), chain.name)
 
     @classmethod
     def open(
@@ -175,10 +179,22 @@ class Ledger:
             if commit.models is not None:
                 model_table.put_figures(tx, self.chain.name, commit.models)
             manifest.write(tx, self.chain.name, commit.files_added, commit.files_removed)
-            self._write_counts(tx, counts)
-            self._write_cursor(tx, commit.cursor)
+            counts = alert_counts.write(tx, self.chain.name, self._counts, counts)
+            cursor_table.write(tx, self.chain.name, commit.cursor)
+            tx.then(lambda: self._keep(commit.cursor, counts))
         if news:
             self.outbox.wake()
+        if changed:
+            for watcher in tuple(self._watchers):
+                watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after each commit that changed alerts, in the thread of that.
+
+        Returns what ends it.
+        """
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
 
     def now(self) -> float:
         """Wall clock, in seconds since 1970."""
@@ -275,6 +291,15 @@ class Ledger:
     def active_from(self, number: int) -> list[tuple[str, Position]]:
         """The active alerts of blocks from that number on: their ids, and where they are."""
         return alert_table.active_from(self._database.cursor(), self.chain, number)
+
+    def alert_changes(self, after: int, limit: int) -> list[AlertRecord]:
+        """At most ``limit`` alerts that changed after a change, in the order of their last ones."""
+        return alert_table.changed_after(self._database.cursor(), self.chain, after, limit)
+
+    @property
+    def last_change(self) -> int:
+        """The number of the last change of an alert."""
+        return self._database.totals["alert_change_serial"]
 
     def alert_ids(self, prefix: str, limit: int) -> list[str]:
         """The ids that begin with some hex digits, at most ``limit``."""
@@ -391,47 +416,5 @@ class Ledger:
                 hint="give the other chain another name, or another ledger",
             )
 
-    def _write_cursor(self, tx: Transaction, cursor: Cursor) -> None:
-        cursor_table.write(tx, self.chain.name, cursor)
-
-        def keep() -> None:
-            self._cursor = cursor
-
-        tx.then(keep)
-
-    def _read_counts(self) -> dict[CountKey, int]:
-        rows = (
-            self._database.cursor()
-            .execute(
-                "SELECT rule, severity, status, alerts FROM ledger.alert_counts WHERE chain = ?",
-                [self.chain.name],
-            )
-            .fetchall()
-        )
-        return {
-            (str(rule), int(severity), str(status)): int(n) for rule, severity, status, n in rows
-        }
-
-    def _write_counts(self, tx: Transaction, changes: dict[CountKey, int]) -> None:
-        counts = dict(self._counts)
-        for key, change in changes.items():
-            known = key in counts
-            counts[key] = counts.get(key, 0) + change
-            where = [self.chain.name, *key]
-            if known:
-                tx.cursor.execute(
-                    "UPDATE ledger.alert_counts SET alerts = ? "
-                    "WHERE chain = ? AND rule = ? AND severity = ? AND status = ?",
-                    [counts[key], *where],
-                )
-            else:
-                tx.cursor.execute(
-                    "INSERT INTO ledger.alert_counts (alerts, chain, rule, severity, status) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    [counts[key], *where],
-                )
-
-        def keep() -> None:
-            self._counts = counts
-
-        tx.then(keep)
+    def _keep(self, cursor: Cursor, counts: dict[CountKey, int]) -> None:
+        self._cursor, self._counts = cursor, counts

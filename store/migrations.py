@@ -26,6 +26,7 @@ COUNTED_TABLES: Final = (
 
 SERIALS: Final = (
     "alert_serial", "outbox_serial", "label_serial", "snapshot_serial", "change_serial",
+    "alert_change_serial",
 )  # fmt: skip
 """The last serial given out, by kind. Serials increase and are never reused."""
 
@@ -194,6 +195,19 @@ MIGRATIONS: Final = (
                 chain VARCHAR NOT NULL, receiver VARCHAR NOT NULL,
                 failing_since DOUBLE, failed_at DOUBLE, disabled_at DOUBLE, reason VARCHAR NOT NULL
             )""",
+        ),
+    ),
+    Migration(
+        6,
+        "in what order alerts changed, and which ledger says so",
+        (
+            "ALTER TABLE ledger.alerts ADD COLUMN changed BIGINT DEFAULT 0",
+            "UPDATE ledger.alerts SET changed = serial",
+            "ALTER TABLE ledger.totals ADD COLUMN alert_change_serial BIGINT DEFAULT 0",
+            "UPDATE ledger.totals SET alert_change_serial = alert_serial",
+            # Numbers of changes are this file's own: one that is made anew has another identity.
+            "CREATE TABLE ledger.identity (id UUID NOT NULL)",
+            "INSERT INTO ledger.identity VALUES (uuid())",
         ),
     ),
 )

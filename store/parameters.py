@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from chainwarden.errors import RequestRefused
 from chainwarden.schema import Severity
+from store.alert_stream import Wanted
 from store.answers import Answer
 from store.lake_flows import Direction, FlowFilter, FlowPlace
 from store.ledger import AlertFilter
@@ -37,6 +38,7 @@ _FLOWS: Final = frozenset(
         "after", "limit",
     ]
 )  # fmt: skip
+_STREAM: Final = frozenset(["rule", "severity", "subject", "last_event_id"])
 Status = Literal["active", "retracted", "all"]
 
 
@@ -56,6 +58,21 @@ def alerts_asked(request: Request, address_of: ReadAddress) -> tuple[AlertFilter
         after=query.get("after"),
     )
     return wanted, query
+
+
+def stream_asked(request: Request, address_of: ReadAddress) -> tuple[Wanted, str]:
+    """Which alerts a listener wants, and where it was: the last event's id, empty for from now on.
+
+    A browser sends the header when it comes back; who cannot set headers may begin with the
+    parameter.
+    """
+    query = query_of(request, _STREAM)
+    wanted = Wanted(
+        query.get("rule"),
+        severity_of(query["severity"]) if "severity" in query else None,
+        address_of(query["subject"]) if "subject" in query else None,
+    )
+    return wanted, request.headers.get("last-event-id", query.get("last_event_id", ""))
 
 
 def flows_asked(

@@ -6,6 +6,7 @@ everything but these two and ``/metrics``; each route says which role the token 
 """
 
 from chainwarden.server.answers import error_answer, json_answer
+from chainwarden.server.events import EventStream
 from chainwarden.server.guard import Guard, Limits
 from chainwarden.server.listen import Bind, HttpServer, MetricsServer
 from chainwarden.server.pages import Readiness, Ready
@@ -13,6 +14,7 @@ from chainwarden.server.roles import GuardedRoute, Role, author_of
 
 __all__ = [
     "Bind",
+    "EventStream",
     "Guard",
     "GuardedRoute",
     "HttpServer",

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chainwarden.errors import RequestRefused
 from chainwarden.server.answers import error_answer
+from chainwarden.server.events import SESSION, Session
 from chainwarden.server.keys import NOBODY, Keys
 from chainwarden.server.rates import Rates, neighbourhood
 from chainwarden.server.roles import CALLER, Caller
@@ -57,16 +58,21 @@ DEFAULT_LIMITS: Final = Limits()
 
 
 class Guard:
-    """The outermost layer. Where ``keys`` want none, only this machine's names are answered."""
+    """The outermost layer. Where ``keys`` want none, only this machine's names are answered.
+
+    ``ending`` is set when the server closes, for answers that have no end of their own.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         keys: Keys,
         limits: Limits = DEFAULT_LIMITS,
+        ending: asyncio.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
+        self._ending = ending or asyncio.Event()
         self._keys = keys
         self._limits = limits
         self._rates = Rates(limits.per_minute, clock)
@@ -88,7 +94,8 @@ class Guard:
 
         try:
             self._check(scope)
-            async with asyncio.timeout(self._limits.seconds):
+            async with asyncio.timeout(self._limits.seconds) as limit:
+                scope[SESSION] = self._session(scope, limit)
                 await self._app(scope, self._bounded(receive), sending)
             return
         except RequestRefused as error:
@@ -118,6 +125,13 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:12]) > self._limits.body_bytes:
             raise self._too_large()
+
+    def _session(self, scope: Scope, limit: asyncio.Timeout) -> Session:
+        def check() -> None:
+            if self._keys.wanted:
+                self._keys.caller(Headers(scope=scope).get("authorization", ""))
+
+        return Session(self._ending, check, lambda: limit.reschedule(None))
 
     def _identified(self, headers: Headers, address: str) -> Caller:
         """Who asks; counted as him where that is known, else by where he asks from."""

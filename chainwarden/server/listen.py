@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import struct
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,9 +82,10 @@ class HttpServer:
             exception_handlers={ChainwardenError: _refuse, HTTPException: _refuse},
         )
         app.router.redirect_slashes = False
-        self._server = uvicorn.Server(
+        ending = asyncio.Event()
+        self._server = _Server(
             uvicorn.Config(
-                Guard(app, self._keys, limits),
+                Guard(app, self._keys, limits, ending),
                 http=_Protocol,
                 loop="asyncio",
                 ws="none",
@@ -96,7 +98,8 @@ class HttpServer:
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=2,
                 h11_max_incomplete_event_size=limits.head_bytes,
-            )
+            ),
+            ending,
         )
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="http", daemon=True
@@ -123,6 +126,18 @@ class MetricsServer(HttpServer):
         self, host: str, port: int, registry: CollectorRegistry, not_ready: Readiness
     ) -> None:
         super().__init__(Bind(host, port), registry, not_ready)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which tells answers without end that it closes, before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, ending: asyncio.Event) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ending.set()
+        await super().shutdown(sockets)
 
 
 class _Protocol(H11Protocol):
@@ -152,6 +167,12 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
+        if self.transport.is_closing():  # but whoever is there does not read what he was sent
+            reset = struct.pack("ii", 1, 0)  # nor shall the kernel keep it for him
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            self.transport.abort()
+            return
         busy = self.cycle is not None and not self.cycle.response_complete
         if not busy and self.cycle is self._seen:
             self.transport.abort()

@@ -50,7 +50,8 @@ class Client:
         try:
             connection.request(method, target, data, sent)
             answer = connection.getresponse()
-            content = answer.read()
+            endless = answer.headers.get_content_type() == "text/event-stream"
+            content = b"" if endless else answer.read()
         finally:
             connection.close()
         is_json = content and answer.headers.get_content_type() == "application/json"
