@@ -345,7 +345,7 @@ DECODERS: Final[dict[str, Decoder]] = {
 ELSEWHERE: Final = {
     "chainwarden.restart": "what it packed itself, in memory",
     "store.api": "bodies: tests/store/test_injection.py and test_api.py ask over HTTP",
-    "ingest.pool": "one text of a node, in a ValueError; tests/ingest/test_rpc.py",
+    "ingest.pool": "one text of a node, in a ValueError; tests/ingest/rpc/test_hostile_answers.py",
     "ingest.provider": "what web3 made, and what ingest.answers read",
     "store.alert_table": "columns of the ledger, which only this process writes",
     "store.model_table": "columns of the ledger",
