@@ -18,7 +18,7 @@ from chainwarden.recorded_labels import recorded_book
 from chainwarden.schema import hex_of
 from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
-from store.answers import alerts_answer
+from store.answers import alert_answer, alerts_answer
 from store.delivery_answers import (
     EnableWord,
     LetterFilter,
@@ -46,6 +46,10 @@ class Asked(Protocol):
 
     def alerts(self, wanted: AlertFilter) -> dict[str, Any]:
         """``{total, alerts}``; see ``store.answers``."""
+        ...
+
+    def alert(self, alert_id: str) -> dict[str, Any]:
+        """One alert, retracted or not."""
         ...
 
     def explain(self, alert_id: str) -> dict[str, Any]:
@@ -126,6 +130,10 @@ class _File:
             found = alerts_answer(self._ledger, wanted)
         return {"total": found["total"], "alerts": found["alerts"]}
 
+    def alert(self, alert_id: str) -> dict[str, Any]:
+        with self._ledger.reading():
+            return alert_answer(self._ledger, alert_id)
+
     def explain(self, alert_id: str) -> dict[str, Any]:
         with self._ledger.reading():
             labels = recorded_book(self._ledger, LabelArchive(self._out / "label-lists"))
@@ -170,7 +178,13 @@ class _Running:
             "rule": wanted.rule,
             "severity": severity,
             "subject": hex_of(wanted.subject),
+            "label": wanted.label,
+            "since": wanted.since,
+            "until": wanted.until,
+            "first_block": wanted.first_block,
+            "last_block": wanted.last_block,
             "status": wanted.status,
+            "after": wanted.after,
         }
         given: dict[str, object] = {k: v for k, v in query.items() if v is not None}
         page = self._client.get(_ALERTS, given | {"limit": min(wanted.limit, MAX_PAGE)})
@@ -179,6 +193,9 @@ class _Running:
             page = self._client.get(page["next"])
             alerts += page["alerts"]
         return {"total": total, "alerts": alerts[: wanted.limit]}
+
+    def alert(self, alert_id: str) -> dict[str, Any]:
+        return self._client.get(f"{_ALERTS}/{quote(alert_id, safe='')}")
 
     def explain(self, alert_id: str) -> dict[str, Any]:
         return self._client.get(f"{_ALERTS}/{quote(alert_id, safe='')}/explanation")

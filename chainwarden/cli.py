@@ -283,23 +283,32 @@ def alerts(
     severity: Annotated[str | None, typer.Option(help="At least this severe.")] = None,
     rule: Annotated[str | None, typer.Option(help="Only of this rule.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only about this wallet.")] = None,
-    retracted: Annotated[bool, typer.Option(help="Also those taken back.")] = False,
+    label: Annotated[str | None, typer.Option(help="Only about wallets so labelled.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this block time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this block time.")] = None,
+    status: Annotated[str, typer.Option(help="active, retracted or all.")] = "active",
+    retracted: Annotated[
+        bool, typer.Option("--retracted", help="Also those taken back: --status all.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then go on with what comes, until Ctrl-C.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
     chain: ChainName = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """List the alerts of a ledger, newest first."""
+    """List the alerts of a ledger, newest first, or follow them as they come."""
+    from chainwarden.commands.alerts import AlertWords
     from chainwarden.commands.alerts import alerts as command
 
     command(
+        AlertWords(
+            severity, rule, subject, label, since, until, "all" if retracted else status, limit
+        ),
+        following=follow,
         config=config,
         flags={"store.out": str(out) if out else None, "chain": chain},
-        severity=severity,
-        rule=rule,
-        subject=subject,
-        retracted=retracted,
-        limit=limit,
         json=json,
     )
 

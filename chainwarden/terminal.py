@@ -7,6 +7,7 @@ stranger's: what would drive the terminal, hide, break the line or turn it aroun
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -22,12 +23,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from chainwarden.errors import ChainwardenError
 from chainwarden.logs import escaped
 
 LONGEST_CELL: Final = 1000
 """So many characters of a table's cell are shown; JSON has the rest."""
+
+ELSEWHERE: Final = 140
+"""Columns of what is no terminal: a file, a pipe."""
+
+SEVERITY_STYLES: Final = {
+    "critical": "bold red", "high": "red", "medium": "yellow", "low": "blue", "info": "dim",
+}  # fmt: skip
 
 
 class Advance(Protocol):
@@ -52,21 +61,50 @@ def print_line(text: str) -> None:
     Console(highlight=False, soft_wrap=True, emoji=False).print(escaped(text), markup=False)
 
 
+def print_parts(*parts: tuple[str, str]) -> None:
+    """A line for a person, on stdout, of texts each with a style of its own on a terminal."""
+    line = Text.assemble(*((escaped(text), style) for text, style in parts))
+    Console(highlight=False, soft_wrap=True, emoji=False).print(line)
+
+
+def print_wrapped(text: str, indent: str) -> None:
+    """Text for a person, on stdout: on a terminal as lines of its width, else as one line."""
+    room = width() if sys.stdout.isatty() else 0
+    shown = escaped(text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…")
+    lines = textwrap.wrap(shown, max(20, room - len(indent))) if room else [shown]
+    for line in lines:
+        print_line(indent + line)
+
+
+def width() -> int:
+    """The columns of stdout."""
+    return Console().width if sys.stdout.isatty() else ELSEWHERE
+
+
 def _json_escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table for a person, on stdout; numbers to the right."""
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    styles: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """A table for a person, on stdout, as wide as the terminal at most; numbers to the right.
+
+    ``styles`` are those of some words of some columns, on a terminal.
+    """
     table = Table(title=escaped(title), title_justify="left", header_style="bold")
     for index, name in enumerate(columns):
         numeric = rows and all(isinstance(row[index], int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    named = [(styles or {}).get(name, {}) for name in columns]
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    width = None if sys.stdout.isatty() else 140
-    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
+        cells = zip(map(_cell, row), named, strict=True)
+        table.add_row(*(Text(cell, words.get(cell, "")) for cell, words in cells))
+    Console(width=width(), markup=False, emoji=False, highlight=False).print(table)
 
 
 def _cell(value: object) -> str:

@@ -2,7 +2,8 @@
 
     GET    /api/v1/status              chain, head, counts by rule and severity, outbox
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
-                                       status, since, until, first_block, last_block, after, limit
+                                       label, status, since, until, first_block, last_block,
+                                       after, limit
     GET    /api/v1/alerts/stream       server-sent events, one for each alert that is raised, moved
                                        or retracted: rule, severity, subject, last_event_id
     GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do

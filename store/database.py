@@ -238,26 +238,26 @@ class Database:
             raise LedgerDamaged(
                 f"{self.path} ends at commit {totals['commits']}, but commit {witnessed} was "
                 "acknowledged: the end of its log is lost",
-                hint=f"{REBUILD}, or delete {_witness_path(self.path)} to go on from the older one",
+                hint=f"{REBUILD}, or delete {witness_of(self.path)} to go on from the older one",
             )
         return totals
 
     def _witnessed(self) -> int:
         try:
-            text = _witness_path(self.path).read_text(encoding="ascii").strip()
+            text = witness_of(self.path).read_text(encoding="ascii").strip()
             return int(text or "0")
         except FileNotFoundError:
             return 0
         except ValueError as error:
             raise LedgerDamaged(
-                f"{_witness_path(self.path)} is not a number", hint="delete it, then open again"
+                f"{witness_of(self.path)} is not a number", hint="delete it, then open again"
             ) from error
 
     def _witness(self, commits: int) -> None:
         # In place and without fsync: it must outlive the process. After a power failure it may be
         # behind the ledger, which is harmless; it is never ahead, as the commit was flushed first.
         try:
-            descriptor = os.open(_witness_path(self.path), os.O_WRONLY | os.O_CREAT, 0o644)
+            descriptor = os.open(witness_of(self.path), os.O_WRONLY | os.O_CREAT, 0o644)
             try:
                 os.pwrite(descriptor, b"%020d\n" % commits, 0)
             finally:
@@ -276,7 +276,8 @@ def translated(error: Exception, path: Path) -> StoreError:
     return StoreError(f"{path}: {text}")
 
 
-def _witness_path(path: Path) -> Path:
+def witness_of(path: Path) -> Path:
+    """The file beside a ledger that says, without opening it, how many commits it has had."""
     return path.with_name(path.name + ".commits")
 
 

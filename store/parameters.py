@@ -28,8 +28,8 @@ _PAGE: Final = 100
 _MAX_NUMBER: Final = 2**63 - 1
 _ALERTS: Final = frozenset(
     [
-        "rule", "severity", "subject", "status", "since", "until", "first_block", "last_block",
-        "after", "limit",
+        "rule", "severity", "subject", "label", "status", "since", "until", "first_block",
+        "last_block", "after", "limit",
     ]
 )  # fmt: skip
 _FLOWS: Final = frozenset(
@@ -49,6 +49,7 @@ def alerts_asked(request: Request, address_of: ReadAddress) -> tuple[AlertFilter
         rule=query.get("rule"),
         min_severity=severity_of(query["severity"]) if "severity" in query else None,
         subject=address_of(query["subject"]) if "subject" in query else None,
+        label=query.get("label"),
         since=time_of("since", query["since"]) if "since" in query else None,
         until=time_of("until", query["until"]) if "until" in query else None,
         first_block=block_of(query, "first_block"),

@@ -21,7 +21,8 @@ MAX_LIMIT: Final = 100_000
 class AlertFilter:
     """Which alerts are asked for; what is None does not narrow.
 
-    Times are block times, ``since`` included, ``until`` not; blocks are both included. ``after`` is
+    Times are block times, ``since`` included, ``until`` not; blocks are both included. ``label`` is
+    a word that somebody gave to the subject and did not take back. ``after`` is
     the id of the last alert of the page before; pages go from the newest arrival to the oldest, or
     the other way with ``oldest_first``.
     """
@@ -29,6 +30,7 @@ class AlertFilter:
     rule: str | None = None
     min_severity: Severity | None = None
     subject: bytes | None = None
+    label: str | None = None
     transaction_hash: bytes | None = None
     since: int | None = None
     until: int | None = None
@@ -50,6 +52,10 @@ def select_alerts(
         ("rule = ?", wanted.rule),
         ("severity >= ?", None if wanted.min_severity is None else int(wanted.min_severity)),
         ("subject = ?", wanted.subject),
+        (
+            "subject IN (SELECT address FROM ledger.labels WHERE label = ? AND NOT withdrawn)",
+            wanted.label,
+        ),
         ("transaction_hash = ?", wanted.transaction_hash),
         ("block_timestamp >= ?", wanted.since),
         ("block_timestamp < ?", wanted.until),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from chainwarden.commands.alerts import AlertWords
 from chainwarden.commands.alerts import alerts as list_alerts
 from chainwarden.commands.explain import explain
 from chainwarden.commands.label import labels as list_labels
@@ -68,8 +69,8 @@ def shown_safely(text: str) -> None:
 def test_a_table_has_a_row_for_each_alert(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every alert is in the table, and nothing drives the terminal."""
     list_alerts(
-        config=None, flags=flags(out), severity=None, rule=None, subject=None, retracted=True,
-        limit=100, json=False,
+        AlertWords(status="all", limit=100), following=False, config=None, flags=flags(out),
+        json=False,
     )  # fmt: skip
     printed = capsys.readouterr().out
     shown_safely(printed)
@@ -85,8 +86,8 @@ def test_a_table_has_a_row_for_each_alert(out: Path, capsys: pytest.CaptureFixtu
 def test_json_is_one_line_and_whole(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Parsed it is what the chain said, but for lone surrogates; printed it is harmless."""
     list_alerts(
-        config=None, flags=flags(out), severity=None, rule=None, subject=None, retracted=True,
-        limit=100, json=True,
+        AlertWords(status="all", limit=100), following=False, config=None, flags=flags(out),
+        json=True,
     )  # fmt: skip
     printed = capsys.readouterr().out
     assert printed.endswith("\n")
