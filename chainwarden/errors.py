@@ -33,6 +33,8 @@ The message says what is wrong, ``hint`` what to do about it, and ``exit_code`` 
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class ChainwardenError(Exception):
     """The root: ``except ChainwardenError`` catches what chainwarden raises on purpose."""
@@ -77,12 +79,15 @@ class BadBlock(SourceError):
     """One block is unusable: malformed, or a recomputed root does not match. The rest goes on.
 
     ``where`` names it as far as it is known (a file and line, an endpoint, a number and hash);
-    ``reason`` is a short closed-set word for metrics (``header_hash``, ``transaction_hash``,
-    ``transactions_root``, ``receipts_root``, ``logs_bloom``, ``withdrawals_root``, ``sender``,
-    ``contradiction``, ``malformed``, ``order``, ``parent``). A contradiction is between what no
-    root commits to and what follows from the rest: positions, effective prices, gas used, created
-    addresses. ``parent``: it breaks a rule between its header and its parent's.
+    ``reason`` is one of ``REASONS``, for metrics. A contradiction is between what no root commits
+    to and what follows from the rest: positions, effective prices, gas used, created addresses.
+    ``parent``: it breaks a rule between its header and its parent's.
     """
+
+    REASONS: Final = (
+        "header_hash", "transaction_hash", "transactions_root", "receipts_root", "logs_bloom",
+        "withdrawals_root", "sender", "contradiction", "malformed", "order", "parent",
+    )  # fmt: skip
 
     def __init__(
         self, message: str, *, where: str, reason: str, number: int | None = None, hint: str = ""

@@ -19,6 +19,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from chainwarden import __version__
+from chainwarden.errors import BadBlock
 from chainwarden.schema import Alert, Position, Retraction
 
 SCORE_BUCKETS: Final = tuple(round(0.05 * i, 2) for i in range(1, 21))
@@ -251,6 +252,8 @@ class Metrics:
         # increment misses that increment.
         for outcome in ("verified", "unverified", "rejected"):
             self.blocks.labels(chain, outcome)
+        for reason in BadBlock.REASONS:
+            self.verification_failures.labels(chain, reason)
         for plain in (self.transactions, self.flows, self.reverted_blocks, self.gaps, self.rewinds):
             plain.labels(chain)
         self.scoring_halted.labels(chain)
@@ -312,9 +315,9 @@ class Metrics:
             self.retractions.labels(self.chain, retraction.reason.value).inc()
 
     def raise_counter(self, counter: Counter, total: float, *labels: str) -> None:
-        """Bring a counter up to a total that is counted elsewhere."""
-        key = (id(counter), labels)
+        """Bring a counter up to a total that is counted elsewhere; there it is even at 0."""
+        key, child = (id(counter), labels), counter.labels(self.chain, *labels)
         behind = total - self._totals.get(key, 0.0)
         if behind > 0:
-            counter.labels(self.chain, *labels).inc(behind)
+            child.inc(behind)
             self._totals[key] = total

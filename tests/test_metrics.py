@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from benchmarks.detection.simulated import run
 from chainwarden.deployment import make_detector, new_book
-from chainwarden.errors import SettingsError
+from chainwarden.errors import BadBlock, SettingsError
 from chainwarden.metrics import Metrics, ScoreHistogram
 from chainwarden.observe import observe_chain, observe_detection, observe_watch
 from chainwarden.schema import ETHEREUM, Position
@@ -101,15 +101,24 @@ def test_alerts_are_counted_by_kind_and_worth(metrics: Metrics) -> None:
 
 
 def test_a_counter_follows_a_total_kept_elsewhere(metrics: Metrics) -> None:
-    """raise_counter brings the counter to the total, and does nothing when it is there."""
-    for total in (3, 3, 5):
+    """raise_counter brings the counter to the total; at 0 it is there, so no rise is missed."""
+    labels = {"chain": "ethereum", "reason": "cool_down"}
+    for total in (0, 3, 3, 5):
         metrics.raise_counter(metrics.suppressed, total, "cool_down")
-    assert (
-        metrics.registry.get_sample_value(
-            "chainwarden_alerts_suppressed_total", {"chain": "ethereum", "reason": "cool_down"}
-        )
-        == 5
-    )
+        told = metrics.registry.get_sample_value("chainwarden_alerts_suppressed_total", labels)
+        assert told == total
+
+
+def test_every_reason_to_refuse_a_block_is_there_from_the_start(metrics: Metrics) -> None:
+    """A rate over a series that appears with its first failure would miss that failure."""
+    for reason in BadBlock.REASONS:
+        labels = {"chain": "ethereum", "reason": reason}
+        value = metrics.registry.get_sample_value("chainwarden_verification_failures_total", labels)
+        assert value == 0
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "ingest").glob("*.py"))
+    given = set(re.findall(r'(?:\breason=|Mismatch\()"(\w+)"', text))
+    assert len(given) > 5
+    assert given <= set(BadBlock.REASONS)
 
 
 def test_pages(server: MetricsServer) -> None:

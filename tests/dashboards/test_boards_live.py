@@ -15,10 +15,8 @@ from tests.rigs.busy import Busy, busy
 
 QUIET: Final = {
     "chainwarden_bus_away_seconds": "only Kafka can be away",
-    "chainwarden_drift_total": "an hour's chain does not drift",
     "chainwarden_node_calls_total": "rules ask no node here",
     "chainwarden_risk_reference_timestamp_seconds": "the reference is copied after half a year",
-    "chainwarden_rule_over_budget_total": "no rule is so slow",
 }
 """Metrics that such a run has no series of, each with the reason."""
 
@@ -43,7 +41,8 @@ def test_every_expression_runs_and_gives_something(prometheus: Prometheus) -> No
     asked = expressions()
     assert len(asked) > 60
     for one in asked:
-        found = prometheus.query(one.filled_in)
+        prometheus.query(one.filled_in)
+        found = prometheus.query(one.filled_in.removesuffix(" > 0"))  # a mark, were it to come
         names = set(Selected().read(one.filled_in).labels)
         quiet = names <= set(QUIET)
         assert bool(found) != quiet, f"{one.where}: {one.filled_in} gives {found}"
