@@ -254,12 +254,17 @@ def simulate(
     blocks: Annotated[int, typer.Option(min=1, help="Blocks to write.")] = 3_000,
     seed: Annotated[int, typer.Option(help="The same seed, the same chain.")] = 1,
     pace: Annotated[float, typer.Option(help="Seconds between transactions when playing.")] = 0.1,
+    repeat: Annotated[
+        bool, typer.Option("--repeat", help="Play one attack after the other until it is stopped.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Write a labelled chain with every attack in it, or play one attack on a dev node."""
+    from chainwarden.commands.simulate import Playing
     from chainwarden.commands.simulate import simulate as command
 
-    command(out=out, anvil=anvil, campaign=campaign, blocks=blocks, seed=seed, pace=pace, json=json)
+    playing = None if anvil is None else Playing(anvil, campaign, pace, repeat)
+    command(out=out, playing=playing, blocks=blocks, seed=seed, json=json)
 
 
 @app.command(epilog="Example: chainwarden fetch --rpc http://127.0.0.1:8545 --from 1 --to 99 week")

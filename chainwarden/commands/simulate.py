@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from chainwarden.errors import SettingsError
 from chainwarden.terminal import print_json, print_line, progress
 from ingest.simulate import SimulationConfig, Written, write_chain
-from ingest.simulate.playing import play
+from ingest.simulate.playing import PLAYABLE, play
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """What is played on a development node, and on which. ``pace``: seconds between transactions.
+
+    ``repeat``: one campaign after the other in the order of ``PLAYABLE``, from the given one on.
+
+    >>> playing = Playing("http://127.0.0.1:8545", "phishing_wallet", 0.1, repeat=True)
+    >>> [name for name, _ in zip(playing.campaigns(), range(3))]
+    ['phishing_wallet', 'native_claim', 'ice_phishing']
+    """
+
+    url: str
+    campaign: str
+    pace: float
+    repeat: bool = False
+
+    def campaigns(self) -> Iterable[str]:
+        """What is played, in order; without an end where it repeats."""
+        if not self.repeat or self.campaign not in PLAYABLE:
+            return [self.campaign]
+        first = PLAYABLE.index(self.campaign)
+        return cycle(PLAYABLE[first:] + PLAYABLE[:first])
 
 
 def simulate(
     *,
     out: Path | None,
-    anvil: str | None,
-    campaign: str,
+    playing: Playing | None,
     blocks: int,
     seed: int,
-    pace: float,
     json: bool,
 ) -> None:
-    """Write a chain to ``out``, or play a campaign on the node at ``anvil``."""
-    if anvil is not None:
-        _play(anvil, campaign, seed, pace, json)
+    """Write a chain to ``out``, or play campaigns on a node, each with the next seed."""
+    if playing is not None:
+        for one, campaign in enumerate(playing.campaigns()):
+            _play(playing, campaign, seed + one, json)
         return
     if out is None:
         raise SettingsError("nowhere to write", hint="give --out FOLDER, or --anvil URL to play")
@@ -54,8 +80,8 @@ def write(config: SimulationConfig, out: Path, quiet: bool) -> Written:
         return write_chain(config, out, lambda done, _total: advance(done))
 
 
-def _play(url: str, campaign: str, seed: int, pace: float, json: bool) -> None:
-    played = play(url, campaign, seed, pace)
+def _play(playing: Playing, campaign: str, seed: int, json: bool) -> None:
+    played = play(playing.url, campaign, seed, playing.pace)
     if json:
         print_json(
             {
