@@ -153,11 +153,18 @@ def _take_in(behind: Detecting, events: Iterator[ChainEvent]) -> None:
 
 
 def _people(running: Busy) -> None:
-    """An analyst labels the newest alert's wallet, and an admin promotes the challenger."""
-    newest = running.get("/api/v1/alerts?severity=medium&limit=1")["alerts"][0]
+    """An analyst labels a wallet with a history, and an admin promotes the challenger."""
+    page = running.get("/api/v1/alerts?severity=medium&limit=1000")["alerts"]
+    newest = next(one for one in page if _is_known(running, one["subject"]))
     said = {"address": newest["subject"], "label": "phishing", "author": "ana", "note": "seen"}
     running.post("/api/v1/labels", {**said, "from_alert": newest["id"]})
     running.post("/api/v1/models/promotions", {"author": "ana", "note": "better"})
+
+
+def _is_known(running: Busy, address: str) -> bool:
+    """Whether there are flows and features of a wallet, and anybody behind it."""
+    found = running.get(f"/api/v1/wallets/{address}?limit=1")
+    return bool(int(address, 16) and found["history"] and found["features"])
 
 
 def _lies(behind: Detecting) -> None:
