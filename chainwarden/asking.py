@@ -12,13 +12,14 @@ import msgspec
 
 from chainwarden.api_client import ApiClient, Unreachable
 from chainwarden.errors import LedgerLocked
-from chainwarden.explain import Explainer
+from chainwarden.explain import Explainer, WalletPages
 from chainwarden.ledgers import open_ledger
 from chainwarden.recorded_labels import recorded_book
 from chainwarden.schema import hex_of
 from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
-from store.answers import alert_answer, alerts_answer
+from detect.labels import LabelBook
+from store.answers import alert_answer, alerts_answer, wallet_answer
 from store.delivery_answers import (
     EnableWord,
     LetterFilter,
@@ -36,6 +37,7 @@ from store.model_answers import PromotionWord, models_answer, promote
 from store.parameters import MAX_PAGE
 
 _ALERTS: Final = "/api/v1/alerts"
+_WALLETS: Final = "/api/v1/wallets"
 _LABELS: Final = "/api/v1/labels"
 _MODELS: Final = "/api/v1/models"
 _DELIVERIES: Final = "/api/v1/deliveries"
@@ -54,6 +56,13 @@ class Asked(Protocol):
 
     def explain(self, alert_id: str) -> dict[str, Any]:
         """All that is known of an alert; see ``chainwarden.explain``."""
+        ...
+
+    def wallet(self, address: bytes, limit: int) -> dict[str, Any]:
+        """What is known of a wallet, ``more``: whether it has more alerts than ``limit``.
+
+        See ``chainwarden.explain.WalletPages``.
+        """
         ...
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
@@ -136,8 +145,13 @@ class _File:
 
     def explain(self, alert_id: str) -> dict[str, Any]:
         with self._ledger.reading():
-            labels = recorded_book(self._ledger, LabelArchive(self._out / "label-lists"))
-            return Explainer(self._ledger, self._lake, labels).explain(alert_id)
+            return Explainer(self._ledger, self._lake, self._labels()).explain(alert_id)
+
+    def wallet(self, address: bytes, limit: int) -> dict[str, Any]:
+        with self._ledger.reading():
+            known = wallet_answer(self._ledger, address, limit)
+        about = WalletPages(self._ledger, self._lake, self._labels()).about(address)
+        return _with_more(known | about)
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
         return set_label(self._ledger, said, head_time(self._ledger, self._lake))
@@ -164,6 +178,9 @@ class _File:
 
     def enable(self, said: EnableWord) -> dict[str, Any]:
         return enable(self._ledger, said)
+
+    def _labels(self) -> LabelBook:
+        return recorded_book(self._ledger, LabelArchive(self._out / "label-lists"))
 
 
 class _Running:
@@ -199,6 +216,10 @@ class _Running:
 
     def explain(self, alert_id: str) -> dict[str, Any]:
         return self._client.get(f"{_ALERTS}/{quote(alert_id, safe='')}/explanation")
+
+    def wallet(self, address: bytes, limit: int) -> dict[str, Any]:
+        query = {"limit": min(limit, MAX_PAGE)}
+        return _with_more(self._client.get(f"{_WALLETS}/{hex_of(address)}", query))
 
     def label(self, said: AnalystWord) -> dict[str, Any]:
         body = {
@@ -247,4 +268,6 @@ class _Running:
 
 def _with_more(page: dict[str, Any]) -> dict[str, Any]:
     """A page without where the next one begins, which depends on who was asked."""
-    return {"receivers": page["receivers"], "letters": page["letters"], "more": bool(page["next"])}
+    return {name: value for name, value in page.items() if name != "next"} | {
+        "more": bool(page["next"])
+    }

@@ -339,6 +339,29 @@ def explain(
     )
 
 
+@app.command(epilog="Example: chainwarden wallet 0x28C6c06298d514Db089934071355E5743bf21d60")
+def wallet(
+    address: Annotated[str, typer.Argument(help="The wallet.")],
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="At most so many alerts, newest first.")
+    ] = 20,
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show what is known of a wallet: scores, labels, alerts, money in and out, counterparties."""
+    from chainwarden.commands.wallet import wallet as command
+
+    command(
+        address,
+        limit=limit,
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
 @app.command(
     epilog="Example: chainwarden report demo-out/results --truth demo-out/chain/truth.json"
 )

@@ -1,23 +1,30 @@
-"""``chainwarden explain``: one alert on one screen, from a file and from a running process."""
+"""``chainwarden explain`` and ``wallet``: an alert, or a wallet, on one screen, from a file and
+from a running process."""
 
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from chainwarden.api_client import ApiClient
-from chainwarden.explain import page
+from chainwarden.explain import WalletPages, page, wallet_page
 from chainwarden.explain.history import history_of
-from chainwarden.explain.page import MOST_LINES, WIDTH
+from chainwarden.explain.lines import WIDTH
+from chainwarden.explain.page import MOST_LINES
 from chainwarden.replay import replay
 from chainwarden.schema import ETHEREUM, FlowKind, hex_of
 from chainwarden.server.whereabouts import find
 from chainwarden.settings import DetectSettings, Secret, Settings
 from detect.about import ABOUT
 from detect.known.tokens import USDT
+from detect.labels import LabelBook
 from ingest.simulate import SimulationConfig, write_chain
 from store.lake import Lake
 from store.ledger import Ledger
@@ -136,12 +143,14 @@ def test_a_running_process_explains_and_takes_the_answer(
     """The same explanation over the API; the command that the page shows labels the wallet."""
     alert = by_rule(alerts)["native_claim"]
     before = run_json("explain", alert["id"], "--out", results, cwd=tmp_path)
+    wallet = run_json("wallet", alert["subject"], "--out", results, cwd=tmp_path)
     with running(("serve", "--out", results, "--port", 0), tmp_path) as process:
         wait_for("the API", lambda: (results / "server.json").exists(), seconds=60)
         for one in by_rule(alerts).values():
             check_page(page(run_json("explain", one["id"], "--out", results, cwd=tmp_path)), one)
         assert run_json("explain", alert["id"], "--out", results, cwd=tmp_path) == before
         check_wallet(results, before)
+        assert run_json("wallet", alert["subject"], "--out", results, cwd=tmp_path) == wallet
         shown = run("explain", alert["id"], "--out", results, cwd=tmp_path).stdout.splitlines()
         place = next(i for i, line in enumerate(shown) if line.startswith("IF RIGHT"))
         command = shown[place].removeprefix("IF RIGHT").rstrip("\\") + shown[place + 1]
@@ -252,3 +261,154 @@ def test_an_alert_about_the_chain_labels_nobody() -> None:
     assert "the chain itself" in text
     assert "nothing to label" in text
     assert "chainwarden label" not in text
+
+
+def plain_profile(results: Path, subject: bytes) -> dict[str, Any]:
+    """What a count over every flow and every row of features says of a wallet."""
+    with Ledger.open(results / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        lake, manifest = Lake(results / "lake", ETHEREUM), ledger.files()
+        tables = [
+            lake.read([file for file in manifest if file.dataset == name]).to_pylist()
+            for name in ("flows", "features")
+        ]
+    moved = [
+        (flow, scores)
+        for flow, scores in zip(*tables, strict=True)
+        if subject in (flow["from_address"], flow["to_address"])
+        and flow["status"] != 0
+        and (flow["kind"] != FlowKind.NATIVE or flow["value_f64"] > 0)
+    ]
+    sides = [("from" if flow["from_address"] == subject else "to", row) for flow, row in moved]
+    own = [(row["block_number"], row[f"{side}_score"]) for side, row in sides]
+    own = [(block, score) for block, score in own if score is not None]
+    everyone = [
+        row[f"{side}_score"]
+        for row in tables[1]
+        for side in ("from", "to")
+        if row[f"{side}_score"] is not None
+    ]
+    below = sum(score < own[-1][1] for score in everyone) / len(everyone) if own else None
+    return {
+        "score": (own[-1][1], own[-1][0], below) if own else None,
+        "flows_in": sum(flow["to_address"] == subject for flow, _ in moved),
+        "flows_out": sum(flow["from_address"] == subject for flow, _ in moved),
+        "first": (moved[0][0]["block_number"], moved[0][0]["block_timestamp"]),
+        "last": (moved[-1][0]["block_number"], moved[-1][0]["block_timestamp"]),
+    }
+
+
+def test_a_wallets_profile_is_that_of_the_lake(results: Path, alerts: list[dict[str, Any]]) -> None:
+    """The score and how many are below it, counts, first and last block of wallets agree with a
+    count over every flow; their alerts are those that the ledger lists."""
+    scored = 0
+    for rule in ("native_claim", "wallet_anomaly"):
+        subject = by_rule(alerts)[rule]["subject"]
+        found = run_json("wallet", subject, "--limit", 2, "--out", results, cwd=results)
+        plain, history = plain_profile(results, bytes.fromhex(subject[2:])), found["history"]
+        if plain["score"] is not None:
+            score = found["score"]
+            assert (score["value"], score["block_number"]) == plain["score"][:2]
+            assert score["below"] == pytest.approx(plain["score"][2], abs=1e-12)
+            scored += 1
+        assert (found["score"] is None) == (plain["score"] is None)
+        for name in ("flows_in", "flows_out"):
+            assert history[name] == plain[name], name
+        for end in ("first", "last"):
+            assert (history[f"{end}_block"], history[f"{end}_time"]) == plain[end], end
+        about = [one["id"] for one in alerts if one["subject"] == subject]
+        assert [one["id"] for one in found["alerts"]] == about[:2]
+        assert found["more"] == (len(about) > 2)
+        lines = wallet_page(found)
+        check_wallet_page(lines, found)
+        done = run("wallet", subject, "--limit", 2, "--out", results, cwd=results)
+        assert done.stdout.splitlines()[: len(lines) - 3] == lines[:-3]
+    assert scored
+
+
+def check_wallet_page(lines: list[str], profile: dict[str, Any]) -> None:
+    """What every page about a wallet that was seen holds, on one screen."""
+    text = "\n".join(lines)
+    assert len(lines) <= MOST_LINES, text
+    assert all(len(line) <= WIDTH and line.isprintable() for line in lines), text
+    assert profile["address"] in lines[0]
+    for head in ("RISK", "ANOMALY", "SEEN", "  in ", "  out ", "WITH", "ALERTS", "WHY", "LABEL"):
+        assert sum(line.startswith(head) for line in lines) == 1, head
+    for one in profile["history"]["partners"]:
+        assert one["address"] in text
+    for one in profile["alerts"][:4]:
+        assert one["id"][:8] in text
+
+
+def test_risk_has_the_words_of_its_levels(
+    results: Path, alerts: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Below the champion's alert level it is low, from there on so called, from its grave one on
+    grave; a wallet that receives has the receiver's risk."""
+    subject = bytes.fromhex(by_rule(alerts)["native_claim"]["subject"][2:])
+    shutil.copytree(results, tmp_path / "out")
+    with Ledger.open(tmp_path / "out" / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        lake = Lake(tmp_path / "out" / "lake", ETHEREUM)
+        pages = WalletPages(ledger, lake, LabelBook())
+        files = {(file.dataset, file.first): file for file in ledger.files()}
+        for risk, word in ((0.49, "low"), (0.5, "alert"), (0.95, "grave")):
+            for (dataset, first), file in files.items():
+                if dataset == "features":
+                    sides = lake.read([files["flows", first]], ["from_address", "to_address"])
+                    give_risk(lake.folder / file.path, sides, subject, risk)
+            found = pages.about(subject)
+            assert (found["risk"]["value"], found["risk"]["word"]) == (risk, word)
+            assert found["risk"]["levels"] == {"alert": 0.5, "grave": 0.9}
+            (line,) = [one for one in wallet_page(empty() | found) if one.startswith("RISK")]
+            assert f"{risk:.2f}, {'at the alert level' if word == 'alert' else word}" in line
+
+
+def empty() -> dict[str, Any]:
+    """A wallet that nobody labelled and no alert is about."""
+    return {"address": "0x" + "ab" * 20, "alerts": [], "more": False}
+
+
+def give_risk(path: Path, sides: pa.Table, subject: bytes, risk: float) -> None:
+    """Write a risk for a wallet, and one of 0.1 for all others, into a file of features."""
+    table = pq.read_table(path, partitioning=None)
+    for side in ("from", "to"):
+        risks = pc.if_else(pc.equal(sides[f"{side}_address"], subject), risk, 0.1)
+        place = table.schema.get_field_index(f"{side}_risk")
+        table = table.set_column(place, table.schema.field(place), risks)
+    pq.write_table(table, path)
+
+
+def test_wallets_that_nobody_saw_and_words_that_are_none(results: Path) -> None:
+    """A wallet without flows, alerts and labels has a page that says so; no address is an error
+    that shows what was typed."""
+    found = run_json("wallet", "0x" + "ab" * 20, "--out", results, cwd=results)
+    assert (found["history"], found["score"], found["risk"]) == (None, None, None)
+    assert (found["alerts"], found["known_labels"], found["verdict"]) == ([], [], "unknown")
+    text = "\n".join(wallet_page(found))
+    for told in ("nobody labelled it", "nothing in the lake", "none about it"):
+        assert told in text
+    assert "explain" not in text
+    done = run("wallet", "0x12", "--out", results, cwd=results)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "'0x12' is no address" in done.stderr
+
+
+def test_the_worst_wallet_is_one_screen() -> None:
+    """Too much of everything is counted, and no control code gets through."""
+    subject, alert = worst()["subject"], worst()["alert"]
+    score = {"value": 1.0, "block_number": 10**9}
+    history = subject["history"] | {
+        "first_time": 1, "last_time": 10**9, "flows_in": 10**9, "flows_out": 10**9,
+        "partners": (subject["history"]["partners"] * 3)[:8],
+    }  # fmt: skip
+    profile = {
+        "address": subject["address"], "verdict": "bad",
+        "known_labels": [label | {"holds": False} for label in subject["labels"]],
+        "score": score | {"below": 1.0, "word": "rare"},
+        "risk": score | {"word": "grave", "levels": {"alert": 0.5, "grave": 0.9}},
+        "history": history, "alerts": [alert] * 50, "more": True,
+    }  # fmt: skip
+    lines = wallet_page(profile)
+    check_wallet_page(lines, profile)
+    text = "\n".join(lines)
+    for told in ("46 more: chainwarden labels", "50 and more", "45 more: chainwarden alerts"):
+        assert told in text, told

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chainwarden.asking import ask
 from chainwarden.explain import page
-from chainwarden.settings import StoreSettings, load_settings
+from chainwarden.settings import Settings, StoreSettings, load_settings
 from chainwarden.terminal import print_json, print_line
 
 
@@ -21,6 +21,11 @@ def explain(alert_id: str, *, config: Path | None, flags: Mapping[str, object], 
     if json:
         print_json(found)
         return
-    out, default = settings.store.out, StoreSettings().out
-    for line in page(found, "" if out == default else f" --out {shlex.quote(out)}"):
+    for line in page(found, options_of(settings)):
         print_line(line)
+
+
+def options_of(settings: Settings) -> str:
+    """What a command that is shown needs to find the same ledger."""
+    out, default = settings.store.out, StoreSettings().out
+    return "" if out == default else f" --out {shlex.quote(out)}"

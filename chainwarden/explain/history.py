@@ -18,7 +18,7 @@ from store.lake import Lake
 MOST_ROWS: Final = 10_000_000
 """Flows that are looked through, the newest first: a few seconds' work."""
 
-PARTNERS: Final = 3
+PARTNERS: Final = 8
 
 _SIDES: Final = ("from_address", "to_address")
 _NEEDED: Final = (
@@ -33,9 +33,10 @@ Amounts = tuple[tuple[bytes | None, int], ...]
 class History:
     """A wallet's flows in the newest blocks of a lake; ``since`` is the first of these blocks.
 
-    ``whole``: the lake has no older ones. Sums are exact and of the coin and listed tokens only:
-    anybody can log a transfer of a token of their own. ``partners`` are those of the evidence, then
-    the largest; ``others`` is how many more there are.
+    ``whole``: the lake has no older ones. ``flows_in`` and ``flows_out`` count what it was paid and
+    what it paid; what it paid to itself is in both, and once in ``flows``. Sums are exact, of the
+    coin and listed tokens only: anybody can log a transfer of a token of their own. ``partners``
+    are those of the evidence, then the largest; ``others`` is how many more there are.
     """
 
     whole: bool
@@ -43,7 +44,10 @@ class History:
     first_block: int
     first_time: int
     last_block: int
+    last_time: int
     flows: int
+    flows_in: int
+    flows_out: int
     received: Amounts
     sent: Amounts
     partners: tuple[Counterparty, ...]
@@ -80,18 +84,20 @@ def history_of(
         return None
     flows = pa.concat_tables(reversed(parts)).combine_chunks()
     around = neighbourhood(flows, subject, evidence, labels_of, PARTNERS)
-    numbers = flows["block_number"]
-    first = pc.min(numbers).as_py()
-    times = flows.filter(pc.equal(numbers, first))["block_timestamp"]
+    blocks, times = (pc.min_max(flows[name]) for name in ("block_number", "block_timestamp"))
+    sent, received = (flows.filter(pc.equal(flows[side], subject)) for side in _SIDES)
     return History(
         whole=read == len(files),
         since=min(file.first.number for file in files[:read]),
-        first_block=first,
-        first_time=times[0].as_py(),
-        last_block=pc.max(numbers).as_py(),
+        first_block=blocks["min"].as_py(),
+        first_time=times["min"].as_py(),
+        last_block=blocks["max"].as_py(),
+        last_time=times["max"].as_py(),
         flows=flows.num_rows,
-        received=_sums(flows, "to_address", subject),
-        sent=_sums(flows, "from_address", subject),
+        flows_in=received.num_rows,
+        flows_out=sent.num_rows,
+        received=_sums(received),
+        sent=_sums(sent),
         partners=around.counterparties if around else (),
         others=around.others if around else 0,
     )
@@ -110,10 +116,9 @@ def _touching(lake: Lake, file: LakeFile, subject: bytes) -> pa.Table | None:
     return moved if moved.num_rows else None
 
 
-def _sums(flows: pa.Table, side: str, subject: bytes) -> Amounts:
-    mine = flows.filter(pc.equal(flows[side], subject))
+def _sums(flows: pa.Table) -> Amounts:
     totals: dict[bytes | None, int] = {}
-    columns = (mine["token_address"].to_pylist(), mine["value"].to_pylist())
+    columns = (flows["token_address"].to_pylist(), flows["value"].to_pylist())
     for token, value in zip(*columns, strict=True):
         if token is None or token in VALUE_TOKENS:
             totals[token] = totals.get(token, 0) + int.from_bytes(value, "big")

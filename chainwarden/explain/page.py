@@ -7,18 +7,16 @@ is on one line and printable.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from chainwarden.report.words import amount_text, brief_amount, decimal, moment, plain, short
+from chainwarden.explain.lines import WIDTH, Node, brief, cut, data_of, label_text, pair, sums
+from chainwarden.report.words import brief_amount, decimal, moment, plain
 
-WIDTH: Final = 100
 MOST_LINES: Final = 40
 _BAR: Final = 20
-_REASONS, _TRANSACTIONS, _HOPS, _RELATED = 6, 4, 4, 3
+_REASONS, _TRANSACTIONS, _HOPS, _RELATED, _PARTNERS = 6, 4, 4, 3, 3
 _PREFIX: Final = 12  # digits of an id that commands show
-
-Node = Mapping[str, Any]
 
 
 def page(explanation: Node, options: str = "") -> list[str]:
@@ -36,7 +34,7 @@ def page(explanation: Node, options: str = "") -> list[str]:
     commands = list(_commands(explanation, options))
     room = MOST_LINES - len(told) - len(commands) - 1
     against = _against(explanation["about"], room)
-    return [*map(_cut, [*told, *against]), *commands]
+    return [*map(cut, [*told, *against]), *commands]
 
 
 def _head(alert: Node) -> Iterator[str]:
@@ -57,7 +55,7 @@ def _subject(subject: Node | None) -> Iterator[str]:
         yield "SUBJECT    the chain itself"
         return
     yield f"SUBJECT    {subject['address']}"
-    words = [_label(label) for label in subject["labels"]]
+    words = [label_text(label) for label in subject["labels"]]
     yield f"  labels   {', '.join(words) or 'none'} (then: {subject['verdict_then']})"
     history = subject["history"]
     if history is None:
@@ -69,25 +67,19 @@ def _subject(subject: Node | None) -> Iterator[str]:
         f"  history  since block {history['first_block']}, {moment(history['first_time'])} UTC"
         f"{since}: {history['flows']:,} flows, {history['counterparties']:,} counterparties"
     )
-    yield f"           in {_sums(history['received'])}; out {_sums(history['sent'])}"
-    partners = "; ".join(_partner(one) for one in history["partners"])
+    yield f"           in {sums(history['received'])}; out {sums(history['sent'])}"
+    partners = "; ".join(_partner(one) for one in history["partners"][:_PARTNERS])
     yield f"  with     {partners}"
-
-
-def _label(label: Node) -> str:
-    until = "" if label["valid_to"] is None else f" until {moment(label['valid_to'])[:10]}"
-    since = f" from {moment(label['valid_from'])[:10]}" if label["valid_from"] > 0 else ""
-    return plain(f"{label['label']} ({label['author'] or label['source']}{since}{until})")
 
 
 def _partner(one: Node) -> str:
     words = f" {one['labels'][0]}" if one["labels"] else ""
     ways = [
-        f"{arrow}{brief_amount(_pair(side['amounts'][0]))}"
+        f"{arrow}{brief_amount(pair(side['amounts'][0]))}"
         for arrow, side in (("←", one["to_subject"]), ("→", one["from_subject"]))
         if side is not None and side["amounts"]
     ]
-    return plain(f"{_short(one['address'])}{words} {' '.join(ways)}")
+    return plain(f"{brief(one['address'])}{words} {' '.join(ways)}")
 
 
 def _reasons(alert: Node) -> Iterator[str]:
@@ -109,9 +101,9 @@ def _reasons(alert: Node) -> Iterator[str]:
 
 
 def _evidence(evidence: Node) -> Iterator[str]:
-    yield f"EVIDENCE   {_sums(evidence['amounts'])}"
+    yield f"EVIDENCE   {sums(evidence['amounts'])}"
     yield from _some("tx", evidence["transactions"], _TRANSACTIONS)
-    addresses = [_short(address) for address in evidence["addresses"]]
+    addresses = [brief(address) for address in evidence["addresses"]]
     if len(addresses) == 1:
         yield f"  wallet   {evidence['addresses'][0]}"
     elif addresses:
@@ -127,9 +119,9 @@ def _path(path: Sequence[Node]) -> Iterator[str]:
     for place, hop in enumerate(kept):
         if len(path) > len(kept) and place == len(kept) - 1:
             yield f"           … {len(path) - len(kept)} more hops …"
-        amount = brief_amount((_bytes(hop["token"]), int(hop["amount"])))
+        amount = brief_amount((data_of(hop["token"]), int(hop["amount"])))
         tx = "" if hop["transaction"] is None else f"  tx {hop['transaction'][:18]}…"
-        yield f"  {_short(hop['from'])} ──▶ {_short(hop['to'])}  {amount}{tx}"
+        yield f"  {brief(hop['from'])} ──▶ {brief(hop['to'])}  {amount}{tx}"
 
 
 def _related(related: Sequence[Node]) -> Iterator[str]:
@@ -178,25 +170,6 @@ def _some(name: str, items: Sequence[str], most: int) -> Iterator[str]:
         yield f"           … and {len(items) - len(shown)} more"
 
 
-def _sums(amounts: Sequence[Node]) -> str:
-    texts = [amount_text(*_pair(one)) for one in amounts[:3]]
-    if len(amounts) > 3:
-        texts.append(f"{len(amounts) - 3} more")
-    return plain(", ".join(texts)) or "nothing of known value"
-
-
-def _pair(amount: Node) -> tuple[bytes | None, int]:
-    return _bytes(amount["token"]), int(amount["amount"])
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else bytes.fromhex(text[2:])
-
-
-def _short(address: str) -> str:
-    return short(bytes.fromhex(address[2:]))
-
-
 def _number(value: object) -> str:
     return decimal(value) if isinstance(value, int | float) else plain(str(value))
 
@@ -207,7 +180,3 @@ def _wrapped(text: str, indent: str, most: int) -> list[str]:
     if len(lines) > most:
         lines = [*lines[: most - 1], " ".join(lines[most - 1 :])]
     return [indent + line for line in lines]
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"

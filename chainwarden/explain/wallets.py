@@ -9,11 +9,13 @@ from typing import Any, Final, TypeVar
 from chainwarden.errors import StoreError
 from chainwarden.explain.gather import history_answer
 from chainwarden.explain.history import history_of
+from chainwarden.explain.standing import anomaly_word, risk_levels, risk_word, share_below
 from chainwarden.schema import FlowKind, LakeFile, hex_of
 from detect.features import FLOW_FEATURES, MEANINGS
 from detect.known.tokens import NATIVE, VALUE_TOKENS
 from detect.label_words import Verdict
 from detect.labels import LabelBook
+from store.answers import label_to_dict
 from store.lake import Lake
 from store.lake_blocks import head_time
 from store.lake_flows import FlowFilter, FlowPage, Row, find_flows
@@ -69,10 +71,11 @@ class WalletPages:
         }
 
     def about(self, address: bytes) -> Answer:
-        """The verdict of its labels, its latest scores and features, and its history.
+        """Every label it has and their verdict, its latest scores and features, and its history.
 
         Scores are those before the flow they came with, and null in warm-up; the risk has that flow
-        in. Both are as they were scored, at ``block_number``, not as they would be now.
+        in. Both are as they were scored, at ``block_number``, not as they would be now. ``below``
+        is the share of all wallets' scores in the newest blocks that are lower; see ``standing``.
         """
         over = self._deadline()
         now = head_time(self._ledger, self._lake)
@@ -85,11 +88,31 @@ class WalletPages:
 
         return {
             "verdict": Verdict(verdict).name.lower(),
-            "score": _latest(latest, address, "score"),
-            "risk": _latest(latest, address, "risk"),
+            "known_labels": [
+                {**label_to_dict(label, None), "holds": label.holds_at(now)}
+                for label in self._labels.labels_of(address)
+            ],
+            "score": self._standing(_latest(latest, address, "score"), over),
+            "risk": self._level(_latest(latest, address, "risk")),
             "features": _features(latest[0]) if latest else None,
             "history": self._reading(history),
         }
+
+    def _standing(self, score: Answer | None, over: Callable[[], bool]) -> Answer | None:
+        if score is None:
+            return None
+
+        def below(manifest: list[LakeFile]) -> float | None:
+            return share_below(self._lake, manifest, score["value"], over)
+
+        share = self._reading(below)
+        return {**score, "below": share, "word": anomaly_word(share)}
+
+    def _level(self, risk: Answer | None) -> Answer | None:
+        if risk is None:
+            return None
+        levels = risk_levels(self._ledger.model_figures())
+        return {**risk, "levels": levels, "word": risk_word(risk["value"], levels)}
 
     # --- inside --------------------------------------------------------------------------------
 
