@@ -1,5 +1,6 @@
 """The API over a ledger, for everybody but the process that has it open.
 
+    GET    /api/v1/openapi.json        all of this, as an OpenAPI 3.1 document
     GET    /api/v1/status              chain, head, counts by rule and severity, outbox
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
                                        label, status, since, until, first_block, last_block,
@@ -46,6 +47,9 @@ from starlette.responses import Response
 
 from chainwarden.errors import RequestRefused
 from chainwarden.server import EventStream, GuardedRoute, Role, author_of, json_answer
+from chainwarden.server.answers import JSON
+from chainwarden.server.openapi import document
+from store import api_pages as pages
 from store.alert_stream import Listeners
 from store.answers import (
     Answer,
@@ -102,20 +106,7 @@ class Wallets(Protocol):
         ...
 
 
-class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a POST to labels."""
-
-    address: str
-    label: str
-    author: str = ""
-    note: str = ""
-    from_alert: str = ""
-    valid_from: int | None = None
-    valid_to: int | None = None
-    every_chain: bool = False
-
-
-_NEW_LABEL: Final = msgspec.json.Decoder(NewLabel)
+_NEW_LABEL: Final = msgspec.json.Decoder(pages.NewLabel)
 _PROMOTION: Final = msgspec.json.Decoder(PromotionWord)
 _REPLAY: Final = msgspec.json.Decoder(ReplayWord)
 _ENABLE: Final = msgspec.json.Decoder(EnableWord)
@@ -148,23 +139,35 @@ class Api:
         self._lake_threads = ThreadPoolExecutor(_LAKE_THREADS, "api-lake")
         self._listeners = Listeners(ledger, self._read)
         self.routes = [
-            GuardedRoute("/api/v1/status", self._status, Role.VIEWER),
-            GuardedRoute("/api/v1/alerts", self._alerts, Role.VIEWER),
-            GuardedRoute("/api/v1/alerts/stream", self._stream, Role.VIEWER),
-            GuardedRoute("/api/v1/alerts/{id}", self._alert, Role.VIEWER),
-            GuardedRoute("/api/v1/alerts/{id}/explanation", self._explanation, Role.VIEWER),
-            GuardedRoute("/api/v1/wallets/{address}", self._wallet, Role.VIEWER),
-            GuardedRoute("/api/v1/wallets/{address}/flows", self._flows, Role.VIEWER),
-            GuardedRoute("/api/v1/labels", self._labels, Role.VIEWER),
-            GuardedRoute("/api/v1/labels/history", self._history, Role.VIEWER),
-            GuardedRoute("/api/v1/models", self._models, Role.VIEWER),
-            GuardedRoute("/api/v1/models/promotions", self._promote, Role.ADMIN, ["POST"]),
-            GuardedRoute("/api/v1/deliveries", self._deliveries, Role.VIEWER),
-            GuardedRoute("/api/v1/deliveries/replay", self._replay, Role.ADMIN, ["POST"]),
-            GuardedRoute("/api/v1/deliveries/enable", self._enable, Role.ADMIN, ["POST"]),
-            GuardedRoute("/api/v1/labels", self._label, Role.ANALYST, ["POST"]),
-            GuardedRoute("/api/v1/labels", self._withdraw, Role.ANALYST, ["DELETE"]),
+            GuardedRoute("/api/v1/openapi.json", self._openapi, Role.VIEWER, pages.OPENAPI),
+            GuardedRoute("/api/v1/status", self._status, Role.VIEWER, pages.STATUS),
+            GuardedRoute("/api/v1/alerts", self._alerts, Role.VIEWER, pages.ALERTS),
+            GuardedRoute("/api/v1/alerts/stream", self._stream, Role.VIEWER, pages.STREAM),
+            GuardedRoute("/api/v1/alerts/{id}", self._alert, Role.VIEWER, pages.ALERT),
+            GuardedRoute(
+                "/api/v1/alerts/{id}/explanation", self._explanation, Role.VIEWER, pages.EXPLANATION
+            ),
+            GuardedRoute("/api/v1/wallets/{address}", self._wallet, Role.VIEWER, pages.WALLET),
+            GuardedRoute("/api/v1/wallets/{address}/flows", self._flows, Role.VIEWER, pages.FLOWS),
+            GuardedRoute("/api/v1/labels", self._labels, Role.VIEWER, pages.LABELS),
+            GuardedRoute("/api/v1/labels/history", self._history, Role.VIEWER, pages.HISTORY),
+            GuardedRoute("/api/v1/models", self._models, Role.VIEWER, pages.MODELS),
+            GuardedRoute(
+                "/api/v1/models/promotions", self._promote, Role.ADMIN, pages.PROMOTE, ["POST"]
+            ),
+            GuardedRoute("/api/v1/deliveries", self._deliveries, Role.VIEWER, pages.DELIVERIES),
+            GuardedRoute(
+                "/api/v1/deliveries/replay", self._replay, Role.ADMIN, pages.REPLAY, ["POST"]
+            ),
+            GuardedRoute(
+                "/api/v1/deliveries/enable", self._enable, Role.ADMIN, pages.ENABLE, ["POST"]
+            ),
+            GuardedRoute("/api/v1/labels", self._label, Role.ANALYST, pages.LABEL, ["POST"]),
+            GuardedRoute(
+                "/api/v1/labels", self._withdraw, Role.ANALYST, pages.WITHDRAW, ["DELETE"]
+            ),
         ]
+        self._document = b""
 
     def close(self) -> None:
         """Wait for what is being asked."""
@@ -174,12 +177,17 @@ class Api:
 
     # --- the pages -----------------------------------------------------------------------------
 
+    async def _openapi(self, request: Request) -> Response:
+        query_of(request, pages.OPENAPI.query)
+        self._document = self._document or msgspec.json.encode(document(self.routes))
+        return Response(self._document, media_type=JSON)
+
     async def _status(self, request: Request) -> Response:
-        query_of(request, frozenset())
+        query_of(request, pages.STATUS.query)
         return json_answer(await self._read(status_answer))
 
     async def _alerts(self, request: Request) -> Response:
-        wanted, query = alerts_asked(request, self._address)
+        wanted, query = alerts_asked(request, pages.ALERTS.query, self._address)
 
         def ask(ledger: Ledger) -> Answer:
             if wanted.after is not None and ledger.record(wanted.after) is None:
@@ -189,24 +197,24 @@ class Api:
         return json_answer(linked(await self._read(ask), "/api/v1/alerts", query))
 
     async def _stream(self, request: Request) -> Response:
-        wanted, last_event_id = stream_asked(request, self._address)
+        wanted, last_event_id = stream_asked(request, pages.STREAM.query, self._address)
         feed = self._listeners.admit(wanted, last_event_id)
         return EventStream(feed, lambda: self._listeners.leave(feed))
 
     async def _alert(self, request: Request) -> Response:
-        query_of(request, frozenset())
+        query_of(request, pages.ALERT.query)
         alert_id: str = request.path_params["id"]
         return json_answer(await self._read(lambda ledger: alert_answer(ledger, alert_id)))
 
     async def _explanation(self, request: Request) -> Response:
-        query_of(request, frozenset())
+        query_of(request, pages.EXPLANATION.query)
         if self._explain is None:
             raise RequestRefused("nobody explains alerts here", 404)
         explain, one = self._explain, str(request.path_params["id"])
         return json_answer(await self._read(lambda _: explain(one), self._lake_threads))
 
     async def _wallet(self, request: Request) -> Response:
-        query = query_of(request, frozenset(["limit"]))
+        query = query_of(request, pages.WALLET.query)
         address = self._address(request.path_params["address"])
         limit = limit_of(query)
         found = await self._read(lambda ledger: wallet_answer(ledger, address, limit))
@@ -219,7 +227,7 @@ class Api:
 
     async def _flows(self, request: Request) -> Response:
         address = self._address(request.path_params["address"])
-        wanted, query = flows_asked(request, address, self._address)
+        wanted, query = flows_asked(request, pages.FLOWS.query, address, self._address)
         if self._wallets is None:
             raise RequestRefused("nobody reads the lake here", 404)
         flows = self._wallets.flows
@@ -228,7 +236,7 @@ class Api:
         return json_answer(linked(found, path, query))
 
     async def _labels(self, request: Request) -> Response:
-        query = query_of(request, frozenset(["address", "after", "limit"]))
+        query = query_of(request, pages.LABELS.query)
         address = self._address(query["address"]) if "address" in query else None
         limit, after = limit_of(query), number_of("after", query.get("after", "0"))
         found = await self._read(lambda ledger: labels_answer(ledger, limit, after, address))
@@ -251,7 +259,7 @@ class Api:
         return json_answer(done, 201 if done["new"] else 200)
 
     async def _withdraw(self, request: Request) -> Response:
-        query = query_of(request, frozenset(["address", "label", "author", "note"]))
+        query = query_of(request, pages.WITHDRAW.query)
         if not {"address", "label"} <= query.keys():
             raise RequestRefused("give address and label", 422)
         address, label = self._address(query["address"]), query["label"]
@@ -260,7 +268,7 @@ class Api:
         return json_answer(await self._write(lambda ledger: withdraw_label(ledger, said)))
 
     async def _history(self, request: Request) -> Response:
-        query = query_of(request, frozenset(["address", "limit"]))
+        query = query_of(request, pages.HISTORY.query)
         address = self._address(query["address"]) if "address" in query else None
         limit = limit_of(query)
         return json_answer(
@@ -268,7 +276,7 @@ class Api:
         )
 
     async def _models(self, request: Request) -> Response:
-        query_of(request, frozenset())
+        query_of(request, pages.MODELS.query)
         return json_answer(await self._read(models_answer))
 
     async def _promote(self, request: Request) -> Response:
@@ -277,7 +285,7 @@ class Api:
         return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
 
     async def _deliveries(self, request: Request) -> Response:
-        query = query_of(request, frozenset(["receiver", "state", "after", "limit"]))
+        query = query_of(request, pages.DELIVERIES.query)
         after = number_of("after", query.get("after", "0"))
         wanted = LetterFilter(query.get("receiver"), query.get("state"), after, limit_of(query))
         found = await self._read(lambda ledger: deliveries_answer(ledger, wanted))

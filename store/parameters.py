@@ -26,25 +26,14 @@ COIN: Final = "coin"
 """How the chain's own coin is named where a token may be given."""
 _PAGE: Final = 100
 _MAX_NUMBER: Final = 2**63 - 1
-_ALERTS: Final = frozenset(
-    [
-        "rule", "severity", "subject", "label", "status", "since", "until", "first_block",
-        "last_block", "after", "limit",
-    ]
-)  # fmt: skip
-_FLOWS: Final = frozenset(
-    [
-        "direction", "token", "counterparty", "since", "until", "first_block", "last_block",
-        "after", "limit",
-    ]
-)  # fmt: skip
-_STREAM: Final = frozenset(["rule", "severity", "subject", "last_event_id"])
 Status = Literal["active", "retracted", "all"]
 
 
-def alerts_asked(request: Request, address_of: ReadAddress) -> tuple[AlertFilter, dict[str, str]]:
+def alerts_asked(
+    request: Request, known: frozenset[str], address_of: ReadAddress
+) -> tuple[AlertFilter, dict[str, str]]:
     """Which alerts a request asks for, and its parameters as they came."""
-    query = query_of(request, _ALERTS)
+    query = query_of(request, known)
     wanted = AlertFilter(
         rule=query.get("rule"),
         min_severity=severity_of(query["severity"]) if "severity" in query else None,
@@ -61,13 +50,15 @@ def alerts_asked(request: Request, address_of: ReadAddress) -> tuple[AlertFilter
     return wanted, query
 
 
-def stream_asked(request: Request, address_of: ReadAddress) -> tuple[Wanted, str]:
+def stream_asked(
+    request: Request, known: frozenset[str], address_of: ReadAddress
+) -> tuple[Wanted, str]:
     """Which alerts a listener wants, and where it was: the last event's id, empty for from now on.
 
     A browser sends the header when it comes back; who cannot set headers may begin with the
     parameter.
     """
-    query = query_of(request, _STREAM)
+    query = query_of(request, known)
     wanted = Wanted(
         query.get("rule"),
         severity_of(query["severity"]) if "severity" in query else None,
@@ -77,10 +68,10 @@ def stream_asked(request: Request, address_of: ReadAddress) -> tuple[Wanted, str
 
 
 def flows_asked(
-    request: Request, address: bytes, address_of: ReadAddress
+    request: Request, known: frozenset[str], address: bytes, address_of: ReadAddress
 ) -> tuple[FlowFilter, dict[str, str]]:
     """Which flows of a wallet a request asks for, and its parameters as they came."""
-    query = query_of(request, _FLOWS)
+    query = query_of(request, known)
     token, after = query.get("token"), query.get("after")
     wanted = FlowFilter(
         address,

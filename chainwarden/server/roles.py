@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from chainwarden.errors import RequestRefused, SettingsError
+from chainwarden.server.described import Described
 
 CALLER: Final = "chainwarden.caller"
 """The key under which the guard notes in a request's scope who asks."""
@@ -52,17 +53,19 @@ class Caller:
 
 
 class GuardedRoute(Route):
-    """A route with the role that it wants, which is never left to a default."""
+    """A route with the role that it wants, which is never left to a default, and what it is."""
 
     def __init__(
         self,
         path: str,
         endpoint: Callable[[Request], Awaitable[Response]],
         role: Role,
+        described: Described,
         methods: Sequence[str] = ("GET",),
     ) -> None:
         super().__init__(path, endpoint, methods=list(methods))
         self.role = role
+        self.described = described
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, if the caller may ask. Raises RequestRefused (403) if not."""

@@ -101,7 +101,9 @@ def test_a_route_without_a_role_is_not_served(ledger: Ledger) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "store.api.GuardedRoute",
-            lambda path, endpoint, _role, methods=("GET",): Route(path, endpoint, methods=methods),
+            lambda path, endpoint, _role, _, methods=("GET",): Route(
+                path, endpoint, methods=methods
+            ),
         )
         with pytest.raises(TypeError, match="role"), serving(ledger):
             pass

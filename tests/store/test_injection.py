@@ -15,7 +15,8 @@ import pytest
 from chainwarden.errors import StoreError
 from chainwarden.schema import ETHEREUM, Label
 from detect.label_lists import parse_address
-from store.api import Api, NewLabel
+from store.api import Api
+from store.api_pages import NewLabel
 from store.delivery_answers import EnableWord, ReplayWord
 from store.ledger import AlertFilter, Commit, Ledger
 from store.model_answers import PromotionWord
@@ -80,6 +81,7 @@ def everything(ledger: Ledger) -> str:
 def parameters(client: Client, path: str, method: str) -> list[str]:
     """The query's parameters that a route knows, as it says itself."""
     target = f"{path}?no-such-parameter=1"
+    method = "GET" if method == "HEAD" else method
     status, said, _ = client.ask(target, method, b"{}" if method == "POST" else None)
     assert status == 422, (path, method, said)
     known = said["hint"].removeprefix("known: ")
@@ -92,7 +94,8 @@ def attempts(client: Client, ledger: Ledger) -> Iterator[tuple[str, str, bytes |
     api.close()
     wallet = f"0x{OTHER.hex()}"
     for route in api.routes:
-        (method,) = (route.methods or set()) - {"HEAD"}
+        endless = route.path.endswith("/stream")  # the head of such an answer is enough
+        (method,) = (route.methods or set()) - {"GET" if endless else "HEAD"}
         sound = re.sub(r"\{\w+\}", wallet, route.path)
         names = parameters(client, sound, method)
         rest = {"address": wallet, "label": "x"} if method == "DELETE" else {}
@@ -121,9 +124,9 @@ def test_no_value_is_ever_sql(ledger: Ledger) -> None:
         for method, target, body in attempts(client, ledger):
             status, said, _ = client.ask(target, method, body)
             assert 200 <= status < 500, (method, target, body, said)
-            if method == "GET" and status == 200:
+            if method in ("GET", "HEAD") and status == 200:
                 names = ("alerts", "labels", "changes", "letters")
-                rows = [row for name in names for row in said.get(name) or ()]
+                rows = [row for name in names for row in (said or {}).get(name) or ()]
                 assert not rows, (method, target)
             else:
                 assert status >= 400, (method, target, body)

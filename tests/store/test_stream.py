@@ -24,6 +24,7 @@ from chainwarden.server import Bind, EventStream, GuardedRoute, HttpServer, Role
 from chainwarden.server import listen as listening_module
 from chainwarden.server.tokens import TokenFile
 from store.alert_stream import MAX_LISTENERS, PAGE
+from store.api_pages import STREAM as STREAM_PAGE
 from store.ledger import AlertFilter, Commit, Ledger
 from tests.store.asking import ALERTS, OTHER, Client, serving
 from tests.store.listening import Heard, listening
@@ -245,7 +246,7 @@ def telling(
     async def page(_: Request) -> Response:
         return EventStream(feed, feed.closed.set, heartbeat, patience)
 
-    routes = [GuardedRoute("/events", page, Role.VIEWER)]
+    routes = [GuardedRoute("/events", page, Role.VIEWER, STREAM_PAGE)]
     server = HttpServer(bind or Bind(), CollectorRegistry(), lambda: "", routes)
     try:
         yield server

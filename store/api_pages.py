@@ -1,0 +1,171 @@
+"""What every route of the API says of itself: the source of its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Final, get_args
+
+import msgspec
+
+from chainwarden.schema import Severity
+from chainwarden.server.described import ADDRESS, NUMBER, TIME, Described, Parameter, Schema
+from store import answer_types as forms
+from store.delivery_answers import STATES, EnableWord, ReplayWord
+from store.lake_flows import Direction
+from store.model_answers import PromotionWord
+from store.parameters import COIN, MAX_PAGE, Status
+
+_SEVERITY: Final[Schema] = {"type": "string", "enum": [level.text for level in Severity]}
+_ID: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{4,32}$"}
+_PATH_ID: Final = Parameter("id", "An alert's id; four digits of one may do.", _ID, "path")
+_PATH_ADDRESS: Final = Parameter("address", "A wallet.", ADDRESS, "path")
+_LIMIT: Final = Parameter(
+    "limit",
+    "How many a page has at most.",
+    {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 100},
+)
+_AFTER_NUMBER: Final = Parameter("after", "Where the page before ended.", NUMBER)
+_ADDRESS: Final = Parameter("address", "Only of this address.", ADDRESS)
+_RULE: Final = Parameter("rule", "Only of this rule.")
+_LEAST: Final = Parameter("severity", "Only at least so severe.", _SEVERITY)
+_SUBJECT: Final = Parameter("subject", "Only about this wallet.", ADDRESS)
+_SPAN: Final = (
+    Parameter("since", "Only from this block time on: seconds, or a date and time.", TIME),
+    Parameter("until", "Only before this block time: seconds, or a date and time.", TIME),
+    Parameter("first_block", "Only from this block on.", NUMBER),
+    Parameter("last_block", "Only up to this block.", NUMBER),
+)
+_AUTHOR: Final = Parameter("author", "Who says so, where no token does.")
+_NOTE: Final = Parameter("note", "Why.")
+
+
+def _one(form: Any, status: int = 200) -> dict[int, Any]:
+    return {status: form}
+
+
+class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an analyst says of a wallet."""
+
+    address: str
+    label: str
+    author: str = ""
+    note: str = ""
+    from_alert: str = ""
+    valid_from: int | None = None
+    valid_to: int | None = None
+    every_chain: bool = False
+
+
+OPENAPI: Final = Described("This document.", _one(dict[str, Any]))
+STATUS: Final = Described(
+    "Where the pipeline stands: chain, head, totals, alerts by kind, what receivers are owed.",
+    _one(forms.StatusForm),
+)
+ALERTS: Final = Described(
+    "A page of alerts, the newest arrivals first.",
+    _one(forms.AlertsPage),
+    (
+        _RULE,
+        _LEAST,
+        _SUBJECT,
+        Parameter("label", "Only about wallets with this label."),
+        Parameter(
+            "status", "Only of this status.", {"type": "string", "enum": list(get_args(Status))}
+        ),
+        *_SPAN,
+        Parameter("after", "The id of the last alert of the page before.", _ID),
+        _LIMIT,
+    ),
+)
+STREAM: Final = Described(
+    "Server-sent events: alert.raised, alert.moved and alert.retracted, each with the alert and "
+    "the number of its change; reset, where the place is of another ledger. Last-Event-ID resumes.",
+    _one(None),
+    (
+        _RULE,
+        _LEAST,
+        _SUBJECT,
+        Parameter("last_event_id", "Where to go on, for who cannot send Last-Event-ID."),
+    ),
+    media_type="text/event-stream",
+)
+ALERT: Final = Described("One alert, retracted or not.", _one(forms.AlertForm), (_PATH_ID,))
+EXPLANATION: Final = Described(
+    "All that is known of an alert: its wallet, what is related, how it can be wrong.",
+    _one(forms.Explanation),
+    (_PATH_ID,),
+)
+WALLET: Final = Described(
+    "A wallet's newest alerts, labels, latest scores and features, and history.",
+    _one(forms.WalletForm),
+    (_PATH_ADDRESS, _LIMIT),
+)
+FLOWS: Final = Described(
+    "A page of what moved from and to a wallet, the newest first; it may end early, even empty.",
+    _one(forms.FlowsPage),
+    (
+        _PATH_ADDRESS,
+        Parameter(
+            "direction",
+            "Only what came in, or went out.",
+            {"type": "string", "enum": list(get_args(Direction))},
+        ),
+        Parameter(
+            "token",
+            f"Only of this token; {COIN}: the chain's own.",
+            {"anyOf": [ADDRESS, {"const": COIN}]},
+        ),
+        Parameter("counterparty", "Only with this address.", ADDRESS),
+        *_SPAN,
+        Parameter("after", "Where the page before ended; follow its next."),
+        _LIMIT,
+    ),
+)
+LABELS: Final = Described(
+    "A page of labels that hold, oldest first.",
+    _one(forms.LabelsPage),
+    (_ADDRESS, _AFTER_NUMBER, _LIMIT),
+)
+LABEL: Final = Described(
+    "Says what a wallet is; saying it again replaces it.",
+    {200: forms.LabelSet, 201: forms.LabelSet},
+    body=NewLabel,
+    refusals=(507,),
+)
+WITHDRAW: Final = Described(
+    "Takes an analyst's label back.",
+    _one(forms.LabelWithdrawn),
+    (
+        Parameter("address", "Of this address.", ADDRESS, required=True),
+        Parameter("label", "The word.", required=True),
+        _AUTHOR,
+        _NOTE,
+    ),
+    refusals=(404,),
+)
+HISTORY: Final = Described(
+    "Who gave and withdrew labels, and which lists took force.",
+    _one(forms.LabelHistory),
+    (_ADDRESS, _LIMIT),
+)
+MODELS: Final = Described(
+    "The risk models, how good they are, and who was promoted.", _one(forms.ModelsForm)
+)
+PROMOTE: Final = Described(
+    "Makes the challenger the champion from the next block on.",
+    _one(forms.Promoted, 201),
+    body=PromotionWord,
+)
+DELIVERIES: Final = Described(
+    "What receivers are owed, oldest first.",
+    _one(forms.DeliveriesPage),
+    (
+        Parameter("receiver", "Only this receiver's."),
+        Parameter("state", "Only in this state.", {"type": "string", "enum": list(STATES)}),
+        _AFTER_NUMBER,
+        _LIMIT,
+    ),
+)
+REPLAY: Final = Described("Tries messages again.", _one(forms.Replayed), body=ReplayWord)
+ENABLE: Final = Described(
+    "Sends to a disabled receiver again.", _one(forms.Enabled), body=EnableWord
+)
