@@ -1,5 +1,5 @@
 # Everything sets itself up: python3 (3.11 or newer), make and the package registries are enough.
-.PHONY: setup demo test check docs soak bench bench-detection clean
+.PHONY: setup demo test check docs screenshots soak bench bench-detection clean
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 STAMP := .venv/.installed
@@ -30,6 +30,10 @@ check: $(STAMP)  ## ruff and mypy
 
 docs: $(STAMP)  ## the pages of docs/ that are made from the code
 	$(PY) -m tests.docs
+
+screenshots: $(STAMP)  ## of the console, into docs/screenshots
+	tests/setup.sh
+	CHAINWARDEN_SCREENSHOTS=docs/screenshots $(PY) -m pytest -q tests/console/test_screenshots.py
 
 soak: $(STAMP)  ## hours of chain under random faults, MINUTES=20; then all must be equal
 	tests/setup.sh

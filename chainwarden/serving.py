@@ -1,4 +1,4 @@
-"""The HTTP side of a process that holds a ledger: metrics, health, API, and where they are."""
+"""The HTTP side of a process that holds a ledger: metrics, health, API, console, where they are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from chainwarden.console import Graphs, asset_routes, known
 from chainwarden.explain import Explainer, WalletPages
 from chainwarden.metrics import Metrics
 from chainwarden.server import Bind, HttpServer, Limits, Readiness
@@ -38,12 +39,18 @@ def serve_ledger(
     wallets = WalletPages(ledger, lake, labels)
     api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explain, wallets)
     stack.callback(api.close)
+    graphs = Graphs(ledger, lake, labels)
+    stack.callback(graphs.close)
     tokens = Path(settings.store.out) / FILE
     bind = Bind(settings.server.host, settings.server.port, settings.server.token, tokens)
     limits = Limits(per_minute=settings.server.requests_per_minute)
-    server = HttpServer(bind, metrics.registry, not_ready, api.routes, limits)
+    api.routes.extend(graphs.routes)  # in the API's document, too
+    paths = [route.path for route in api.routes]
+    assets = asset_routes(known(ledger.chain, settings.alerts.explorer, paths))
+    server = HttpServer(bind, metrics.registry, not_ready, api.routes, limits, assets)
     stack.callback(server.close)
     stack.enter_context(published(Path(settings.store.out), server.host, server.port))
     sys.stderr.write(f"chainwarden: metrics on http://{server.address}/metrics\n")
     sys.stderr.write(f"chainwarden: API on http://{server.address}/api/v1/status\n")
+    sys.stderr.write(f"chainwarden: console on http://{server.address}/\n")
     return server

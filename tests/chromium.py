@@ -70,9 +70,48 @@ class Page:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path) -> None:
-        """The whole page as a PNG."""
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+    def result(self, expression: str) -> Any:
+        """What a promise of the page ends in."""
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait(self, expression: str) -> Any:
+        """What an expression says once it is true, of an element true; the page has a minute."""
+        end = time.monotonic() + _PATIENCE
+        asked = f"(found => found instanceof Node ? true : found)({expression})"
+        while not (found := self.value(asked)):
+            assert time.monotonic() < end, f"never true: {expression}; {self.errors}"
+            time.sleep(0.03)
+        return found
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other, as on a keyboard: a character, or a key's name."""
+        for key in keys:
+            text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+            code = {"Enter": 13, "Tab": 9, "Escape": 27}.get(key, 0)
+            pressed = {"key": key, "text": text, "windowsVirtualKeyCode": code}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def type(self, text: str) -> None:
+        """Put a text where the focus is, in place of what is selected."""
+        self.call("Input.insertText", text=text)
+
+    def click(self, selector: str) -> None:
+        """Click into the middle of the first element of a CSS selector, with the mouse."""
+        quoted = json.dumps(selector)
+        self.value(f"document.querySelector({quoted}).scrollIntoView({{block: 'center'}})")
+        box = self.value(f"document.querySelector({quoted}).getBoundingClientRect().toJSON()")
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
+
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        """The whole page, or what of it is in the window, as a PNG."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def _receive(self) -> dict[str, Any]:
@@ -81,7 +120,7 @@ class Page:
         match message.get("method"):
             case "Network.requestWillBeSent":
                 self.requests.append(about["request"]["url"])
-            case "Network.loadingFailed":
+            case "Network.loadingFailed" if not about.get("canceled"):
                 self.errors.append(about["errorText"])
             case "Log.entryAdded":
                 self.errors.append(about["entry"]["text"])

@@ -143,6 +143,9 @@ def test_the_wheel_holds_every_package(tmp_path: Path) -> None:
     unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unpacked)
+    shipped = {path.name for path in (ROOT / "dashboards" / "console").iterdir()}
+    assert "index.html" in shipped
+    assert {path.name for path in (unpacked / "dashboards" / "console").iterdir()} == shipped
     names = [name for name, _ in modules()]
     script = (
         "import importlib, sys\n"

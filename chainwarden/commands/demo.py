@@ -41,10 +41,10 @@ def demo(*, blocks: int, seed: int, out: Path, json: bool) -> None:
         ]
         print_json({**result.to_dict(), "rules": rules})
     else:
-        _show(result, scores, written.folder)
+        _show(result, scores, written.folder, settings.server.port)
 
 
-def _show(result: ReplayResult, scores: list[RuleScore], chain: Path) -> None:
+def _show(result: ReplayResult, scores: list[RuleScore], chain: Path, port: int) -> None:
     print_line(
         f"{result.flows:,} flows of {result.blocks:,} blocks, every root recomputed, in "
         f"{result.seconds:.1f} s: {result.flows_per_second:,.0f} flows/s; "
@@ -73,3 +73,7 @@ def _show(result: ReplayResult, scores: list[RuleScore], chain: Path) -> None:
     print_line(f"next: .venv/bin/chainwarden alerts --out {result.out} --severity high")
     print_line(f"      .venv/bin/chainwarden alerts --out {result.out} --rule ice_phishing --json")
     print_line(f"      .venv/bin/chainwarden report {result.out} --truth {chain}/truth.json")
+    print_line(
+        f"console: .venv/bin/chainwarden serve --out {result.out}, then open "
+        f"http://127.0.0.1:{port}/"
+    )

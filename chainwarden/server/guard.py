@@ -1,7 +1,8 @@
 """What every request passes before a page sees it, and every answer before it leaves.
 
-``/metrics``, ``/healthz`` and ``/readyz`` are open: they hold no address and no secret. Everything
-else wants a bearer token where there is one. Where none is, the server listens on loopback only,
+``/metrics``, ``/healthz`` and ``/readyz`` are open: they hold no address and no secret; so are the
+console's own files, which are the same for everybody. Everything else wants a bearer token where
+there is one. Where none is, the server listens on loopback only,
 and a web page that somebody on this machine has open must not reach it by a name of its own (DNS
 rebinding): the Host header has to name this machine. Nobody may ask more often than the limit:
 counted by token, or by address for who shows none; the open pages are counted apart, so that no
@@ -14,7 +15,7 @@ import asyncio
 import ipaddress
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,7 +61,8 @@ DEFAULT_LIMITS: Final = Limits()
 class Guard:
     """The outermost layer. Where ``keys`` want none, only this machine's names are answered.
 
-    ``ending`` is set when the server closes, for answers that have no end of their own.
+    ``ending`` is set when the server closes, for answers that have no end of their own. ``assets``
+    are the paths of files that are open, too.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class Guard:
         limits: Limits = DEFAULT_LIMITS,
         ending: asyncio.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
+        assets: Collection[str] = (),
     ) -> None:
         self._app = app
         self._ending = ending or asyncio.Event()
         self._keys = keys
         self._limits = limits
+        self._assets = frozenset(assets)
         self._rates = Rates(limits.per_minute, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,6 +124,8 @@ class Guard:
         address = neighbourhood(client[0]) if client else ""
         if scope["path"] in OPEN_PAGES:
             self._count(f"open {address}")
+        elif scope["path"] in self._assets:
+            self._count(f"assets {address}")
         else:
             scope[CALLER] = self._identified(headers, address)
         length = headers.get("content-length", "0")

@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chainwarden.errors import ChainwardenError, RequestRefused, SettingsError, StoreError
@@ -53,6 +54,8 @@ class Bind:
 class HttpServer:
     """Metrics and health, and the given routes beside them, from a daemon thread.
 
+    ``assets`` are files that are open to everybody, as the three pages are.
+
     Raises SettingsError where the port is taken, where routes would be open to others than this
     machine without a token, or where the tokens cannot be read.
     """
@@ -64,6 +67,7 @@ class HttpServer:
         not_ready: Readiness,
         routes: Sequence[GuardedRoute] = (),
         limits: Limits = DEFAULT_LIMITS,
+        assets: Sequence[Route] = (),
     ) -> None:
         if not all(isinstance(route, GuardedRoute) for route in routes):
             raise TypeError("every route says which role it wants: see GuardedRoute")
@@ -78,14 +82,14 @@ class HttpServer:
                 "to 127.0.0.1",
             )
         app = Starlette(
-            routes=[*pages(registry, not_ready), *routes],
+            routes=[*pages(registry, not_ready), *assets, *routes],
             exception_handlers={ChainwardenError: _refuse, HTTPException: _refuse},
         )
         app.router.redirect_slashes = False
         ending = asyncio.Event()
         self._server = _Server(
             uvicorn.Config(
-                Guard(app, self._keys, limits, ending),
+                Guard(app, self._keys, limits, ending, assets=[route.path for route in assets]),
                 http=_Protocol,
                 loop="asyncio",
                 ws="none",

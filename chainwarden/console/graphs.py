@@ -1,0 +1,141 @@
+"""The money graphs that the console draws, over HTTP.
+
+    GET /api/v1/alerts/{id}/graph         around an alert: its subject and what it names
+    GET /api/v1/wallets/{address}/graph   around a wallet
+
+Both answer ``{centre, nodes, edges, others, edges_left_out, since_block, whole}``; see
+``chainwarden.explain.money``. The centre is null where an alert is about no wallet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from chainwarden.console.forms import ALERT_GRAPH, WALLET_GRAPH
+from chainwarden.errors import RequestRefused, StoreError
+from chainwarden.explain.money import Answer, centre_of, money_around
+from chainwarden.explain.wallets import SECONDS
+from chainwarden.schema import ANALYST, Alert
+from chainwarden.server import GuardedRoute, Role, json_answer
+from detect.label_lists import parse_address
+from detect.labels import LabelBook
+from store.answers import no_alert, whole_id
+from store.lake import Lake
+from store.ledger import Ledger
+
+_TRIES: Final = 3
+
+
+class Graphs:
+    """Routes over an open ledger and its lake. Close it before the ledger, after the server.
+
+    An answer is bounded in time (``clock``, in seconds), too, and says how far back it goes.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        lake: Lake,
+        labels: LabelBook,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._lake = lake
+        self._labels = labels
+        # One: each reads much of a lake, and whoever follows the chain has the cores, too.
+        self._threads = ThreadPoolExecutor(1, "graphs")
+        self.routes = [
+            GuardedRoute("/api/v1/alerts/{id}/graph", self._alert, Role.VIEWER, ALERT_GRAPH),
+            GuardedRoute(
+                "/api/v1/wallets/{address}/graph", self._wallet, Role.VIEWER, WALLET_GRAPH
+            ),
+        ]
+
+    def close(self) -> None:
+        """Wait for what is being asked."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def of_alert(self, alert_id: str) -> Answer:
+        """The graph of an alert; four digits of an id may do. Raises RequestRefused for none."""
+        with self._ledger.reading():
+            found = whole_id(self._ledger, alert_id)
+            alert = self._ledger.alert(found)
+        if alert is None:
+            raise no_alert(found)
+        centre = centre_of(alert)
+        if centre is None:
+            return {
+                "centre": None, "since_block": None, "whole": True, "others": 0,
+                "edges_left_out": 0, "nodes": [], "edges": [],
+            }  # fmt: skip
+        return self._around(centre, alert)
+
+    def of_wallet(self, address: bytes) -> Answer:
+        """The graph of a wallet; it may be empty."""
+        return self._around(address, None)
+
+    def _around(self, centre: bytes, alert: Alert | None) -> Answer:
+        """Files may be merged while somebody reads them: then those of now are read."""
+        ends = self._clock() + SECONDS
+        for attempt in range(1, _TRIES + 1):
+            with self._ledger.reading():
+                manifest = self._ledger.files("flows")
+            try:
+                return money_around(
+                    self._lake, manifest, centre, self._words, alert, lambda: self._clock() > ends
+                )
+            except StoreError:
+                if attempt == _TRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _words(self, addresses: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """What wallets are called now: by lists, and by analysts as the ledger has it."""
+        wanted = list(addresses)
+        with self._ledger.reading():
+            said = self._ledger.label_words(wanted)
+        return {
+            address: list(
+                dict.fromkeys(
+                    [
+                        *said.get(address, []),
+                        *(
+                            label.label
+                            for label in self._labels.labels_of(address)
+                            if label.source != ANALYST
+                        ),
+                    ]
+                )
+            )
+            for address in wanted
+        }
+
+    async def _alert(self, request: Request) -> Response:
+        _no_query(request)
+        alert_id = str(request.path_params["id"])
+        return await self._answer(lambda: self.of_alert(alert_id))
+
+    async def _wallet(self, request: Request) -> Response:
+        _no_query(request)
+        text = str(request.path_params["address"])
+        try:
+            address = parse_address(text)
+        except ValueError as error:
+            raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error
+        return await self._answer(lambda: self.of_wallet(address))
+
+    async def _answer(self, ask: Callable[[], Answer]) -> Response:
+        return json_answer(await asyncio.wrap_future(self._threads.submit(ask)))
+
+
+def _no_query(request: Request) -> None:
+    if request.query_params:
+        raise RequestRefused("this takes no parameters", 422)

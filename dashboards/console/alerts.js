@@ -1,0 +1,205 @@
+// The list of alerts: filters that live in the address, pages, and what is new while one looks.
+
+import { ask, problem } from "./api.js";
+import { fill, h, say } from "./dom.js";
+import { filterForm } from "./filters.js";
+import { watch } from "./live.js";
+import { brief, plain, severity, short, tags, time } from "./words.js";
+
+const PAGE = 50;
+const MOST = 2000; // rows; whoever wants older ones narrows the filter
+
+/** The ids in the order they were last listed: an alert's page steps through them. */
+export let order = [];
+
+/** Draws the list for these parameters; the signal ends it. */
+export function alertsPage(main, parameters, signal) {
+  const rows = new Map(); // by id, in the order they are shown
+  const list = h("ol", { class: "alerts", "aria-label": "Alerts, newest first" });
+  const found = h("p", { class: "dim", id: "found" }, "Loading …");
+  const fresh = h("button", { type: "button", class: "fresh", hidden: true, onclick: showFresh });
+  const older = h("button", { type: "button", hidden: true, onclick: more }, "Older alerts");
+  const errors = h("div");
+  let waiting = []; // what is new and not shown yet, newest first
+  let next = null;
+  let busy = false;
+  let again = false;
+
+  fill(
+    main,
+    h("h1", { tabindex: "-1" }, "Alerts"),
+    filterForm(parameters),
+    found, errors, fresh, list,
+    h("p", { class: "actions" }, older),
+  );
+
+  function path() {
+    const query = new URLSearchParams(parameters);
+    query.set("limit", PAGE);
+    return `/api/v1/alerts?${query}`;
+  }
+
+  async function first() {
+    try {
+      const answer = await ask(path(), { signal });
+      rows.clear();
+      list.replaceChildren();
+      for (const alert of answer.alerts) add(alert);
+      next = answer.next;
+      fill(errors);
+      told();
+      watch(renew, signal).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  function add(alert) {
+    const row = drawn(alert);
+    rows.set(alert.id, row);
+    list.append(row);
+  }
+
+  async function more() {
+    if (busy || next === null) return;
+    busy = true;
+    try {
+      const answer = await ask(next, { signal });
+      const known = rows.size;
+      for (const alert of answer.alerts) if (!rows.has(alert.id)) add(alert);
+      next = rows.size < MOST ? answer.next : null;
+      told();
+      say(`${rows.size - known} older alerts`);
+      list.children[known]?.querySelector("a").focus();
+    } catch (error) {
+      failed(error);
+    } finally {
+      busy = false;
+    }
+  }
+
+  async function renew() {
+    if (busy) {
+      again = true; // what came meanwhile may not be in the answer that is on its way
+      return;
+    }
+    busy = true;
+    again = false;
+    try {
+      const { alerts } = await ask(path(), { signal });
+      const meanwhile = [];
+      for (const alert of alerts) {
+        const shown = rows.get(alert.id);
+        if (!shown) meanwhile.push(alert);
+        else if (shown.dataset.version !== version(alert)) replace(shown, alert);
+      }
+      const heard = new Set(waiting.map((alert) => alert.id));
+      const news = meanwhile.filter((alert) => !heard.has(alert.id));
+      waiting = meanwhile;
+      fill(errors);
+      if (calm()) showFresh();
+      else offer();
+      if (news.length) say(`${news.length}${alerts.length === news.length ? " or more" : ""} new alerts`);
+    } catch (error) {
+      failed(error);
+    } finally {
+      busy = false;
+      if (again && !signal.aborted) renew();
+    }
+  }
+
+  // Rows move only while nobody is at one: at the top, without a pointer or the focus on the list.
+  function calm() {
+    return window.scrollY < 8 && !list.contains(document.activeElement) && !list.matches(":hover");
+  }
+
+  function offer() {
+    fresh.hidden = waiting.length === 0;
+    fresh.textContent = `Show ${waiting.length}${waiting.length >= PAGE ? "+" : ""} new`;
+  }
+
+  function showFresh() {
+    const asked = document.activeElement === fresh;
+    if (waiting.length >= PAGE) {
+      // There may be more between these and what is shown: the list begins anew.
+      rows.clear();
+      list.replaceChildren();
+      waiting.forEach(add);
+      next = null;
+      ask(path(), { signal }).then((answer) => { next = answer.next; told(); }, failed);
+    } else {
+      const newer = waiting.map((alert) => [alert.id, drawn(alert)]);
+      const shown = [...rows];
+      rows.clear();
+      for (const [id, row] of [...newer, ...shown]) rows.set(id, row);
+      list.prepend(...newer.map(([, row]) => row));
+    }
+    waiting = [];
+    offer();
+    told();
+    if (asked) list.querySelector("a")?.focus();
+  }
+
+  function replace(row, alert) {
+    const focused = row.contains(document.activeElement);
+    const drawnAnew = drawn(alert);
+    row.replaceWith(drawnAnew);
+    rows.set(alert.id, drawnAnew);
+    if (focused) drawnAnew.querySelector("a").focus();
+  }
+
+  function told() {
+    order = [...rows.keys()];
+    older.hidden = next === null;
+    const all = next === null ? "" : ", and there are older ones";
+    const none = parameters.size ? "No alert is so. Fewer filters find more." : "No alert yet. New ones appear here by themselves.";
+    found.textContent = rows.size ? `${rows.size} shown${all}` : none;
+    if (rows.size >= MOST) found.textContent += `: no more than ${MOST} at once, so narrow the filter`;
+  }
+
+  function failed(error) {
+    if (error.name === "AbortError" || signal.aborted) return;
+    fill(errors, problem(error));
+    if (!rows.size) found.textContent = "";
+  }
+
+  document.addEventListener("labels-changed", renew, { signal });
+  first();
+
+  const at = () => [...rows.values()].findIndex((row) => row.contains(document.activeElement));
+  return {
+    step(by) {
+      const links = [...rows.values()];
+      const to = Math.min(Math.max(at() + by, 0), links.length - 1);
+      links[to]?.querySelector("a").focus();
+    },
+    selected: () => list.children[at()]?.dataset.id,
+  };
+}
+
+function version(alert) {
+  return `${alert.status} ${alert.severity} ${alert.labels.join()}`;
+}
+
+function drawn(alert) {
+  const chain = /^0x0{40}$/.test(alert.subject);
+  return h(
+    "li",
+    { "data-id": alert.id, "data-version": version(alert), class: alert.status === "active" ? "" : "past" },
+    h(
+      "a",
+      { href: `#/alerts/${encodeURIComponent(alert.id)}` },
+      h("span", { class: "level" }, severity(alert.severity)),
+      h("span", { class: "rule" }, plain(alert.rule)),
+      h("span", { class: "when dim" }, time(alert.block_timestamp)),
+      h("span", { class: "what" }, brief(alert.sentence)),
+      h(
+        "span",
+        { class: "whom" },
+        chain ? "the chain itself" : h("code", null, short(alert.subject)),
+        " ", tags(alert.labels),
+        alert.status !== "active" && h("span", { class: "tag" }, plain(alert.status)),
+      ),
+    ),
+  );
+}
