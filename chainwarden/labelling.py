@@ -23,14 +23,16 @@ from chainwarden.schema import Label
 from chainwarden.settings import LabelSettings
 from detect.label_files import LabelReport, ListContent, ListInfo, read_list_file
 from detect.label_lists import BadEntry, parse_time
+from detect.label_words import Verdict, word_verdict
 from detect.labels import LabelBook
 from store.label_archive import LabelArchive
-from store.ledger import InForce, Ledger, ListNote
+from store.ledger import AlertFilter, InForce, Ledger, ListNote
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 2.0
 _SHOWN: Final = 20  # lines of a report that are logged
+_MEASURED: Final = 100  # labels of one block whose lead is looked up, a query each
 
 _Signature = tuple[int, int, int]
 
@@ -128,6 +130,11 @@ class Counts:
     listed: int = 0
     delisted: int = 0
     lists: int = 0
+    alerted: int = 0
+    unalerted: int = 0
+    """Of the bad labels said, how many came to a wallet with an alert, and to one without."""
+    lags: list[int] = field(default_factory=list)  # not observed yet, as are leads
+    leads: list[int] = field(default_factory=list)
     notes: list[InForce] = field(default_factory=list)  # not committed yet
 
 
@@ -176,6 +183,16 @@ class Labelling:
             metrics.raise_counter(metrics.label_changes, getattr(counts, kind), kind)
         metrics.raise_counter(metrics.label_lists, counts.lists, "read")
         metrics.raise_counter(metrics.label_lists, self.watch.refused, "refused")
+        metrics.raise_counter(metrics.bad_labels, counts.alerted, "yes")
+        metrics.raise_counter(metrics.bad_labels, counts.unalerted, "no")
+        for histogram, seconds in (
+            (metrics.label_lag, counts.lags),
+            (metrics.alert_lead, counts.leads),
+        ):
+            child = histogram.labels(chain)
+            for one in seconds:
+                child.observe(one)
+            seconds.clear()
         used = len(self.book) / self.book.capacity
         metrics.bound_used.labels(chain, "labels").set(used)
 
@@ -193,7 +210,21 @@ class Labelling:
             log.info("0x%s %s: %s", change.label.address.hex(), what, change.label.label)
             self.counts.withdrawn += change.withdrawn
             self.counts.said += not change.withdrawn
+        if at is not None:
+            said = [change.label for change in changes if not change.withdrawn]
+            for label in said[:_MEASURED]:
+                self._measure(label, at)
         return tuple(change.serial for change in changes)
+
+    def _measure(self, label: Label, at: int) -> None:
+        """How late a label is, and how far ahead of it was the wallet's first alert."""
+        self.counts.lags.append(max(0, at - label.valid_from))
+        if word_verdict(label.label) != Verdict.BAD:
+            return
+        first = self._ledger.alerts(AlertFilter(subject=label.address, limit=1, oldest_first=True))
+        self.counts.alerted += len(first)
+        self.counts.unalerted += not first
+        self.counts.leads += [max(0, at - alert.block_timestamp) for alert in first]
 
     def _changed(self, number: int, at: int | None) -> Iterator[ListNote]:
         contents = [*self._waiting, *self.watch.take()]

@@ -26,6 +26,10 @@ SCORE_BUCKETS: Final = tuple(round(0.05 * i, 2) for i in range(1, 21))
 SECONDS_BUCKETS: Final = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
+DAYS_BUCKETS: Final = (
+    0.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0, 604_800.0, 1_209_600.0, 2_592_000.0,
+    7_776_000.0, 31_536_000.0,
+)  # fmt: skip
 LATENCY_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0, 24.0, 60.0, 300.0, 3600.0)
 
 
@@ -151,6 +155,21 @@ class Metrics:
         self.suppressed = counter("alerts_suppressed", "Findings that became no alert", "reason")
         self.labels = gauge("labels", "Labels of lists and people that are known")
         self.label_changes = counter("label_changes", "Labels that took force or ended", "kind")
+        self.label_lag = histogram(
+            "label_lag_seconds",
+            "Block time from when a person's label holds to when it took force",
+            DAYS_BUCKETS,
+        )
+        self.alert_lead = histogram(
+            "alert_lead_seconds",
+            "Block time from the first alert about a wallet to a person's label of it as bad",
+            DAYS_BUCKETS,
+        )
+        self.bad_labels = counter(
+            "bad_labels",
+            "People's labels of wallets as bad, by whether an alert was before",
+            "alerted",
+        )
         self.label_lists = counter("label_lists", "Label lists read again, by outcome", "outcome")
         self.drift = counter("drift", "Drifts found on scores, errors or a feature", "stream")
         self.warm = gauge("model_warm", "1 once a model gives scores", "model")
@@ -162,6 +181,12 @@ class Metrics:
         self.risk_brier = gauge("risk_brier_score", f"Brier score {judged}", "role", "span")
         self.risk_average_precision = gauge(
             "risk_average_precision", f"Average precision {judged}", "role", "span"
+        )
+        self.risk_precision_at_100 = gauge(
+            "risk_precision_at_100_ratio",
+            f"Share that is bad of the 100 highest, {judged}",
+            "role",
+            "span",
         )
         self.risk_auroc = gauge("risk_auroc", f"Area under the ROC curve {judged}", "role", "span")
         self.risk_calibration_error = gauge(

@@ -62,6 +62,7 @@ def observe_models(metrics: Metrics, told: Mapping[str, Any] | None) -> None:
         "log_loss": metrics.risk_log_loss,
         "brier": metrics.risk_brier,
         "average_precision": metrics.risk_average_precision,
+        "precision_at_100": metrics.risk_precision_at_100,
         "auroc": metrics.risk_auroc,
         "calibration_error": metrics.risk_calibration_error,
         "precision": metrics.risk_precision,

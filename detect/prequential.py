@@ -56,7 +56,8 @@ SPAN_NAMES: Final = ("all", "recent")
 class ModelFigures:
     """One model over one span; None where there are no rows, or none of one label.
 
-    ``precision`` and ``recall`` are of rows at or above the alert level. ``calibration_error`` is
+    ``precision`` and ``recall`` are of rows at or above the alert level, ``precision_at_100`` is of
+    the hundred highest. ``calibration_error`` is
     the expected one, over ten groups of about equal size by rank.
     """
 
@@ -65,6 +66,7 @@ class ModelFigures:
     log_loss: float | None
     brier: float | None
     average_precision: float | None
+    precision_at_100: float | None
     auroc: float | None
     calibration_error: float | None
     alerts: int
@@ -118,6 +120,7 @@ class Prequential:
             log_loss=_ratio(float(sums[LOG_LOSS]), rows),
             brier=_ratio(float(sums[BRIER]), rows),
             average_precision=average_precision(by_label),
+            precision_at_100=precision_at(by_label, 100),
             auroc=auroc(by_label),
             calibration_error=calibration_error(by_label, _sum(f.said, span)[model]),
             alerts=good_over + bad_over,
@@ -165,6 +168,22 @@ def average_precision(by_label: Array) -> float | None:
         return None
     told = np.maximum(1, good + bad)
     return float((np.diff(bad, prepend=0) / bad[-1] * (bad / told)).sum())
+
+
+def precision_at(by_label: Array, k: int) -> float | None:
+    """Share of the bad among the ``k`` rows with the highest scores; None for fewer rows.
+
+    Of rows that share a bin with the last of them: as many as are wanted, drawn at random, that is
+    their share. How many of a day's work of an analyst's would have been worth it.
+    """
+    good, bad = by_label[:, ::-1].astype(float)
+    told = np.cumsum(good + bad)
+    if told[-1] < k:
+        return None
+    last = int(np.searchsorted(told, k))
+    before = told[last] - good[last] - bad[last]
+    part = (k - before) / (good[last] + bad[last])
+    return float((bad[:last].sum() + part * bad[last]) / k)
 
 
 def auroc(by_label: Array) -> float | None:

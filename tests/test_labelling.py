@@ -41,7 +41,7 @@ from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig
 from store.label_answers import AnalystWord, set_label, withdraw_label
-from store.ledger import Ledger
+from store.ledger import AlertFilter, Ledger
 
 HEADER = "address,label\n"
 
@@ -108,6 +108,10 @@ class Run:
         """Look at the lists as often as it takes to see a change."""
         self.watch.poll()
         self.watch.poll()
+
+    def touched_wallet(self) -> bytes:
+        """The subject of the first alert about a wallet."""
+        return next(a.subject for a in every_alert(self.ledger) if any(a.subject))
 
     def touches(self, wallet: bytes) -> list[int]:
         """The blocks of the sanctions_touch alerts that concern a wallet."""
@@ -236,6 +240,42 @@ def test_an_analysts_label_takes_force_with_the_next_block_and_ends_likewise(
     assert given.number is not None
     assert taken.number is not None
     assert all(given.number <= number < taken.number for number in touched)
+
+
+def test_how_late_labels_are_and_how_far_ahead_alerts_were_is_told(
+    run: Run, events: list[ChainEvent], busy: bytes
+) -> None:
+    """From when a label holds, and from a wallet's first alert, to the block it joins."""
+    added = [e for e in events if isinstance(e, BlocksAdded)]
+    now = added[100].batch.blocks["block_timestamp"][0].as_py()
+    set_label(run.ledger, AnalystWord(busy, "sanctioned", valid_from=0), 0)
+    run.feed(list(added[:100]))
+    subject = run.touched_wallet()
+    first = run.ledger.alerts(AlertFilter(subject=subject, limit=1000))[-1].block_timestamp
+    for address, word, since in (
+        (subject, "phishing", first),
+        (b"\x05" * 20, "scam", now - 60),
+        (b"\x06" * 20, "mixer", now + 60),  # holds from later on, and is not bad
+    ):
+        set_label(run.ledger, AnalystWord(address, word, valid_from=since), 0)
+    run.feed(list(added[100:101]))
+    counts = run.labelling.counts
+    assert counts.lags == [now - first, 60, 0]
+    assert counts.leads == [now - first] != [0]
+    metrics = new_metrics(ETHEREUM)
+    run.labelling.observe(metrics)
+    run.labelling.observe(metrics)
+
+    def value(name: str, **labels: str) -> float | None:
+        labels = {"chain": "ethereum", **labels}
+        return metrics.registry.get_sample_value(f"chainwarden_{name}", labels)
+
+    assert (value("label_lag_seconds_count"), value("label_lag_seconds_sum")) == (
+        3,
+        now - first + 60,
+    )
+    assert (value("alert_lead_seconds_count"), value("alert_lead_seconds_sum")) == (1, now - first)
+    assert [value("bad_labels_total", alerted=one) for one in ("yes", "no")] == [1, 1]
 
 
 def test_what_was_said_before_a_batch_is_committed_is_not_said_twice(

@@ -20,6 +20,7 @@ _FIGURES: Final = (
     ("log_loss", "log loss"),
     ("brier", "Brier score"),
     ("average_precision", "average precision"),
+    ("precision_at_100", "precision of the 100 highest"),
     ("auroc", "AUROC"),
     ("calibration_error", "calibration error"),
     ("alerts", "rows at the alert level"),

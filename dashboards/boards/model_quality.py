@@ -7,7 +7,16 @@ from typing import Final
 from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.boards.board import DRIFT, board
-from dashboards.boards.panels import Query, figure, in_step, labels_of, now, series
+from dashboards.boards.panels import (
+    Query,
+    figure,
+    in_range,
+    in_step,
+    labels_of,
+    now,
+    quantile,
+    series,
+)
 from dashboards.boards.tables import NUMBER, SECONDS, WALLET, Column, rows
 
 _CHALLENGE: Final = "The champion's is what alerts; the challenger scores in shadow."
@@ -59,6 +68,12 @@ def _judged(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Precision and recall at the alert level", both, "percentunit",
                 Query(now("chainwarden_risk_precision_ratio"), "precision, {{role}}, {{span}}"),
                 Query(now("chainwarden_risk_recall_ratio"), "recall, {{role}}, {{span}}"),
+            )
+        )
+        .with_panel(
+            series(
+                "Precision at 100", "Share that is bad of the hundred rows with the highest risk. "
+                + both, "percentunit", _of_roles("chainwarden_risk_precision_at_100_ratio"),
             )
         )
         .with_panel(
@@ -166,9 +181,29 @@ def _words(made: dashboard.Dashboard) -> dashboard.Dashboard:
             )
         )
         .with_panel(
+            series(
+                "Label lag", "Block time from when a person's label holds to when it took force.",
+                "s", Query(quantile(0.5, "chainwarden_label_lag_seconds"), "median"),
+                Query(quantile(0.9, "chainwarden_label_lag_seconds"), "90 %"),
+            )
+        )
+        .with_panel(
+            series(
+                "Lead time", "Block time from a wallet's first alert to a person's label of it as "
+                "bad.", "s", Query(quantile(0.5, "chainwarden_alert_lead_seconds"), "median"),
+                Query(quantile(0.1, "chainwarden_alert_lead_seconds"), "10 %"),
+            )
+        )
+        .with_panel(
+            figure(
+                "Bad labels", "Of the time shown, by whether an alert was before.", "none",
+                Query(in_range("chainwarden_bad_labels_total", "alerted"), "alerted: {{alerted}}"),
+            )
+        )
+        .with_panel(
             rows(
                 "Who said what", "The newest 1,000, oldest first.",
-                "/api/v1/labels/history?limit=1000", "changes", _CHANGES, width=16,
+                "/api/v1/labels/history?limit=1000", "changes", _CHANGES, width=20,
             )
         )
     )  # fmt: skip

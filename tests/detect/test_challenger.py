@@ -19,7 +19,7 @@ from detect.compiled import Array
 from detect.held import HeldRows
 from detect.kernels.prequential import BATCH, BINS
 from detect.paired import CHANCE, EARLY, WORSE, compared, mcnemar
-from detect.prequential import GROUPS, WINDOW_SECONDS, Prequential
+from detect.prequential import GROUPS, WINDOW_SECONDS, Prequential, precision_at
 from detect.risk import RiskModel
 from detect.risk_config import RiskConfig
 from tests.detect.risk_story import FEATURES, OWN, Story, risks, small, story
@@ -132,6 +132,25 @@ def binned(said: Array) -> Array:
     return bins
 
 
+def expected_at(k: int, scores: Array, labels: Array) -> float:
+    """The share of the bad among the ``k`` highest, over all orders of rows that score the same."""
+    least = np.sort(scores)[-k]
+    above, same = scores > least, scores == least
+    wanted = k - above.sum()
+    return float((labels[above].sum() + wanted * labels[same].mean()) / k)
+
+
+def test_precision_at_k_wants_k_rows() -> None:
+    """Of fewer nothing is said; of exactly as many, the share of the bad; ties count in part."""
+    by_label = np.zeros((2, 8), np.int64)
+    by_label[:, 7], by_label[:, 3] = (1, 2), (4, 1)
+    assert precision_at(by_label, 9) is None
+    assert precision_at(by_label, 8) == 3 / 8
+    assert precision_at(by_label, 3) == 2 / 3
+    assert precision_at(by_label, 1) == pytest.approx(2 / 3)
+    assert precision_at(by_label, 5) == pytest.approx((2 + 2 / 5) / 5)
+
+
 def test_figures_are_those_of_scores_when_labels_came() -> None:
     """Each row counts once, as it was scored; scikit-learn says the same of these rows."""
     both = pair()
@@ -149,6 +168,7 @@ def test_figures_are_those_of_scores_when_labels_came() -> None:
         assert found["average_precision"] == pytest.approx(
             metrics.average_precision_score(labels, said), abs=0.02
         )
+        assert found["precision_at_100"] == pytest.approx(expected_at(100, binned(said), labels))
         area = metrics.roc_auc_score(labels, binned(said))
         assert found["auroc"] == pytest.approx(area, abs=1e-12)
         over = said >= alert
