@@ -6,11 +6,13 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard
 
-from dashboards.boards.board import board, with_explorer
+from dashboards.boards.board import board, with_outside
 from dashboards.boards.fraud import ALERT_COLUMNS
 from dashboards.boards.tables import (
     ADDRESS,
     ALERT,
+    CONSOLE_ALERT,
+    CONSOLE_WALLET,
     NUMBER,
     SECONDS,
     TRANSACTION,
@@ -29,8 +31,8 @@ _REASONS: Final = (
     Column("threshold", "Threshold", NUMBER),
 )
 _PATH: Final = (
-    Column("from", "From", links=(WALLET, ADDRESS)),
-    Column("to", "To", links=(WALLET, ADDRESS)),
+    Column("from", "From", links=(WALLET, CONSOLE_WALLET, ADDRESS)),
+    Column("to", "To", links=(WALLET, CONSOLE_WALLET, ADDRESS)),
     Column("amount", "Amount, exact"),
     Column("token", "Token; empty: the coin", links=(ADDRESS,)),
     Column("transaction", "Transaction", links=(TRANSACTION,)),
@@ -40,14 +42,14 @@ _AMOUNTS: Final = (
     Column("token", "Token; empty: the coin", links=(ADDRESS,)),
 )
 _PARTNERS: Final = (
-    Column("address", "Counterparty", links=(WALLET, ADDRESS)),
+    Column("address", "Counterparty", links=(WALLET, CONSOLE_WALLET, ADDRESS)),
     Column("labels", "Labels"),
     Column("in_evidence", "In the evidence", "boolean"),
     Column("to_subject.count", "Paid the wallet, times", NUMBER),
     Column("from_subject.count", "Was paid, times", NUMBER),
 )
 _HISTORY: Final = (
-    Column("address", "Wallet", links=(WALLET, ADDRESS)),
+    Column("address", "Wallet", links=(WALLET, CONSOLE_WALLET, ADDRESS)),
     Column("verdict_then", "Verdict then"),
     Column("history.first_time", "First seen", SECONDS),
     Column("history.flows", "Flows", NUMBER),
@@ -59,7 +61,7 @@ _RELATED: Final = (
     Column("sentence", "What happened"),
     Column("block_number", "Block", NUMBER),
     Column("status", "Status"),
-    Column("id", "Alert", links=(ALERT,)),
+    Column("id", "Alert", links=(ALERT, CONSOLE_ALERT)),
 )
 _ABOUT: Final = (
     Column("about.what", "What it is"),
@@ -70,7 +72,7 @@ _ABOUT: Final = (
 
 def alert() -> dashboard.Dashboard:
     """The board."""
-    made = with_explorer(
+    made = with_outside(
         board("alert", "chainwarden · Alert", "Why an alert was raised.", "now-30d", "")
     ).with_variable(
         dashboard.TextBoxVariable("alert")

@@ -24,6 +24,7 @@ PROMETHEUS_UID: Final = "prometheus"
 API_UID: Final = "chainwarden-api"
 TAG: Final = "chainwarden"
 EXPLORER: Final = "https://etherscan.io"
+CONSOLE: Final = "http://127.0.0.1:9464"
 
 
 class PrometheusEvents(AnnotationQuery, Builder[AnnotationQuery]):
@@ -93,13 +94,18 @@ def board(
     )
 
 
-def with_explorer(made: dashboard.Dashboard) -> dashboard.Dashboard:
-    """The board with a field for the block explorer that its links lead to."""
+def with_outside(made: dashboard.Dashboard) -> dashboard.Dashboard:
+    """The board with fields for where else its links lead: a block explorer, the console."""
     return made.with_variable(
         dashboard.TextBoxVariable("explorer")
         .label("Block explorer")
         .description("where /address/, /tx/ and /block/ are")
         .default_value(EXPLORER)
+    ).with_variable(
+        dashboard.TextBoxVariable("console")
+        .label("Console")
+        .description("of the process that has the ledger, as your browser reaches it")
+        .default_value(CONSOLE)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard
 
-from dashboards.boards.board import board, with_explorer
+from dashboards.boards.board import board, with_outside
 from dashboards.boards.fraud import ALERT_COLUMNS
 from dashboards.boards.panels import Query, in_step, now, series
 from dashboards.boards.tables import rows
@@ -12,7 +12,7 @@ from dashboards.boards.tables import rows
 
 def chain_health() -> dashboard.Dashboard:
     """The board."""
-    made = with_explorer(
+    made = with_outside(
         board("chain", "chainwarden · Chain health", "The chain itself, not those who use it.")
     )
     for part in (_consensus, _builders, _fees):

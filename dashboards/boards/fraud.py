@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import VariableOption
 
 from chainwarden.schema import Severity
-from dashboards.boards.board import DRIFT, board, with_explorer
+from dashboards.boards.board import DRIFT, board, with_outside
 from dashboards.boards.panels import (
     EVERY_RULE,
     FRAUD_BY_RULE,
@@ -24,6 +24,8 @@ from dashboards.boards.tables import (
     ADDRESS,
     ALERT,
     BLOCK,
+    CONSOLE_ALERT,
+    CONSOLE_WALLET,
     NUMBER,
     SECONDS,
     TRANSACTION,
@@ -43,19 +45,19 @@ ALERT_COLUMNS: Final = (
     Column("severity", "Severity"),
     Column("rule", "Rule"),
     Column("sentence", "What happened"),
-    Column("subject", "Wallet", links=(WALLET, ADDRESS)),
+    Column("subject", "Wallet", links=(WALLET, CONSOLE_WALLET, ADDRESS)),
     Column("role", "Role"),
     Column("score", "Score", NUMBER),
     Column("status", "Status"),
     Column("block_number", "Block", NUMBER, (BLOCK,)),
     Column("transaction_hash", "Transaction", links=(TRANSACTION,)),
-    Column("id", "Alert", links=(ALERT,)),
+    Column("id", "Alert", links=(ALERT, CONSOLE_ALERT)),
 )
 
 
 def fraud() -> dashboard.Dashboard:
     """The board."""
-    made = with_explorer(
+    made = with_outside(
         board("fraud", "chainwarden · Fraud overview", "What was found, and about whom.", "now-24h")
     )
     made = made.with_variable(_severity()).with_variable(_rule()).annotation(DRIFT)

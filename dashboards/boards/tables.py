@@ -37,6 +37,8 @@ WALLET: Final = Link(
     "Wallet", f"/d/{address('wallet')}?var-address=${{__value.raw}}&${{__url_time_range}}"
 )
 ADDRESS: Final = Link("Block explorer", "${explorer}/address/${__value.raw}", True)
+CONSOLE_ALERT: Final = Link("Console", "${console}/#/alerts/${__value.raw}", True)
+CONSOLE_WALLET: Final = Link("Console", "${console}/#/wallets/${__value.raw}", True)
 TRANSACTION: Final = Link("Block explorer", "${explorer}/tx/${__value.raw}", True)
 BLOCK: Final = Link("Block explorer", "${explorer}/block/${__value.raw}", True)
 

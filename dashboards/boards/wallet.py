@@ -6,12 +6,14 @@ from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard
 
-from dashboards.boards.board import board, with_explorer
+from dashboards.boards.board import board, with_outside
 from dashboards.boards.fraud import ALERT_COLUMNS
 from dashboards.boards.tables import (
     ADDRESS,
     ALERT,
     BLOCK,
+    CONSOLE_ALERT,
+    CONSOLE_WALLET,
     NUMBER,
     SECONDS,
     TRANSACTION,
@@ -37,7 +39,7 @@ _LABELS: Final = (
     Column("valid_to", "Until", SECONDS),
     Column("author", "Who"),
     Column("note", "Why"),
-    Column("alert_id", "Alert", links=(ALERT,)),
+    Column("alert_id", "Alert", links=(ALERT, CONSOLE_ALERT)),
     Column("in_force_from", "In force from block", NUMBER),
 )
 _CHANGES: Final = (
@@ -63,7 +65,7 @@ _FLOWS: Final = (
     Column("block_timestamp", "Time", SECONDS),
     Column("direction", "Direction"),
     Column("kind", "Kind"),
-    Column("counterparty", "Counterparty", links=(WALLET, ADDRESS)),
+    Column("counterparty", "Counterparty", links=(WALLET, CONSOLE_WALLET, ADDRESS)),
     Column("counterparty_label", "Its label"),
     Column("counterparty_risk", "Its risk", NUMBER),
     Column("value", "Value"),
@@ -84,7 +86,7 @@ _FEATURES: Final = (
 
 def wallet() -> dashboard.Dashboard:
     """The board."""
-    made = with_explorer(
+    made = with_outside(
         board("wallet", "chainwarden · Wallet", "All that is known of one address.", "now-30d", "")
     ).with_variable(dashboard.TextBoxVariable("address").label("Address").default_value(NOBODY))
     explorer = Link(ADDRESS.title, "${explorer}/address/${address}", True)

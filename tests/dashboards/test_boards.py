@@ -118,15 +118,23 @@ def links(node: Any) -> list[str]:
 
 
 def test_links_lead_to_boards_that_take_what_they_bring() -> None:
-    """From a panel to alerts, from an alert to its wallet, from all to the block explorer."""
+    """From a panel to alerts, from these to wallets, from all to block explorer and console."""
     by_uid = {board["uid"]: board for board in EVERY.values()}
     led: set[tuple[str, str]] = set()
+    console = (ROOT / "dashboards/console/app.js").read_text(encoding="utf-8")
     for name, board in EVERY.items():
         own = {one["name"] for one in board["templating"]["list"]}
         for url in filter(None, links(board["panels"]) + links(board["links"])):
             if url.startswith("${explorer}"):
                 assert "explorer" in own, name
                 led.add((name, "explorer"))
+                continue
+            if url.startswith("${console}"):
+                assert "console" in own, name
+                page = re.search(r"#/\w+/", url)
+                assert page, url
+                assert page[0] in console, f"{name}: {url}"
+                led.add((name, "console"))
                 continue
             path = urlsplit(url).path.removeprefix("/d/")
             assert path in by_uid, f"{name}: {url}"
@@ -137,6 +145,7 @@ def test_links_lead_to_boards_that_take_what_they_bring() -> None:
     assert led >= {
         ("fraud", "fraud"), ("fraud", "alert"), ("fraud", "wallet"), ("alert", "wallet"),
         ("wallet", "alert"), ("wallet", "explorer"), ("alert", "explorer"), ("fraud", "explorer"),
+        ("fraud", "console"),
     }  # fmt: skip
 
 
