@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from chainwarden.deployment import (
     UNDO_BLOCKS,
@@ -31,11 +34,15 @@ from chainwarden.settings import Settings, configured_chain
 from ingest.chain import ChainFollower
 from ingest.files import open_source
 from ingest.intake import Intake
+from store.durable import replace_file
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.lake_blocks import read_blocks, read_orphans
 from store.ledger import AlertFilter, Ledger
 from store.queries import MAX_LIMIT
+
+RESULT: Final = "replay.json"
+"""The file beside the ledger that says what the replay did, and how long it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,7 @@ def replay(
         seconds = time.perf_counter() - began
         advance(intake.counts.blocks, f"{pipeline.cursor.flows / seconds:,.0f} flows/s")
         alerts = every_alert(stores.ledger)
-        return ReplayResult(
+        result = ReplayResult(
             blocks=intake.counts.blocks,
             verified_blocks=intake.counts.verified,
             unverified_blocks=intake.counts.unverified,
@@ -126,8 +133,19 @@ def replay(
             out=str(out),
             failure=failure,
         )
+        with replace_file(out / RESULT) as temporary:
+            temporary.write_bytes(msgspec.json.encode(result.to_dict()))
+        return result
     finally:
         stores.ledger.close()
+
+
+def read_result(out: Path) -> dict[str, object] | None:
+    """What the replay into a folder did, as ``ReplayResult.to_dict`` tells it; None without one."""
+    try:
+        return msgspec.json.decode((out / RESULT).read_bytes(), type=dict[str, object])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def rebuild(

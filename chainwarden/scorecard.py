@@ -170,6 +170,24 @@ def score_rules(
     return scores
 
 
+def hits(
+    alerts: Sequence[Alert], campaigns: Sequence[Campaign], rules: Mapping[str, str] = RULES
+) -> list[bool | None]:
+    """Whether each alert touches a campaign that its rule looks for; None for an unknown rule."""
+    members = {campaign.id: _members(campaign) for campaign in campaigns}
+    return [
+        None
+        if alert.rule not in rules
+        else any(
+            _touches(alert, campaign, members[campaign.id])
+            for campaign in campaigns
+            if rules[alert.rule] in (campaign.typology, ANY)
+            or campaign.typology in ALSO.get(alert.rule, ())
+        )
+        for alert in alerts
+    ]
+
+
 def _members(campaign: Campaign) -> set[bytes]:
     texts = [*campaign.transactions, *(a for who in campaign.addresses.values() for a in who)]
     return {bytes.fromhex(text[2:]) for text in texts}

@@ -53,6 +53,23 @@ def roc_chart(curve: Curve, key: str, width: float, alerts: tuple[float, float] 
     )  # fmt: skip
 
 
+def even_calibration_chart(groups: Sequence[Group], key: str, width: float) -> Markup:
+    """What was said and what was, group by group, on even axes; on the line is right."""
+    frame = Frame(width, 300.0, bottom=42.0)
+    fifths = [n / 5 for n in range(6)]
+    parts = count_axis(frame, [(part, f"{part:.1f}") for part in fifths])
+    for part in fifths:
+        parts += mark(frame, part, f"{part:.1f}")
+    parts.append(label(frame.x(0.5), frame.height - 6, "score", "middle"))
+    parts.append(label(frame.x(0.0) + 6, frame.top + 12, "share right"))
+    parts.append(path([(frame.x(0.0), frame.y(0.0)), (frame.x(1.0), frame.y(1.0))], "chance"))
+    for group in groups:
+        tip = f"said {group.said:.3f}, was {group.was:.3f}: {group.size:,}"
+        parts.append(dot(frame.x(group.said), frame.y(group.was), 5, "s0", tip))
+    words = "; ".join(f"said {g.said:.3f}, was {g.was:.3f}" for g in groups)
+    return picture(key, "Calibration", f"By rank: {words}.", (frame.width, frame.height), parts)
+
+
 def calibration_chart(groups: Sequence[Group], key: str, width: float) -> Markup:
     """What was said and what was, group by group, on logarithmic axes; on the line is right."""
     frame = Frame(width, 300.0, left=58.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,9 @@ from chainwarden.scorecard import RuleScore
 
 TIMELINE_BINS: Final = 96
 SCORE_BINS: Final = 20
+RISK_FIGURES: Final = (
+    "rows", "positives", "average_precision", "auroc", "brier", "log_loss", "calibration_error",
+)  # fmt: skip
 
 Amount = tuple[bytes | None, int]
 """A token (None: the chain's own coin) and an exact amount in its smallest unit."""
@@ -21,7 +25,7 @@ class Summary:
 
     ``blocks``, ``transactions`` and ``flows`` are those that were scored, orphaned ones included;
     ``kept_blocks`` are the blocks on the chain at the end, ``verified_blocks`` those of them whose
-    roots were recomputed. Times are block times.
+    roots were recomputed. Times are block times; ``seconds`` is how long the replay took.
     """
 
     chain: Chain
@@ -37,6 +41,7 @@ class Summary:
     first_time: int | None = None
     last_time: int | None = None
     wallets: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +158,28 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """The active alerts of which it is known whether they are right, and ``by`` what.
+
+    ``scores`` from 0 to 1, and whether each was ``right``; at least one was. ``unjudged`` is how
+    many other alerts there are.
+    """
+
+    by: str
+    scores: tuple[float, ...]
+    right: tuple[bool, ...]
+    unjudged: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything a report says.
 
     ``cases`` are the worst of ``case_count``. ``accuracy`` is None without a truth file,
-    ``difference`` without another replay, ``timeline`` without alerts. ``notes`` say, a sentence
-    each, what could not be shown and why.
+    ``difference`` without another replay, ``timeline`` without alerts, ``judged`` where neither a
+    truth nor labels say of enough alerts whether they are right. ``risk`` are the figures of the
+    wallet risk model, None where it has judged no row. ``notes`` say, a sentence each, what could
+    not be shown and why.
     """
 
     name: str
@@ -168,6 +189,8 @@ class Report:
     flow_scores: ScoreHistogram | None
     wallet_scores: ScoreHistogram | None
     accuracy: tuple[RuleScore, ...] | None
+    judged: Judged | None
+    risk: Mapping[str, float | None] | None
     cases: tuple[Case, ...]
     case_count: int
     difference: Difference | None

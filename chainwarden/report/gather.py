@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chainwarden.errors import StoreError
-from chainwarden.replay import every_alert
+from chainwarden.recorded_labels import recorded_book
+from chainwarden.replay import every_alert, read_result
 from chainwarden.report.compare import compare
 from chainwarden.report.facts import (
+    RISK_FIGURES,
     TIMELINE_BINS,
     Case,
+    Judged,
     Move,
     Report,
     RuleCount,
     Summary,
     Timeline,
 )
+from chainwarden.report.judged import judged_by_labels, judged_by_truth
 from chainwarden.report.lake_facts import FlowFacts, Span, read_flows, read_span
 from chainwarden.report.neighbours import neighbourhood
 from chainwarden.schema import HASH, ZERO_ADDRESS, Alert, Cursor, Severity
 from chainwarden.scorecard import Campaign, score_rules
 from detect.known.services import SERVICES
+from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.ledger import Ledger
 
@@ -70,12 +75,17 @@ def gather(name: str, ledger: Ledger, lake_folder: Path, wanted: Wanted) -> Repo
     retracted = sum(n for (_, _, status), n in counts.items() if status == "retracted")
     return Report(
         name=name,
-        summary=_summary(ledger, len(alerts), retracted, span, flows),
+        summary=replace(
+            _summary(ledger, len(alerts), retracted, span, flows),
+            seconds=_seconds(lake_folder.parent, ledger),
+        ),
         rules=_rules(alerts),
         timeline=_timeline(alerts, span),
         flow_scores=flows.flow_scores if flows else None,
         wallet_scores=flows.wallet_scores if flows else None,
         accuracy=None if wanted.truth is None else tuple(score_rules(alerts, wanted.truth)),
+        judged=_judged(ledger, lake_folder.parent, alerts, wanted.truth),
+        risk=_risk(ledger.model_figures()),
         cases=tuple(_case(subject, about, flows, labels_of) for subject, about in shown),
         case_count=len(grouped),
         difference=compare(wanted.against[0], alerts, wanted.against[1])
@@ -138,6 +148,33 @@ def _summary(
         last_time=span.last_time,
         wallets=known.wallets,
     )
+
+
+def _seconds(out: Path, ledger: Ledger) -> float | None:
+    """How long the replay took that made this ledger; None where another one did, or none."""
+    cursor = ledger.cursor()
+    told = read_result(out)
+    if told is None or cursor is None or told.get("flows") != cursor.flows:
+        return None
+    seconds = told.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
+
+
+def _judged(
+    ledger: Ledger, out: Path, alerts: Sequence[Alert], truth: Sequence[Campaign] | None
+) -> Judged | None:
+    if truth is not None:
+        return judged_by_truth(alerts, truth)
+    book = recorded_book(ledger, LabelArchive(out / "label-lists"))
+    now, chain = max((alert.block_timestamp for alert in alerts), default=0), ledger.chain.name
+    return judged_by_labels(alerts, lambda wallet: book.verdict_at(wallet, now, chain))
+
+
+def _risk(figures: dict[str, Any] | None) -> Mapping[str, float | None] | None:
+    champion = figures["champion"] if figures else None
+    if champion is None or not champion["figures"]["all"]["rows"]:
+        return None
+    return {name: champion["figures"]["all"][name] for name in RISK_FIGURES}
 
 
 def _rules(alerts: Sequence[Alert]) -> tuple[RuleCount, ...]:

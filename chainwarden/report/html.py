@@ -12,12 +12,19 @@ from markupsafe import Markup
 from chainwarden import __version__
 from chainwarden.report import words
 from chainwarden.report.charts import legend, score_chart, timeline_chart
-from chainwarden.report.facts import Case, Report, Timeline, Transfers
+from chainwarden.report.curve_charts import even_calibration_chart, precision_recall_chart
+from chainwarden.report.facts import Case, Judged, Report, Timeline, Transfers
+from chainwarden.report.figures import curve_over, groups_of, risk_rows
 from chainwarden.report.graph import narrow_graph, wide_graph
 from chainwarden.schema import Severity
+from detect.calibration import calibration_error
+from detect.curves import average_precision
 
 LISTED: Final = 50
 """Rows of a list; what is beyond is counted, and is in the CSV."""
+
+SHORT: Final = 12
+"""Rows of a list that is open from the start; longer ones are folded."""
 
 _WIDE: Final = 980.0
 _HALF: Final = 470.0
@@ -60,8 +67,12 @@ def to_html(report: Report) -> str:
         },
         listed=LISTED,
         amount_text=words.amount_text,
+        brief_amount=words.brief_amount,
+        short_list=SHORT,
         cases=[_case(case, number) for number, case in enumerate(report.cases, 1)],
         score_charts=_score_charts(report),
+        judged=None if report.judged is None else _judged(report.judged),
+        risk=risk_rows(report),
         **_timeline(report.timeline),
     )
 
@@ -93,6 +104,24 @@ def _score_charts(report: Report) -> list[Mapping[str, object]]:
                 }
             )
     return charts
+
+
+def _judged(judged: Judged) -> Mapping[str, object]:
+    curve, groups, right = curve_over(judged), groups_of(judged), sum(judged.right)
+    rate = right / len(judged.right)
+    view: dict[str, object] = {
+        "by": judged.by,
+        "count": len(judged.right),
+        "right": right,
+        "unjudged": judged.unjudged,
+        "average_precision": average_precision(curve),
+        "groups": groups,
+        "error": calibration_error(groups),
+    }
+    for key, width in (("wide", _HALF), ("narrow", _NARROW)):
+        view[f"curve_{key}"] = precision_recall_chart(curve, f"pr-{key}", width, rate, None)
+        view[f"calibration_{key}"] = even_calibration_chart(groups, f"said-{key}", width)
+    return view
 
 
 def _case(case: Case, number: int) -> Mapping[str, object]:

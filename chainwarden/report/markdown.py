@@ -8,8 +8,11 @@ from typing import Final
 
 from chainwarden.report import words
 from chainwarden.report.facts import Case, Difference, Report, ScoreHistogram
+from chainwarden.report.figures import RECALLS, curve_over, groups_of, precision_at, risk_rows
 from chainwarden.report.graph import describe
 from chainwarden.schema import Alert, Severity
+from detect.calibration import calibration_error
+from detect.curves import average_precision
 
 LISTED: Final = 50
 
@@ -49,6 +52,9 @@ def _lines(report: Report) -> Iterator[str]:
     if report.accuracy is not None:
         yield "\n## Against the truth\n"
         yield from _accuracy(report)
+    if report.judged is not None or report.risk is not None:
+        yield "\n## Precision, recall and calibration\n"
+        yield from _quality(report)
     if report.difference is not None:
         yield from _difference(report.difference)
     if report.cases:
@@ -85,6 +91,25 @@ def _scores(flows: ScoreHistogram, wallets: ScoreHistogram) -> Iterator[str]:
     ]
     rows.append(("without a score", f"{flows.missing:,}", f"{wallets.missing:,}"))
     yield from _table(("score", "flows", "wallets"), rows, numbers=1)
+
+
+def _quality(report: Report) -> Iterator[str]:
+    if (judged := report.judged) is not None:
+        curve, groups = curve_over(judged), groups_of(judged)
+        yield (
+            f"{len(judged.right):,} alerts are judged by {judged.by}, "
+            f"{sum(judged.right):,} of them right; {judged.unjudged:,} more cannot be judged. "
+            f"Average precision {words.decimal(average_precision(curve))}, calibration error "
+            f"{words.decimal(calibration_error(groups))}.\n"
+        )
+        points = [(f"{part:.0%}", words.share(precision_at(curve, part))) for part in RECALLS]
+        yield from _table(("Recall", "Precision"), points)
+        yield ""
+        rows = [(f"{g.size:,}", words.decimal(g.said), words.decimal(g.was)) for g in groups]
+        yield from _table(("Alerts", "Score said", "Share right"), rows)
+    if (risk := risk_rows(report)) is not None:
+        yield "\nThe wallet risk model, every row judged as it was scored, once its label came:\n"
+        yield from _table(("", ""), risk)
 
 
 def _accuracy(report: Report) -> Iterator[str]:

@@ -145,4 +145,20 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         ("Wallets", count_of(summary.wallets)),
         ("Alerts", count_of(summary.alerts)),
         ("Taken back", count_of(summary.retracted)),
+        *([("Throughput", throughput(summary))] if summary.seconds else []),
     ]
+
+
+def throughput(summary: Summary) -> str:
+    """How fast it was replayed."""
+    if not summary.seconds:
+        return NONE
+    rates = [
+        f"{decimal(round(count / summary.seconds, 1))} {name}/s"
+        for name, count in (
+            ("flows", summary.flows),
+            ("transactions", summary.transactions),
+            ("blocks", summary.blocks),
+        )
+    ]
+    return f"{', '.join(rates)} in {summary.seconds:,.1f} s"

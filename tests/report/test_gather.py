@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chainwarden.replay import every_alert
+from chainwarden.replay import every_alert, read_result
 from chainwarden.report.compare import compare
 from chainwarden.report.facts import Report
+from chainwarden.report.figures import curve_over, groups_of, precision_at, risk_rows
 from chainwarden.report.gather import NO_ALERTS, NO_FEATURES, NO_LAKE, Wanted, gather
 from chainwarden.report.lake_facts import read_flows
 from chainwarden.report.neighbours import neighbourhood
@@ -23,13 +24,15 @@ from chainwarden.schema import (
     ZERO_ADDRESS,
     Alert,
     Chain,
+    Label,
     LakeFile,
     Position,
+    Role,
     Severity,
 )
-from chainwarden.scorecard import read_truth
+from chainwarden.scorecard import read_truth, score_rules
 from store.lake import Lake
-from store.ledger import Ledger
+from store.ledger import Commit, Ledger
 from tests.report.conftest import Replays
 from tests.rigs import hostile
 
@@ -281,3 +284,69 @@ def test_a_failed_flow_moved_nothing(tmp_path: Path) -> None:
 def test_cases_can_be_left_out(replays: Replays, shown: int) -> None:
     """As many cases as asked for, even none."""
     assert len(gathered(replays.labelled, Wanted(cases=shown)).cases) == shown
+
+
+def test_the_time_is_that_of_the_replay_that_made_the_ledger(
+    replays: Replays, tmp_path: Path
+) -> None:
+    """It is told where the replay is this one, and not where its file tells of another."""
+    told = read_result(replays.labelled)
+    assert told is not None
+    summary = gathered(replays.labelled).summary
+    assert summary.seconds == told["seconds"]
+    assert told["flows"] == summary.flows
+    shutil.copytree(replays.labelled, tmp_path / "out")
+    for text in ('{"flows": 1, "seconds": 2.0}', "nonsense"):
+        (tmp_path / "out" / "replay.json").write_text(text, encoding="utf-8")
+        assert gathered(tmp_path / "out").summary.seconds is None
+
+
+def test_alerts_are_judged_by_the_truth(replays: Replays) -> None:
+    """As many are right as the rules have hits; precision at full recall is their share; the groups
+    hold every judged alert once."""
+    truth, alerts = read_truth(replays.written.truth_file), alerts_of(replays.labelled)
+    judged = gathered(replays.labelled, Wanted(truth=truth)).judged
+    scores = score_rules(alerts, truth)
+    assert judged is not None
+    assert sum(judged.right) == sum(score.hits for score in scores) > 10
+    assert len(judged.right) == sum(score.alerts for score in scores)
+    assert len(judged.right) + judged.unjudged == len(alerts)
+    share = sum(judged.right) / len(judged.right)
+    assert precision_at(curve_over(judged), 1.0) >= share
+    groups = groups_of(judged)
+    assert sum(group.size for group in groups) == len(judged.right)
+    mean = sum(group.size * group.was for group in groups) / len(judged.right)
+    assert mean == pytest.approx(share)
+
+
+def test_without_a_truth_labels_judge(replays: Replays, tmp_path: Path) -> None:
+    """An accused wallet that is labelled bad makes its alerts right, a good one wrong; a victim's
+    alerts and those about others are not judged; a handful says nothing."""
+    shutil.copytree(replays.plain, tmp_path / "out")
+    accused = [one for one in alerts_of(replays.plain) if one.role == Role.ATTACKER]
+    wallets = sorted({one.subject for one in accused} - {ZERO_ADDRESS})
+    assert len(wallets) > 12
+    assert gathered(tmp_path / "out").judged is None
+    words = {wallet: "phishing" if n % 3 else "benign" for n, wallet in enumerate(wallets)}
+    with Ledger.open(tmp_path / "out" / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        ledger.add_labels([Label(wallet, word, "analyst") for wallet, word in words.items()])
+    judged = gathered(tmp_path / "out").judged
+    assert judged is not None
+    expected = [words[one.subject] == "phishing" for one in accused if one.subject in words]
+    assert list(judged.right) == expected
+    assert judged.by == "labels"
+
+
+def test_the_risk_models_figures_are_those_of_the_ledger(replays: Replays, tmp_path: Path) -> None:
+    """They are told once it has judged a row, and left out before."""
+    shutil.copytree(replays.plain, tmp_path / "out")
+    with Ledger.open(tmp_path / "out" / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        models, cursor = ledger.model_figures(), ledger.cursor()
+        assert models is not None
+        assert cursor is not None
+        assert gather("out", ledger, tmp_path / "out" / "lake", Wanted()).risk is None
+        models["champion"]["figures"]["all"] |= {"rows": 1234, "brier": 0.125}
+        ledger.commit(Commit(cursor, models=models))
+        report = gather("out", ledger, tmp_path / "out" / "lake", Wanted())
+    told = dict(risk_rows(report) or ())
+    assert (told["Rows judged"], told["Brier score"], told["AUROC"]) == ("1,234", "0.125", "–")

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from chainwarden.replay import replay
 from chainwarden.report.gather import Wanted
 from chainwarden.report.html import to_html
 from chainwarden.scorecard import read_truth
+from chainwarden.settings import Settings
 from tests.chromium import Page, dump_dom
 from tests.report.conftest import Replays
 from tests.report.test_formats import hostile_report
@@ -52,7 +54,25 @@ def test_a_page_needs_nothing_but_itself(
     chromium: Page, pages: dict[str, Path], name: str, width: int
 ) -> None:
     """At both widths, light and dark: no request, no error, and nothing is cut off."""
-    url = pages[name].as_uri()
+    check_page(chromium, pages[name].as_uri(), width)
+
+
+@pytest.mark.data
+def test_the_page_of_real_blocks_needs_nothing_but_itself(
+    chromium: Page, shared_data: Path, tmp_path: Path
+) -> None:
+    """Neither does the report of a run of mainnet blocks, with its large tokens and odd names."""
+    blocks = shared_data / "blocks" / "run.blocks.jsonl.gz"
+    replay(blocks, tmp_path / "out", Settings(), batch_blocks=64)
+    page = tmp_path / "report.html"
+    page.write_text(to_html(gathered(tmp_path / "out")), encoding="utf-8")
+    for width in (1280, 360):
+        check_page(chromium, page.as_uri(), width)
+    assert "flows/s" in chromium.value("document.querySelector('#replayed').innerText")
+
+
+def check_page(chromium: Page, url: str, width: int) -> None:
+    """The page, light and dark."""
     colours = set()
     for dark in (False, True):
         chromium.requests.clear()
@@ -90,7 +110,16 @@ def test_the_document_is_whole(chromium: Page, pages: dict[str, Path]) -> None:
     """Chromium's own document has each section, and no element that a hostile text made."""
     del chromium
     full = dump_dom(pages["full"].as_uri(), 1280)
-    for key in ("replayed", "alerts", "scores", "accuracy", "difference", "cases", "case-1"):
+    for key in (
+        "replayed",
+        "alerts",
+        "scores",
+        "accuracy",
+        "quality",
+        "difference",
+        "cases",
+        "case-1",
+    ):
         assert f'id="{key}"' in full
     assert full.rstrip().endswith("</html>")
     assert "<script" not in dump_dom(pages["hostile"].as_uri(), 1280)
