@@ -35,9 +35,9 @@ def serve_ledger(
     label`` find the process that has the ledger open.
     """
     lake = Lake(Path(settings.store.out) / "lake", ledger.chain)
-    explain = Explainer(ledger, lake, labels).explain
+    explainer = Explainer(ledger, lake, labels)
     wallets = WalletPages(ledger, lake, labels)
-    api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explain, wallets)
+    api = Api(ledger, parse_address, lambda: head_time(ledger, lake), explainer, wallets, not_ready)
     stack.callback(api.close)
     graphs = Graphs(ledger, lake, labels)
     stack.callback(graphs.close)

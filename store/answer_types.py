@@ -118,6 +118,12 @@ class HeldLabel(LabelForm):
     held_then: bool
 
 
+class KnownLabel(LabelForm):
+    """A label of a list or of an analyst, and whether it holds at the head."""
+
+    holds: bool
+
+
 class LabelsPage(Form):
     """Labels that hold, oldest first."""
 
@@ -203,7 +209,10 @@ class HistoryForm(Form):
     first_block: Count
     first_time: Seconds
     last_block: Count
+    last_time: Seconds
     flows: Count
+    flows_in: Count
+    flows_out: Count
     counterparties: Count
     received: list[TokenAmount]
     sent: list[TokenAmount]
@@ -216,6 +225,20 @@ class ScoredAt(Form):
     value: float
     block_number: Count
     block_timestamp: Seconds
+
+
+class AnomalyForm(ScoredAt):
+    """An anomaly score, and the share of all wallets' newest scores that are lower."""
+
+    below: float | None
+    word: Literal["usual", "unusual", "rare"]
+
+
+class RiskForm(ScoredAt):
+    """A risk, and the champion's levels, of which ``word`` is the highest that it reaches."""
+
+    levels: dict[str, float]
+    word: str
 
 
 class FeatureForm(Form):
@@ -245,8 +268,9 @@ class WalletForm(Form):
     alerts: list[AlertForm]
     next: Next
     verdict: Verdict | UnsetType = UNSET
-    score: ScoredAt | UnsetType | None = UNSET
-    risk: ScoredAt | UnsetType | None = UNSET
+    known_labels: list[KnownLabel] | UnsetType = UNSET
+    score: AnomalyForm | UnsetType | None = UNSET
+    risk: RiskForm | UnsetType | None = UNSET
     features: FeaturesForm | UnsetType | None = UNSET
     history: HistoryForm | UnsetType | None = UNSET
 
@@ -360,6 +384,24 @@ class StatusForm(Form):
     offsets: dict[str, int]
     alerts: list[AlertCount]
     outbox_pending: dict[str, int]
+
+
+class HealthForm(Form):
+    """Whether the process does its work. ``reason`` says why not, or as what it is ready."""
+
+    status: Literal["ready", "not_ready"]
+    reason: str
+    version: str
+    chain: ChainForm
+    ledger: str
+    head: HeadForm | None
+    head_timestamp: Seconds | None
+    behind_seconds: Annotated[
+        float | None, Meta(description="wall clock less the head's block time")
+    ]
+    outbox_pending: dict[str, int]
+    receivers_disabled: list[str]
+    listeners: Count
 
 
 class PromotionForm(Form):

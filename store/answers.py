@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from chainwarden import __version__
 from chainwarden.errors import RequestRefused
 from chainwarden.schema import Label, alert_to_dict, hex_of
+from chainwarden.server import Ready
 from store.ledger import AlertFilter, AlertRecord, Ledger
 
 Answer = dict[str, object]
@@ -58,6 +60,31 @@ def wallet_answer(ledger: Ledger, address: bytes, limit: int) -> Answer:
         ],
         "alerts": found["alerts"],
         "next": found["next"],
+    }
+
+
+def health_answer(ledger: Ledger, ready: str, head_timestamp: int | None) -> Answer:
+    """Whether the process does its work, where its head is, what waits. See ``HealthForm``.
+
+    ``ready`` is why it is not, or as what it is ``Ready``.
+    """
+    cursor = ledger.cursor()
+    head = cursor.head if cursor else None
+    at = None if head is None else head_timestamp
+    waits = bool(ready) and not isinstance(ready, Ready)
+    return {
+        "status": "not_ready" if waits else "ready",
+        "reason": str(ready),
+        "version": __version__,
+        "chain": {"name": ledger.chain.name, "id": ledger.chain.id},
+        "ledger": ledger.identity,
+        "head": None if head is None else {"number": head.number, "hash": hex_of(head.hash)},
+        "head_timestamp": at,
+        "behind_seconds": None if at is None else max(0.0, ledger.now() - at),
+        "outbox_pending": ledger.outbox.pending(),
+        "receivers_disabled": sorted(
+            name for name, state in ledger.outbox.states().items() if state.disabled
+        ),
     }
 
 

@@ -1,6 +1,7 @@
 """The API over a ledger, for everybody but the process that has it open.
 
     GET    /api/v1/openapi.json        all of this, as an OpenAPI 3.1 document
+    GET    /api/v1/health              whether the process works, how far behind it is
     GET    /api/v1/status              chain, head, counts by rule and severity, outbox
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
                                        label, status, since, until, first_block, last_block,
@@ -9,6 +10,7 @@
                                        or retracted: rule, severity, subject, last_event_id
     GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do
     GET    /api/v1/alerts/{id}/explanation   all that is known of it, where there is an explainer
+    GET    /api/v1/alerts/{id}/evidence   the same with the lake's rows and checksums, as a ZIP
     GET    /api/v1/wallets/{address}   its newest alerts, its labels; where there is a lake its
                                        scores, features, history
     GET    /api/v1/wallets/{address}/flows   a page, newest first: direction, token, counterparty,
@@ -46,7 +48,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chainwarden.errors import RequestRefused
-from chainwarden.server import EventStream, GuardedRoute, Role, author_of, json_answer
+from chainwarden.server import EventStream, GuardedRoute, Readiness, Role, author_of, json_answer
 from chainwarden.server.answers import JSON
 from chainwarden.server.openapi import document
 from store import api_pages as pages
@@ -55,6 +57,7 @@ from store.answers import (
     Answer,
     alert_answer,
     alerts_answer,
+    health_answer,
     no_alert,
     status_answer,
     wallet_answer,
@@ -92,6 +95,19 @@ T = TypeVar("T")
 
 _THREADS: Final = 2
 _LAKE_THREADS: Final = 2
+_DISPOSITION: Final = "Content-Disposition"
+
+
+class Explaining(Protocol):
+    """Whoever explains alerts. Asked from a thread of the API's, by an id or how it begins."""
+
+    def explain(self, alert_id: str) -> Answer:
+        """All that is known of an alert."""
+        ...
+
+    def evidence(self, alert_id: str) -> tuple[str, bytes]:
+        """The alert's whole id, and the evidence for it as a ZIP."""
+        ...
 
 
 class Wallets(Protocol):
@@ -116,9 +132,9 @@ class Api:
     """The routes over an open ledger. Close it before the ledger, after the server.
 
     ``parse_address`` reads what a person typed and raises ValueError; ``clock`` gives the newest
-    block's time, from which labels hold that say no other. ``explain`` explains an alert by its
-    id, ``wallets`` knows what the lake has of one, both on threads of the API's that what else is
-    asked does not wait for; without them there are no such pages.
+    block's time, from which labels hold that say no other. ``explainer`` and
+    ``wallets`` know what the lake has, both on threads of the API's that what else is asked does
+    not wait for; without them there are no such pages. ``ready`` says whether the process works.
     """
 
     def __init__(
@@ -126,13 +142,15 @@ class Api:
         ledger: Ledger,
         parse_address: Callable[[str], bytes],
         clock: Callable[[], float] = time.time,
-        explain: Callable[[str], Answer] | None = None,
+        explainer: Explaining | None = None,
         wallets: Wallets | None = None,
+        ready: Readiness = lambda: "",
     ) -> None:
         self._ledger = ledger
         self._parse_address = parse_address
         self._clock = clock
-        self._explain = explain
+        self._explainer = explainer
+        self._ready = ready
         self._wallets = wallets
         # Few, and always the same ones: the ledger keeps a cursor for each thread.
         self._threads = ThreadPoolExecutor(_THREADS, "api")
@@ -140,12 +158,16 @@ class Api:
         self._listeners = Listeners(ledger, self._read)
         self.routes = [
             GuardedRoute("/api/v1/openapi.json", self._openapi, Role.VIEWER, pages.OPENAPI),
+            GuardedRoute("/api/v1/health", self._health, Role.VIEWER, pages.HEALTH),
             GuardedRoute("/api/v1/status", self._status, Role.VIEWER, pages.STATUS),
             GuardedRoute("/api/v1/alerts", self._alerts, Role.VIEWER, pages.ALERTS),
             GuardedRoute("/api/v1/alerts/stream", self._stream, Role.VIEWER, pages.STREAM),
             GuardedRoute("/api/v1/alerts/{id}", self._alert, Role.VIEWER, pages.ALERT),
             GuardedRoute(
                 "/api/v1/alerts/{id}/explanation", self._explanation, Role.VIEWER, pages.EXPLANATION
+            ),
+            GuardedRoute(
+                "/api/v1/alerts/{id}/evidence", self._evidence, Role.VIEWER, pages.EVIDENCE
             ),
             GuardedRoute("/api/v1/wallets/{address}", self._wallet, Role.VIEWER, pages.WALLET),
             GuardedRoute("/api/v1/wallets/{address}/flows", self._flows, Role.VIEWER, pages.FLOWS),
@@ -180,7 +202,14 @@ class Api:
     async def _openapi(self, request: Request) -> Response:
         query_of(request, pages.OPENAPI.query)
         self._document = self._document or msgspec.json.encode(document(self.routes))
-        return Response(self._document, media_type=JSON)
+        known = {"Cache-Control": "no-cache"}  # it says nothing of anybody
+        return Response(self._document, media_type=JSON, headers=known)
+
+    async def _health(self, request: Request) -> Response:
+        query_of(request, pages.HEALTH.query)
+        ready, clock = self._ready(), self._clock
+        found = await self._read(lambda ledger: health_answer(ledger, ready, int(clock())))
+        return json_answer({**found, "listeners": len(self._listeners)})
 
     async def _status(self, request: Request) -> Response:
         query_of(request, pages.STATUS.query)
@@ -208,10 +237,15 @@ class Api:
 
     async def _explanation(self, request: Request) -> Response:
         query_of(request, pages.EXPLANATION.query)
-        if self._explain is None:
-            raise RequestRefused("nobody explains alerts here", 404)
-        explain, one = self._explain, str(request.path_params["id"])
+        explain, one = self._explaining().explain, str(request.path_params["id"])
         return json_answer(await self._read(lambda _: explain(one), self._lake_threads))
+
+    async def _evidence(self, request: Request) -> Response:
+        query_of(request, pages.EVIDENCE.query)
+        evidence, one = self._explaining().evidence, str(request.path_params["id"])
+        alert_id, content = await self._read(lambda _: evidence(one), self._lake_threads)
+        name = f'attachment; filename="evidence-{alert_id}.zip"'
+        return Response(content, media_type="application/zip", headers={_DISPOSITION: name})
 
     async def _wallet(self, request: Request) -> Response:
         query = query_of(request, pages.WALLET.query)
@@ -300,6 +334,11 @@ class Api:
         return json_answer(await self._write(lambda ledger: enable(ledger, said)))
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _explaining(self) -> Explaining:
+        if self._explainer is None:
+            raise RequestRefused("nobody explains alerts here", 404)
+        return self._explainer
 
     async def _read(
         self, ask: Callable[[Ledger], T], threads: ThreadPoolExecutor | None = None

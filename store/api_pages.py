@@ -56,6 +56,10 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 OPENAPI: Final = Described("This document.", _one(dict[str, Any]))
+HEALTH: Final = Described(
+    "Whether the process does its work, how far behind it is, and what waits.",
+    _one(forms.HealthForm),
+)
 STATUS: Final = Described(
     "Where the pipeline stands: chain, head, totals, alerts by kind, what receivers are owed.",
     _one(forms.StatusForm),
@@ -87,12 +91,19 @@ STREAM: Final = Described(
         Parameter("last_event_id", "Where to go on, for who cannot send Last-Event-ID."),
     ),
     media_type="text/event-stream",
+    tagged=False,
 )
 ALERT: Final = Described("One alert, retracted or not.", _one(forms.AlertForm), (_PATH_ID,))
 EXPLANATION: Final = Described(
     "All that is known of an alert: its wallet, what is related, how it can be wrong.",
     _one(forms.Explanation),
     (_PATH_ID,),
+)
+EVIDENCE: Final = Described(
+    "The evidence for an alert as a ZIP: alert, explanation, labels, the lake's rows, checksums.",
+    _one(None),
+    (_PATH_ID,),
+    media_type="application/zip",
 )
 WALLET: Final = Described(
     "A wallet's newest alerts, labels, latest scores and features, and history.",

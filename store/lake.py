@@ -237,7 +237,9 @@ class Lake:
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{path} cannot be read: {error}", hint="run `chainwarden rebuild`")
+    return StoreError(
+        f"{path} cannot be read: {error}", hint="where it stays so, run `chainwarden rebuild`"
+    )
 
 
 def _counts(batch: BlockBatch) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -13,10 +14,13 @@ from detect.about import ABOUT
 from detect.label_words import Verdict
 from detect.labels import LabelBook
 from store.answers import alert_answer, label_to_dict, no_alert, whole_id
+from store.evidence import bundle
 from store.lake import Lake
+from store.lake_rows import rows_of
 from store.ledger import AlertFilter, Ledger
 
 RELATED: Final = 20
+SECONDS: Final = 3.0
 _TRANSACTIONS: Final = 16  # of the evidence for which other alerts are looked up
 
 Answer = dict[str, Any]
@@ -54,6 +58,27 @@ class Explainer:
             "suspect": hex_of(suspect),
             "bad_label": about.label if about is not None and suspect is not None else "",
         }
+
+    def evidence(self, alert_id: str) -> tuple[str, bytes]:
+        """The alert's whole id, and the evidence for it as one file; see ``store.evidence``.
+
+        The lake is looked through for ``SECONDS``; what was not found by then is named in it.
+        Raises RequestRefused for an id that is no alert's, or more than one's.
+        """
+        explanation = self.explain(alert_id)
+        alert = self._ledger.alert(explanation["alert"]["id"])
+        assert alert is not None, "it was explained, of the same moment"
+        named = [alert.transaction_hash, *alert.evidence.transactions]
+        hashes = {one for one in named if one is not None}
+        ends = time.monotonic() + SECONDS
+        found = rows_of(
+            self._lake,
+            self._ledger.files(),
+            hashes,
+            alert.position.number,
+            lambda: time.monotonic() > ends,
+        )
+        return alert.id, bundle(self._ledger, alert, explanation, found)
 
     def _subject(self, alert: Alert) -> Answer:
         evidence = frozenset(alert.evidence.addresses)

@@ -39,7 +39,8 @@ class Described:
 
     ``answers`` is what it answers with by status, a type that msgspec knows the schema of, None for
     an answer that is no JSON (then ``media_type`` says what it is). ``refusals`` are statuses
-    beyond those of every route, and of every route with a body or a place in its path.
+    beyond those of every route, and of every route with a body or a place in its path. ``tagged``:
+    what is read has an ETag.
     """
 
     what: str
@@ -48,6 +49,7 @@ class Described:
     body: type[msgspec.Struct] | None = None
     refusals: tuple[int, ...] = ()
     media_type: str = JSON
+    tagged: bool = True
 
     @property
     def query(self) -> frozenset[str]:

@@ -28,6 +28,17 @@ REFUSALS: Final[Mapping[int, str]] = {
 }
 _EVERY: Final = (401, 403, 405, 413, 422, 429, 503)
 _WITH_BODY: Final = (404, 409, 415)
+_ETAG: Final = {
+    "description": "A tag of the answer: equal tags, equal answers.",
+    "schema": {"type": "string"},
+}
+_IF_NONE_MATCH: Final = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "The tag of an answer that is there already: 304 where it is the same still.",
+    "required": False,
+    "schema": {"type": "string"},
+}
 _REFERENCE: Final = "#/components/schemas/{name}"
 
 
@@ -79,8 +90,11 @@ def _operation(route: GuardedRoute, method: str, schemas: Mapping[str, Any]) -> 
         "summary": said.what,
         "description": f"{said.what} Wants the role {route.role.text}.",
         "x-role": route.role.text,
-        "parameters": [_parameter(one) for one in said.parameters],
-        "responses": _responses(said, schemas),
+        "parameters": [
+            *map(_parameter, said.parameters),
+            *([_IF_NONE_MATCH] if method == "GET" and said.tagged else []),
+        ],
+        "responses": _responses(said, method, schemas),
     }
     if said.body is not None:
         content = {JSON: {"schema": schemas[_key(said.body)]}}
@@ -88,12 +102,15 @@ def _operation(route: GuardedRoute, method: str, schemas: Mapping[str, Any]) -> 
     return operation
 
 
-def _responses(said: Described, schemas: Mapping[str, Any]) -> dict[str, Any]:
+def _responses(said: Described, method: str, schemas: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status, answer in said.answers.items():
         schema = {"type": "string"} if answer is None else schemas[_key(answer)]
         content = {said.media_type: {"schema": schema}}
         found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+    if method == "GET" and said.tagged:
+        found["200"]["headers"] = {"ETag": _ETAG}
+        found["304"] = {"description": "Just what If-None-Match names.", "headers": {"ETag": _ETAG}}
     placed = any(one.place == "path" for one in said.parameters)
     statuses = {*_EVERY, *said.refusals, *([404] if placed else [])}
     for status in sorted(statuses | set(_WITH_BODY if said.body is not None else ())):

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from chainwarden.errors import RequestRefused, SettingsError
+from chainwarden.server.conditional import conditional
 from chainwarden.server.described import Described
 
 CALLER: Final = "chainwarden.caller"
@@ -63,7 +64,10 @@ class GuardedRoute(Route):
         described: Described,
         methods: Sequence[str] = ("GET",),
     ) -> None:
-        super().__init__(path, endpoint, methods=list(methods))
+        async def answered(request: Request) -> Response:
+            return conditional(request, await endpoint(request))
+
+        super().__init__(path, answered, methods=list(methods))
         self.role = role
         self.described = described
 

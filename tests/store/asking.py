@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +14,7 @@ from prometheus_client import CollectorRegistry
 from chainwarden.schema import Cursor, Retraction, Severity
 from chainwarden.server import Bind, HttpServer, Limits
 from detect.label_lists import parse_address
-from store.answers import Answer
-from store.api import Api, Wallets
+from store.api import Api, Explaining, Wallets
 from store.ledger import Commit, Ledger
 from tests.store.made import WALLET, alert, position
 
@@ -91,10 +90,10 @@ def serving(
     seconds: float = 10.0,
     per_minute: int = OFTEN,
     wallets: Wallets | None = None,
-    explain: Callable[[str], Answer] | None = None,
+    explainer: Explaining | None = None,
 ) -> Iterator[HttpServer]:
     """A server over the ledger, closed in the order the product closes it."""
-    api = Api(ledger, parse_address, lambda: NOW + 0.5, explain, wallets)
+    api = Api(ledger, parse_address, lambda: NOW + 0.5, explainer, wallets)
     try:
         limits = Limits(seconds=seconds, per_minute=per_minute)
         server = HttpServer(bind or Bind(), CollectorRegistry(), lambda: "", api.routes, limits)

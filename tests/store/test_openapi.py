@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import jsonschema
+import pyarrow as pa
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from chainwarden.explain import Explainer, WalletPages
-from chainwarden.schema import ETHEREUM, Label
+from chainwarden.schema import ETHEREUM, FLOWS, Label
 from chainwarden.server import Role
 from chainwarden.server.openapi import REFUSALS
 from detect.label_lists import parse_address
@@ -35,11 +36,13 @@ from store.ledger import Commit, InForce, Ledger
 from tests.store.asking import ALERTS, LABELS, MODELS, OTHER, Client, fill, serving
 from tests.store.listening import listening
 from tests.store.made import WALLET, alert, blocks
+from tests.store.test_flows import MINE, features_of, flows_of
 
 EXAMPLES: Final = 12
 """Requests for each operation and each of the two ways to make them up."""
 
 STREAM: Final = f"{ALERTS}/stream"
+EVIDENCE: Final = f"{ALERTS}/{{id}}/evidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert cursor is not None
         ledger.add_label(Label(OTHER, "exchange", "list", 5, 9, None, "ana", "why", ""))
         note = ListNote("l.csv", "", "MIT", None, 0, None, "d1", "ofac", 3, 1, 3, 0, 5.0, 7)
-        model = {"configuration": "beef", "parameters": {"rate": 0.5}}
+        model = {"configuration": "beef", "parameters": {"alert": 0.5, "grave": 0.9}}
         models = {"champion": model, "challenger": {**model, "configuration": "cafe"}}
-        files = lake.write(blocks(1, 12))
+        rows = [row for number in range(1, 13) for row in flows_of(number)]
+        flows = pa.Table.from_pylist(rows, schema=FLOWS)
+        files = lake.write(replace(blocks(1, 12, flows=0), flows=flows), features_of(flows))
         ledger.commit(
             Commit(
                 cursor,
@@ -78,9 +83,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 files_added=files,
             )
         )
-        book = LabelBook([Label(WALLET, "scam", "list")])
-        explain = Explainer(ledger, lake, book).explain
-        with serving(ledger, wallets=WalletPages(ledger, lake, book), explain=explain) as server:
+        book = LabelBook([Label(WALLET, "scam", "list"), Label(MINE, "exchange", "list")])
+        explainer = Explainer(ledger, lake, book)
+        wallets = WalletPages(ledger, lake, book)
+        with serving(ledger, wallets=wallets, explainer=explainer) as server:
             client = Client(server)
             yield Served(client, ledger, client.get("/api/v1/openapi.json"))
 
@@ -147,18 +153,20 @@ def test_every_read_answers_what_its_form_says(served: Served) -> None:
     one = served.client.ids("limit=1")[0]
     full: dict[str, str] = {}
     for path, method, _ in operations(served.document):
-        if method != "GET" or path == STREAM:
+        if method != "GET" or path in (STREAM, EVIDENCE):
             continue
         for target in (
             path.replace("{id}", one).replace("{address}", "0x" + OTHER.hex()),
-            path.replace("{id}", one).replace("{address}", "0x" + WALLET.hex()),
+            path.replace("{id}", one).replace("{address}", "0x" + MINE.hex()),
         ):
             for query in ("", "?limit=2", "?status=all"):
                 status, body, _ = served.client.ask(target + query)
                 holds(served, path, method, status, body)
                 full[path] = full.get(path, "") + json.dumps(body)
-    for name in ("path", "reasons", "partners", "changes", "lists", "letters", "promotions"):
-        assert any(f'"{name}": ' in text for text in full.values()), name
+    wallet, flows = "/api/v1/wallets/{address}", "/api/v1/wallets/{address}/flows"
+    for name in ("known_labels", "below", "levels", "features", "meaning", "partners"):
+        assert f'"{name}": ' in full[wallet], name
+    assert '"counterparty_score": ' in full[flows]
     for path in (ALERTS, LABELS, f"{LABELS}/history", "/api/v1/deliveries"):
         assert "0x" in full[path], path
 
