@@ -67,7 +67,7 @@ def _standing(made: dashboard.Dashboard) -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Version", "What runs.", "none",
-                Query("chainwarden_build_info", "{{version}}"), width=3,
+                Query("chainwarden_build_info", "{{version}}"), width=3, named=True,
             )
         )
         .with_panel(

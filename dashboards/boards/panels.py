@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 from typing import Final
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from grafana_foundation_sdk.builders import dashboard, heatmap, prometheus, stat
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     BigValueGraphMode,
+    BigValueTextMode,
     GraphDrawStyle,
     LegendDisplayMode,
     LegendPlacement,
@@ -109,7 +111,7 @@ def series(
         panel = panel.interval("1m")
     if link is not None:
         panel = panel.data_links([dashboard.DashboardLink(link[0]).url(link[1])])
-    for query, letter in zip(queries, "ABCDEFGH", strict=False):
+    for query, letter in zip(queries, ascii_uppercase, strict=False):
         panel = panel.with_target(_target(query, letter).range())
     return panel
 
@@ -121,9 +123,12 @@ def figure(
     *queries: Query,
     width: int = 4,
     levels: Sequence[tuple[float | None, str]] = ((None, "text"),),
-    link: tuple[str, str] | None = None,
+    named: bool = False,
 ) -> stat.Panel:
-    """One figure for each series; ``levels`` are values from which on a colour holds."""
+    """One figure for each series; ``levels`` are values from which on a colour holds.
+
+    ``named``: what counts is what a series is called, and not its value.
+    """
     panel = (
         stat.Panel()
         .title(title)
@@ -141,9 +146,9 @@ def figure(
             .steps([Threshold(value, colour) for value, colour in levels])
         )
     )
-    if link is not None:
-        panel = panel.data_links([dashboard.DashboardLink(link[0]).url(link[1])])
-    for query, letter in zip(queries, "ABCDEFGH", strict=False):
+    if named:
+        panel = panel.text_mode(BigValueTextMode.NAME)
+    for query, letter in zip(queries, ascii_uppercase, strict=False):
         panel = panel.with_target(_target(query, letter).instant())
     return panel
 

@@ -128,6 +128,10 @@ def points(
         .point_size(9)
         .tooltip(looks.VizTooltipOptions())
         .with_target(InfinityQuery(path, root, columns))
+        # The API's pages begin with the newest; Grafana draws from the oldest on.
+        .with_transformation(
+            DataTransformerConfig("sortBy", options={"sort": [{"field": columns[0].title}]})
+        )
     )
     for column in columns:
         properties = _properties(column)
