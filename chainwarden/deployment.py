@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from chainwarden.errors import SettingsError
 from chainwarden.labelling import ListWatch, list_info
 from chainwarden.metrics import Metrics
+from chainwarden.own_rules import own_rules
 from chainwarden.pipeline import Stores
 from chainwarden.risk_models import risk_models
 from chainwarden.schema import BlockReverted, BlocksAdded, Chain
@@ -120,6 +121,7 @@ def make_detector(
         challenger=challenger,
     )
     rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
+    rules += own_rules(settings.detect.own_rules, labels, chain)
     rules = _without(settings.detect.skip_rules, rules)
     turned = turned_in(labels) if outcomes is None else None
     asked = outcomes or bad_in(labels, chain)

@@ -153,6 +153,8 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A second risk model that learns and scores in shadow; where it differs from the champion."""
     skip_rules: list[str] = []
     """Rules that are not run, such as one that fails; each other one says what it said."""
+    own_rules: list[str] = []
+    """Rules of your own, as ``module:Class`` of modules that Python finds."""
     node_calls: bool = False
     """Whether rules may ask the nodes of ``source.rpc`` for balances, code and calls.
 

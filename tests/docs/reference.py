@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+
+from chainwarden.metrics import Metrics
 from store.message import VERSION, message_schema
 from tests.conftest import ROOT
 
@@ -72,8 +76,36 @@ def _descriptions(kind: dict[str, Any]) -> Iterator[str]:
         yield from _descriptions(one)
 
 
+def metrics() -> str:
+    """docs/metrics.md: every metric that the registry serves, in the order it is defined in."""
+    lines = [
+        "# Metrics",
+        "",
+        _NOTE.format("chainwarden/metrics.py"),
+        "",
+        "What `/metrics` of `run`, `ingest` and `detect` serves, in Prometheus' form. Every series",
+        "but the version's has the label `chain`; the others are listed. No label is ever an",
+        "address or a hash, so their number is bounded. What an alert about them means is in the",
+        "[runbook](runbook.md).",
+        "",
+        "| metric | type | labels | what it is |",
+        "|---|---|---|---|",
+    ]
+    registry = CollectorRegistry()
+    Metrics(registry, "ethereum")
+    defined = [one for one in registry._collector_to_names if isinstance(one, MetricWrapperBase)]
+    labels = {one._name: one._labelnames for one in defined}
+    for family in registry.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        own = [f"`{label}`" for label in labels.get(family.name, ()) if label != "chain"]
+        text = family.documentation.replace("|", chr(92) + "|")
+        lines.append(f"| `{name}` | {family.type} | {', '.join(own)} | {text} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: Final[dict[Path, Callable[[], str]]] = {
     DOCS / f"webhook.v{VERSION}.schema.json": schema,
     DOCS / "payload.md": payload,
+    DOCS / "metrics.md": metrics,
 }
 """What ``make docs`` writes, by file."""

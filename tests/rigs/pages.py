@@ -50,7 +50,7 @@ class Page:
 
 
 class Desk:
-    """A folder in which a reader works: ``.venv/bin/chainwarden`` is there, as written.
+    """A folder in which a reader works: ``.venv/bin`` has chainwarden and its python.
 
     ``instead`` are texts that stand for something on the reader's side, an address for one, and
     what is there on this machine.
@@ -61,21 +61,22 @@ class Desk:
         self.instead = dict(instead or {})
         bin_folder = folder / ".venv" / "bin"
         bin_folder.mkdir(parents=True)
-        program = bin_folder / "chainwarden"
         python = shlex.quote(sys.executable)
-        program.write_text(f'#!/bin/sh\nexec {python} -m chainwarden.cli "$@"\n', encoding="utf-8")
-        program.chmod(0o755)
+        for name, words in (("python", ""), ("chainwarden", "-m chainwarden.cli ")):
+            program = bin_folder / name
+            program.write_text(f'#!/bin/sh\nexec {python} {words}"$@"\n', encoding="utf-8")
+            program.chmod(0o755)
 
     def save(self, page: Page, name: str) -> Path:
         """Save a file of the page under its name."""
         path = self.folder / name
-        path.write_text(self._here(page.file(name)), encoding="utf-8")
+        path.write_text(self.here(page.file(name)), encoding="utf-8")
         return path
 
     def type(self, script: str, env: Mapping[str, str] | None = None, timeout: float = 300) -> str:
         """Run lines as a shell would, to the first that fails. Returns what they printed."""
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", self._here(script)],
+            ["bash", "-euo", "pipefail", "-c", self.here(script)],
             cwd=self.folder,
             env=environment({**self._path(), **(env or {})}),
             capture_output=True,
@@ -110,7 +111,8 @@ class Desk:
                 process.kill()
                 process.communicate()
 
-    def _here(self, text: str) -> str:
+    def here(self, text: str) -> str:
+        """The text with what is there on this machine."""
         for there, here in self.instead.items():
             text = text.replace(there, here)
         return text
