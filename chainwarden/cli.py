@@ -9,6 +9,7 @@ is well, 1 a defect of chainwarden itself, 2 a wrong command line, 3 settings, 4
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,28 @@ Standby = Annotated[
         "--standby", help="Wait, warmed up, until no other process has the ledger; then take over."
     ),
 ]
+
+
+def _severities(incomplete: str) -> list[str]:
+    return _begun(incomplete, ("info", "low", "medium", "high", "critical"))
+
+
+def _statuses(incomplete: str) -> list[str]:
+    return _begun(incomplete, ("active", "retracted", "all"))
+
+
+def _formats(incomplete: str) -> list[str]:
+    return _begun(incomplete, ("html", "markdown", "csv"))
+
+
+def _rules(incomplete: str) -> list[str]:
+    from chainwarden.scorecard import RULES
+
+    return _begun(incomplete, sorted(RULES))
+
+
+def _begun(incomplete: str, words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def _version(show: bool) -> None:
@@ -285,13 +308,19 @@ def fetch(
 @app.command(epilog="Example: chainwarden alerts --severity high --rule ice_phishing --json")
 def alerts(
     out: Out = None,
-    severity: Annotated[str | None, typer.Option(help="At least this severe.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Only of this rule.")] = None,
+    severity: Annotated[
+        str | None, typer.Option(help="At least this severe.", autocompletion=_severities)
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="Only of this rule.", autocompletion=_rules)
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="Only about this wallet.")] = None,
     label: Annotated[str | None, typer.Option(help="Only about wallets so labelled.")] = None,
     since: Annotated[str | None, typer.Option(help="From this block time on.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this block time.")] = None,
-    status: Annotated[str, typer.Option(help="active, retracted or all.")] = "active",
+    status: Annotated[
+        str, typer.Option(help="active, retracted or all.", autocompletion=_statuses)
+    ] = "active",
     retracted: Annotated[
         bool, typer.Option("--retracted", help="Also those taken back: --status all.")
     ] = False,
@@ -372,7 +401,9 @@ def report(
     truth: Annotated[Path | None, typer.Option(help="What really happened, as simulated.")] = None,
     against: Annotated[Path | None, typer.Option(help="Another replay to compare with.")] = None,
     cases: Annotated[int, typer.Option(min=0, help="How many of the worst cases to show.")] = 10,
-    form: Annotated[str, typer.Option("--format", help="html, markdown or csv.")] = "html",
+    form: Annotated[
+        str, typer.Option("--format", help="html, markdown or csv.", autocompletion=_formats)
+    ] = "html",
     output: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="OUT/report.html")
     ] = None,
@@ -555,6 +586,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port of the API; 0 picks one.")] = None,
     chain: ChainName = None,
     config: Config = None,
+    json: Json = False,
 ) -> None:
     """Answer questions about a ledger over HTTP, until a signal comes."""
     from chainwarden.commands.serve import serve as command
@@ -565,7 +597,7 @@ def serve(
         "server.port": port,
         "chain": chain,
     }
-    command(config=config, flags=flags)
+    command(config=config, flags=flags, json=json)
 
 
 @app.command(epilog="Example: chainwarden token create ana --role analyst --days 90")

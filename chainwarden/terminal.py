@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -20,6 +21,7 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
@@ -126,7 +128,10 @@ def print_error(error: ChainwardenError) -> None:
 
 @contextmanager
 def progress(title: str, total: int | None, quiet: bool) -> Iterator[Advance]:
-    """A progress bar on stderr where that is a terminal; otherwise a line now and then."""
+    """A progress bar of blocks on stderr where that is a terminal; otherwise a line now and then.
+
+    With the rate, and, where the ``total`` is known, the time that is left.
+    """
     if quiet:
         yield _silent
         return
@@ -138,12 +143,19 @@ def progress(title: str, total: int | None, quiet: bool) -> Iterator[Advance]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        *(() if total is None else (TimeRemainingColumn(), TextColumn("left"))),
     )
+    began = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, rate="")
-        yield lambda done, rate="": bar.update(task, completed=done, rate=rate)
+
+        def advance(done: int, rate: str = "") -> None:
+            seconds = max(1e-9, time.monotonic() - began)
+            bar.update(task, completed=done, rate=rate or f"{done / seconds:,.1f} blocks/s")
+
+        yield advance
 
 
 def _silent(done: int, rate: str = "") -> None:

@@ -43,6 +43,11 @@ class ParquetSource:
         self._sets = _data_sets(_files(paths, chain))
         self._ours = "flows" in self._sets  # no other shape has them
 
+    def block_count(self) -> int | None:
+        """How many blocks there are; None where no table of blocks is among the data sets."""
+        files = self._sets.get("blocks")
+        return None if files is None else sum(pq.read_metadata(file).num_rows for file in files)
+
     def batches(self, batch_blocks: int) -> Iterator[BlockBatch]:
         """Every block in order of number, at most ``batch_blocks`` and about 65,000 flows at once.
 

@@ -122,7 +122,9 @@ def address_of(text: str) -> bytes:
     try:
         return parse_address(text)
     except ValueError as error:
-        raise SettingsError(f"{text!r} is no address: {error}") from error
+        raise SettingsError(
+            f"{text[:64]!r} is no address: {error}", hint="0x and 40 hex digits"
+        ) from error
 
 
 def time_of(option: str, text: str | None) -> int | None:

@@ -13,11 +13,12 @@ from chainwarden.errors import BadBlock, SettingsError
 from chainwarden.evaluation import Evaluation
 from chainwarden.evaluation import evaluate as run_evaluation
 from chainwarden.report.evaluation import EvaluationPage, to_html
-from chainwarden.settings import load_settings
+from chainwarden.settings import configured_chain, load_settings
 from chainwarden.terminal import print_error, print_json, print_line, print_table, progress
 from detect.curves import Curve
 from detect.evaluate import ALERT_PRECISION, Window
 from detect.label_lists import BadEntry, parse_time
+from ingest.files import count_blocks
 from store.durable import replace_file
 
 WIDTH: Final = 60
@@ -45,7 +46,8 @@ def evaluate(
     def rejected(error: BadBlock) -> None:
         print_error(error)
 
-    with progress("evaluate", None, quiet=json) as advance:
+    total = None if json else count_blocks(stream, configured_chain(settings))
+    with progress("evaluate", total, quiet=json) as advance:
         result = run_evaluation(
             stream,
             labels,

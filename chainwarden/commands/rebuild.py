@@ -14,6 +14,7 @@ from chainwarden.replay import prepare_folder, replay
 from chainwarden.replay import rebuild as run_rebuild
 from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.terminal import print_error, print_json, print_line, progress
+from ingest.files import count_blocks
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def rebuild(*, config: Path | None, flags: Mapping[str, object], to: Path, json:
         )
         result = _without_ledger(source, to, settings, quiet=json)
     else:
-        with ledger, progress("rebuild", None, quiet=json) as advance:
+        blocks = sum(file.rows for file in ledger.files("blocks"))
+        with ledger, progress("rebuild", blocks, quiet=json) as advance:
             result = run_rebuild(ledger, source / "lake", to, settings, advance=advance)
     if json:
         print_json(result)
@@ -52,7 +54,8 @@ def _without_ledger(
     source: Path, to: Path, settings: Settings, *, quiet: bool
 ) -> dict[str, object]:
     prepare_folder(to, configured_chain(settings), overwrite=False)
-    with progress("rebuild", None, quiet=quiet) as advance:
+    total = None if quiet else count_blocks(source / "lake", configured_chain(settings))
+    with progress("rebuild", total, quiet=quiet) as advance:
         result = replay(source / "lake", to, settings, batch_blocks=_BATCH_BLOCKS, advance=advance)
     if result.failure is not None:
         raise result.failure

@@ -11,6 +11,7 @@ from chainwarden.replay import ReplayResult, prepare_folder
 from chainwarden.replay import replay as run_replay
 from chainwarden.settings import configured_chain, load_settings
 from chainwarden.terminal import print_error, print_json, print_line, print_table, progress
+from ingest.files import count_blocks
 
 
 def replay(
@@ -32,7 +33,8 @@ def replay(
     def rejected(error: BadBlock) -> None:
         print_error(error)
 
-    with progress("replay", None, quiet=json) as advance:
+    total = None if json else count_blocks(path, configured_chain(settings))
+    with progress("replay", total, quiet=json) as advance:
         result = run_replay(
             path,
             folder,
