@@ -29,7 +29,8 @@ export function alertsPage(main, parameters, signal) {
     main,
     h("h1", { tabindex: "-1" }, "Alerts"),
     filterForm(parameters),
-    found, errors, fresh, list,
+    h("div", { class: "found" }, found, parameters.size > 0 && h("a", { href: "#/alerts" }, "Clear the filters")),
+    errors, fresh, list,
     h("p", { class: "actions" }, older),
   );
 

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { knows } from "./words.js";
 
 /** The names that the list's address and the API share. */
-export const FILTERS = ["rule", "severity", "status", "subject", "since", "until"];
+export const FILTERS = ["rule", "severity", "status", "subject", "label", "since", "until"];
 
 export function filterForm(parameters) {
   const { rules, severities } = knows();
@@ -18,7 +18,8 @@ export function filterForm(parameters) {
     select("rule", "Rule", choices.rule, parameters),
     select("severity", "Severity", choices.severity, parameters),
     select("status", "Status", choices.status, parameters),
-    input("subject", "Wallet", { type: "text", placeholder: "0x…", spellcheck: "false", autocomplete: "off", size: "20" }, parameters),
+    input("subject", "Wallet", { type: "text", placeholder: "0x…", spellcheck: "false", autocomplete: "off", size: "14" }, parameters),
+    input("label", "Label", { type: "text", placeholder: "phishing", spellcheck: "false", autocomplete: "off", size: "12" }, parameters),
     input("since", "Since (UTC)", { type: "datetime-local" }, parameters),
     input("until", "Until (UTC)", { type: "datetime-local" }, parameters),
   ];
@@ -26,7 +27,6 @@ export function filterForm(parameters) {
     "form",
     { class: "filters", role: "search", "aria-label": "Filter alerts", onsubmit: apply, onchange: apply },
     fields,
-    h("div", { class: "actions" }, h("a", { class: "button", href: "#/alerts" }, "Clear")),
   );
 
   function apply(event) {

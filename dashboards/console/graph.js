@@ -3,7 +3,7 @@
 import { ask, Refused } from "./api.js";
 import { fill, h, s, say } from "./dom.js";
 import { askForLabel, failed } from "./labelling.js";
-import { BOX, layout, merge, newGraph } from "./graph_layout.js";
+import { COMPACT, WIDE, layout, merge, newGraph } from "./graph_layout.js";
 import { briefAmount, count, exactAmount, moment, outside, plain, short, span, tags, wallet } from "./words.js";
 
 const MOST_NODES = 120;
@@ -22,13 +22,14 @@ export function moneyGraph(answer, signal, { alertId = "" }) {
   const details = h("div", { class: "picked", "aria-live": "polite" });
   const table = h("tbody");
   const view = viewOf(picture, scene);
+  const size = matchMedia("(max-width: 560px)").matches ? COMPACT : WIDE;
   let chosen = null;
   let drawnBox = null;
 
   function draw() {
-    const { nodes, edges, box } = layout(graph);
+    const { nodes, edges, box } = layout(graph, size);
     const focused = scene.querySelector(":focus")?.dataset.address;
-    fill(scene, edges.map((one) => drawEdge(one, choose)), nodes.map((node) => drawNode(node, graph, { choose, expand })));
+    fill(scene, edges.map((one) => drawEdge(one, choose)), nodes.map((node) => drawNode(node, graph, size, expand)));
     fill(table, edges.map(({ edge }) => edgeRow(edge)));
     if (focused) scene.querySelector(`[data-address="${focused}"]`)?.focus({ preventScroll: true });
     mark();
@@ -113,10 +114,11 @@ export function moneyGraph(answer, signal, { alertId = "" }) {
       whole(box, least) {
         const [width, tall] = [svg.clientWidth, svg.clientHeight];
         scale = Math.min(1, Math.max(least, Math.min(width / box.width, tall / box.height)));
-        // What does not fit is cut off around the wallet in the middle, which is at 0, 0.
-        const at = (size, start, length) => (length * scale <= size ? size / 2 - (start + length / 2) * scale : size / 2);
-        x = at(width, box.x, box.width);
-        y = at(tall, box.y, box.height);
+        // What does not fit is cut off: the wallet in the middle, at 0, 0, stays, and its evidence.
+        const edge = (size.width / 2 + 14) * scale;
+        const fits = (room, start, length) => length * scale <= room && room / 2 - (start + length / 2) * scale;
+        x = fits(width, box.x, box.width) || (evidenceSide(graph) < 0 ? width - edge : edge);
+        y = fits(tall, box.y, box.height) || tall / 2;
         apply();
       },
       zoom(by, at = { x: svg.clientWidth / 2, y: svg.clientHeight / 2 }) {
@@ -179,6 +181,13 @@ export function moneyGraph(answer, signal, { alertId = "" }) {
   }
 }
 
+/** -1 where the evidence pays the wallet in the middle, 1 where that pays. */
+function evidenceSide(graph) {
+  const edges = [...graph.edges.values()].filter(({ from, to }) => from === graph.centre || to === graph.centre);
+  const first = edges.find((edge) => edge.in_evidence) ?? edges[0];
+  return first && first.to === graph.centre ? -1 : 1;
+}
+
 function legend({ whole, since_block: since, others, edges_left_out: left }) {
   const parts = ["Payers stand to the left, payees to the right; red is the alert's evidence. A wallet with a + expands when it is chosen. Drag to move; scroll with Ctrl to zoom."];
   if (!whole) parts.push(`Looked at from block ${count(since)} on.`);
@@ -187,9 +196,9 @@ function legend({ whole, since_block: since, others, edges_left_out: left }) {
   return parts.join(" ");
 }
 
-function drawNode(node, graph, { expand }) {
+function drawNode(node, graph, size, expand) {
   const words = node.address === graph.centre && !node.labels.length ? "this wallet" : node.labels.map(plain).join(", ");
-  const room = Math.floor((BOX.width - 34) / 6.2);
+  const room = Math.floor((size.width - 34) / 6.2);
   const below = words.length > room ? words.slice(0, room - 1) + "…" : words;
   const classes = ["node", node.address === graph.centre && "centre", node.in_evidence && "hot"].filter(Boolean).join(" ");
   const more = node.expanded ? "" : "(expands)";
@@ -198,7 +207,7 @@ function drawNode(node, graph, { expand }) {
     "g",
     {
       class: classes, tabindex: "0", role: "button", "data-address": node.address,
-      transform: `translate(${node.x - BOX.width / 2} ${(node.y - BOX.height / 2).toFixed(1)})`,
+      transform: `translate(${node.x - size.width / 2} ${(node.y - size.height / 2).toFixed(1)})`,
       onclick: () => expand(node),
       onkeydown: (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
@@ -208,11 +217,11 @@ function drawNode(node, graph, { expand }) {
       },
     },
     s("title", null, [node.address, words, left, node.in_evidence && "(evidence)", more].filter(Boolean).join(" ")),
-    s("rect", { width: BOX.width, height: BOX.height, rx: 6 }),
-    s("text", { class: "address", x: 10, y: below ? 18 : 27 }, short(node.address)),
+    s("rect", { width: size.width, height: size.height, rx: 6 }),
+    s("text", { class: "address", x: 10, y: below ? 18 : 27 }, size === WIDE ? short(node.address) : `${node.address.slice(0, 8)}…${node.address.slice(-4)}`),
     below && s("text", { class: "what", x: 10, y: 34 }, below),
-    !node.expanded && s("text", { class: "plus", x: BOX.width - 20, y: 28 }, "+"),
-    left && s("text", { class: "what", x: BOX.width - 8, y: 34, "text-anchor": "end" }, left),
+    !node.expanded && s("text", { class: "plus", x: size.width - 20, y: 28 }, "+"),
+    left && s("text", { class: "what", x: size.width - 8, y: 34, "text-anchor": "end" }, left),
   );
 }
 

@@ -1,15 +1,14 @@
 // Where wallets and transfers are drawn. The same graph is always laid out the same: nothing here
-// depends on chance, on the size of the window, or on what was expanded in which order within a
-// column beyond the order in which wallets became known.
+// depends on chance, or on the window beyond which of the two sizes is chosen.
 //
 // Columns are steps away from the wallet in the middle, against the flow to the left and with it to
 // the right. Within a column wallets stand as their neighbours do (barycentres, four sweeps, ties by
 // when they became known), which keeps most edges from crossing.
 
-export const BOX = { width: 172, height: 44 };
-const COLUMN = BOX.width + 262;
+// gap is between columns; straight is the part of an edge at the end where its words stand.
+export const WIDE = { width: 172, height: 44, gap: 262, straight: 158 };
+export const COMPACT = { width: 130, height: 44, gap: 152, straight: 130 };
 const ROW = 82;
-const STRAIGHT = 158; // of an edge, at the end where its words stand
 const SWEEPS = 4;
 
 /** The graph that answers are merged into. */
@@ -67,7 +66,7 @@ function assignColumns(graph) {
 }
 
 /** Every wallet with x and y of its middle, every edge with its path and where its words stand. */
-export function layout(graph) {
+export function layout(graph, size) {
   const columns = new Map();
   for (const node of graph.nodes.values()) {
     if (!columns.has(node.column)) columns.set(node.column, []);
@@ -84,9 +83,9 @@ export function layout(graph) {
       place(column);
     }
   }
-  for (const node of graph.nodes.values()) node.x = node.column * COLUMN;
-  const edges = routes(graph, columns);
-  return { nodes: [...graph.nodes.values()], edges, box: bounds(graph, edges) };
+  for (const node of graph.nodes.values()) node.x = node.column * (size.width + size.gap);
+  const edges = routes(graph, columns, size);
+  return { nodes: [...graph.nodes.values()], edges, box: bounds(graph, edges, size) };
 }
 
 function place(column) {
@@ -106,7 +105,7 @@ function mean(numbers) {
   return numbers.length ? numbers.reduce((a, b) => a + b, 0) / numbers.length : null;
 }
 
-function routes(graph, columns) {
+function routes(graph, columns, size) {
   const drawn = [...graph.edges.values()].map((edge) => {
     const [a, b] = [graph.nodes.get(edge.from), graph.nodes.get(edge.to)];
     // 1: an edge leaves or enters on the right side of a wallet, -1: on its left.
@@ -125,18 +124,18 @@ function routes(graph, columns) {
   }
   for (const ports of sides.values()) {
     ports.sort((p, q) => p.other.y - q.other.y || p.other.place - q.other.place || (p.end < q.end ? -1 : 1));
-    const gap = Math.min(36, (BOX.height + 28) / ports.length);
+    const gap = Math.min(36, (size.height + 28) / ports.length);
     ports.forEach((port, at) => {
       port.one[port.end] = (at - (ports.length - 1) / 2) * gap;
       port.one[`${port.end}Many`] = ports.length;
     });
   }
-  return drawn.map((one) => route(one, columns));
+  return drawn.map((one) => route(one, columns, size));
 }
 
-function route({ edge, a, b, out, into, start, stop, startMany, stopMany }, columns) {
-  const from = { x: a.x + (out * BOX.width) / 2, y: a.y + start };
-  const to = { x: b.x + (into * BOX.width) / 2, y: b.y + stop };
+function route({ edge, a, b, out, into, start, stop, startMany, stopMany }, columns, size) {
+  const from = { x: a.x + (out * size.width) / 2, y: a.y + start };
+  const to = { x: b.x + (into * size.width) / 2, y: b.y + stop };
   const tip = { x: to.x + into * 8, y: to.y };
   if (a.column === b.column) {
     const bulge = Math.max(from.x, to.x) + 70;
@@ -151,7 +150,7 @@ function route({ edge, a, b, out, into, start, stop, startMany, stopMany }, colu
     // Around the columns that it passes, below whatever stands there.
     const low = Math.max(...between.flat().map((node) => node.y)) + ROW * 0.85;
     const middle = (from.x + to.x) / 2;
-    const knee = out * 110;
+    const knee = out * (size.gap * 0.42);
     return {
       edge, to, turned: into,
       path: `M${from.x} ${from.y} C${from.x + knee} ${from.y} ${from.x + knee * 0.6} ${low} ${from.x + knee * 1.6} ${low} H${to.x - knee * 1.6} C${to.x - knee * 0.6} ${low} ${to.x - knee} ${to.y} ${tip.x} ${tip.y}`,
@@ -161,25 +160,25 @@ function route({ edge, a, b, out, into, start, stop, startMany, stopMany }, colu
   // The words stand at the end that has the fewer edges; there the edge is straight.
   const atStart = startMany < stopMany || (startMany === stopMany && a.column !== 0);
   const [near, way] = atStart ? [from, out] : [to, into];
-  const knee = near.x + way * STRAIGHT;
-  const bend = (from.x + to.x + way * STRAIGHT) / 2;
+  const knee = near.x + way * size.straight;
+  const bend = (from.x + to.x + way * size.straight) / 2;
   const path = atStart
     ? `M${from.x} ${from.y} H${knee} C${bend} ${from.y} ${bend} ${to.y} ${tip.x} ${tip.y}`
     : `M${from.x} ${from.y} C${bend} ${from.y} ${bend} ${to.y} ${knee} ${to.y} H${tip.x}`;
   return { edge, to, turned: into, path, words: { x: near.x + way * 12, y: near.y, anchor: way > 0 ? "start" : "end" } };
 }
 
-function bounds(graph, edges) {
+function bounds(graph, edges, size) {
   const xs = [...graph.nodes.values()].map((node) => node.x);
   const ys = [...graph.nodes.values()].map((node) => node.y).concat(edges.map(({ words }) => words.y));
   const margin = 14;
   const aside = edges.some(({ edge }) => graph.nodes.get(edge.from).column === graph.nodes.get(edge.to).column) ? 170 : 0;
-  const left = Math.min(...xs) - BOX.width / 2 - margin;
-  const top = Math.min(...ys) - BOX.height / 2 - margin;
+  const left = Math.min(...xs) - size.width / 2 - margin;
+  const top = Math.min(...ys) - size.height / 2 - margin;
   return {
     x: left,
     y: top,
-    width: Math.max(...xs) + BOX.width / 2 + margin + aside - left,
-    height: Math.max(...ys) + BOX.height / 2 + margin - top,
+    width: Math.max(...xs) + size.width / 2 + margin + aside - left,
+    height: Math.max(...ys) + size.height / 2 + margin - top,
   };
 }
