@@ -1,12 +1,13 @@
 // The list of alerts: filters that live in the address, pages, and what is new while one looks.
 
-import { ask, problem } from "./api.js";
+import { ask, problem, Refused } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { filterForm } from "./filters.js";
 import { watch } from "./live.js";
 import { brief, plain, severity, short, tags, time } from "./words.js";
 
 const PAGE = 50;
+const GONE = "gone"; // the version of a row that the filter no longer lets through
 const MOST = 2000; // rows; whoever wants older ones narrows the filter
 
 /** The ids in the order they were last listed: an alert's page steps through them. */
@@ -22,8 +23,9 @@ export function alertsPage(main, parameters, signal) {
   const errors = h("div");
   let waiting = []; // what is new and not shown yet, newest first
   let next = null;
-  let busy = false;
-  let again = false;
+  let turn = Promise.resolve();
+  let due = false;
+  let afterWaiting = null;
 
   fill(
     main,
@@ -61,10 +63,14 @@ export function alertsPage(main, parameters, signal) {
     list.append(row);
   }
 
-  async function more() {
-    if (busy || next === null) return;
-    busy = true;
-    try {
+  // One question after the other: an older page and what is new must not mix up the rows.
+  function inTurn(work) {
+    turn = turn.then(() => (signal.aborted ? undefined : work())).catch(failed);
+  }
+
+  function more() {
+    inTurn(async () => {
+      if (next === null) return;
       const answer = await ask(next, { signal });
       const known = rows.size;
       for (const alert of answer.alerts) if (!rows.has(alert.id)) add(alert);
@@ -72,40 +78,47 @@ export function alertsPage(main, parameters, signal) {
       told();
       say(`${rows.size - known} older alerts`);
       list.children[known]?.querySelector("a").focus();
-    } catch (error) {
-      failed(error);
-    } finally {
-      busy = false;
-    }
+    });
   }
 
-  async function renew() {
-    if (busy) {
-      again = true; // what came meanwhile may not be in the answer that is on its way
-      return;
-    }
-    busy = true;
-    again = false;
-    try {
-      const { alerts } = await ask(path(), { signal });
-      const meanwhile = [];
+  function renew() {
+    if (due) return;
+    due = true; // rings that come before it is this one's turn are answered by it, too
+    inTurn(async () => {
+      due = false;
+      const answer = await ask(path(), { signal });
+      const { alerts } = answer;
+      const heard = new Set(waiting.map((alert) => alert.id));
+      waiting = [];
+      afterWaiting = answer.next;
+      let above = null; // the row that the alert comes after
       for (const alert of alerts) {
         const shown = rows.get(alert.id);
-        if (!shown) meanwhile.push(alert);
-        else if (shown.dataset.version !== version(alert)) replace(shown, alert);
+        if (shown && shown.dataset.version !== version(alert)) replace(shown, alert);
+        else if (!shown && above === null) waiting.push(alert);
+        else if (!shown) putAfter(above, alert); // an older one, for which others made room
+        above = rows.get(alert.id) ?? above;
       }
-      const heard = new Set(waiting.map((alert) => alert.id));
-      const news = meanwhile.filter((alert) => !heard.has(alert.id));
-      waiting = meanwhile;
+      markGone(answer);
       fill(errors);
+      const news = waiting.filter((alert) => !heard.has(alert.id)).length;
       if (calm()) showFresh();
       else offer();
-      if (news.length) say(`${news.length}${alerts.length === news.length ? " or more" : ""} new alerts`);
-    } catch (error) {
-      failed(error);
-    } finally {
-      busy = false;
-      if (again && !signal.aborted) renew();
+      if (news) say(`${news}${news === alerts.length ? " or more" : ""} new alerts`);
+    });
+  }
+
+  // What the filter no longer lets through, such as an alert that was taken back, stays and says so.
+  function markGone({ alerts, next: more }) {
+    const there = new Set(alerts.map((alert) => alert.id));
+    const last = alerts.at(-1)?.id;
+    for (const [id, row] of rows) {
+      if (!there.has(id) && row.dataset.version !== GONE) {
+        row.dataset.version = GONE;
+        row.classList.add("past");
+        row.querySelector(".whom").append(h("span", { class: "tag" }, "no longer so"));
+      }
+      if (id === last && more !== null) return; // what is older was not asked for
     }
   }
 
@@ -126,8 +139,7 @@ export function alertsPage(main, parameters, signal) {
       rows.clear();
       list.replaceChildren();
       waiting.forEach(add);
-      next = null;
-      ask(path(), { signal }).then((answer) => { next = answer.next; told(); }, failed);
+      next = afterWaiting;
     } else {
       const newer = waiting.map((alert) => [alert.id, drawn(alert)]);
       const shown = [...rows];
@@ -139,6 +151,13 @@ export function alertsPage(main, parameters, signal) {
     offer();
     told();
     if (asked) list.querySelector("a")?.focus();
+  }
+
+  function putAfter(row, alert) {
+    row.after(drawn(alert));
+    rows.clear();
+    for (const one of list.children) rows.set(one.dataset.id, one);
+    told();
   }
 
   function replace(row, alert) {
@@ -160,6 +179,7 @@ export function alertsPage(main, parameters, signal) {
 
   function failed(error) {
     if (error.name === "AbortError" || signal.aborted) return;
+    if (!(error instanceof Refused)) return reportError(error);
     fill(errors, problem(error));
     if (!rows.size) found.textContent = "";
   }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chainwarden.schema import Alert, Severity
+from chainwarden.schema import Alert, Retraction, Severity
 from store.ledger import AlertFilter, Commit
 from tests.chromium import Page
 from tests.console.conftest import Console, serving, sound, visit
@@ -117,6 +117,23 @@ def test_new_alerts_come_by_themselves_and_move_nothing(chromium: Page, console:
     chromium.value("document.querySelector('.fresh').click()")
     chromium.wait(f"{SHOWN}[0] == '{second.id}'")
     assert len(set(chromium.value(SHOWN))) == len(chromium.value(SHOWN))
+    sound(chromium, console)
+
+
+def test_an_alert_that_is_taken_back_stays_and_says_so(chromium: Page, console: Console) -> None:
+    """A fork retracts what somebody looks at: the row stays in its place, marked."""
+    visit(chromium, console.url)
+    shown = chromium.value(SHOWN)
+    gone = console.ledger.alert(shown[3])
+    cursor = console.ledger.cursor()
+    assert gone is not None
+    assert cursor is not None
+    console.ledger.commit(Commit(cursor, retractions=[Retraction(gone.id, gone.position)]))
+    chromium.wait(f"{ROWS}[3].innerText.includes('no longer so')")
+    assert chromium.value(SHOWN)[: len(shown)] == shown
+    rest = [one.id for one in console.ledger.alerts() if one.id not in shown]
+    assert chromium.value(SHOWN)[len(shown) :] == rest[: chromium.value(f"{ROWS}.length") - 50]
+    assert chromium.value("document.querySelectorAll('.alerts .past').length") == 1
     sound(chromium, console)
 
 
