@@ -79,7 +79,7 @@ def test_every_route_wants_the_right_token(ledger: Ledger, tokens: TokenFile) ->
         bearer(tokens.all()[2].digest), bearer(old), bearer(gone),
     ]  # fmt: skip
     found = routes(ledger)
-    assert len({(method, path) for method, path, _ in found}) >= 11 + 8  # a HEAD for each GET
+    assert len({(method, path) for method, path, _ in found}) >= 19 + 14  # a HEAD for each GET
     with serving(ledger, Bind("0.0.0.0", 0, tokens=tokens.path)) as server:
         client = Client(server)
         for method, path, wanted in found:
