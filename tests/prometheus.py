@@ -21,11 +21,11 @@ import pytest
 from tests.conftest import ROOT
 
 HERE: Final = Path(__file__).resolve().parent
-PATIENCE: Final = 60.0
+PATIENCE: Final = 120.0
 SCRAPES: Final = 3  # a rate wants two
 
 _CONFIG: Final = """
-global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s}}
 scrape_configs:
   - job_name: detect
     static_configs: [{{targets: ["{target}"]}}]

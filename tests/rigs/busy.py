@@ -85,7 +85,7 @@ def busy(folder: Path) -> Iterator[Busy]:
             wait_for(
                 "the receivers",
                 lambda: counts()["well"].delivered and outbox.state("ill").disabled,
-                seconds=60,
+                seconds=120,
             )
             behind.observe()
             yield running
