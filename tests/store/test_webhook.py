@@ -235,21 +235,22 @@ def test_tls_names_and_verifies_the_host_not_the_address(tmp_path: Path) -> None
         return ["127.0.0.1"]
 
     with WebhookReceiver(tls=server) as receiver:
-        for host, trusted, good in (
-            ("hooks.example", certificate, True),
-            ("other.example", certificate, False),
-            ("hooks.example", None, False),
+        for host, trusted, why in (
+            ("hooks.example", certificate, ""),
+            ("other.example", certificate, "its certificate is another host's"),
+            ("hooks.example", None, "its certificate is signed by itself"),
         ):
             url = f"https://{host}:{receiver.port}/hook"
             sender = WebhookSender(
                 Receiver("ops", url, (SECRET,), LOOPBACK, 5, ca_file=trusted), here
             )
-            if good:
+            if not why:
                 sender.send("msg-1", BODY, time.time())
             else:
                 with pytest.raises(DeliveryError) as caught:
                     sender.send("msg-2", BODY, time.time())
                 assert not caught.value.in_doubt
+                assert str(caught.value) == f"ops: no connection ({why})"
             sender.close()
         assert [one.id for one in receiver.received] == ["msg-1"]
     assert named == ["hooks.example", "other.example", "hooks.example"]
