@@ -1,0 +1,96 @@
+"""Commands of who keeps a deployment: receivers and tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chainwarden.command_line.application import app
+from chainwarden.command_line.options import ChainName, Config, Json, Out
+
+
+@app.command(epilog="Example: chainwarden deliveries replay --receiver ops")
+def deliveries(
+    act: Annotated[str, typer.Argument(help="list, replay or enable.")] = "list",
+    target: Annotated[
+        str, typer.Argument(help="replay: a letter's id. enable: a receiver's name.")
+    ] = "",
+    receiver: Annotated[str, typer.Option(help="Only of this receiver.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Replay every dead letter.")] = False,
+    state: Annotated[str, typer.Option(help="List only pending, or dead.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, oldest.")] = 50,
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List what receivers are owed, send it again, or enable a receiver that was disabled."""
+    from chainwarden.commands.deliveries import Act
+    from chainwarden.commands.deliveries import deliveries as command
+
+    command(
+        Act(act, target, receiver, everything, state, limit),
+        config=config,
+        flags={"store.out": str(out) if out else None, "chain": chain},
+        json=json,
+    )
+
+
+@app.command(epilog="Example: chainwarden webhook test https://alerts.example.org/hook --strict")
+def webhook(
+    act: Annotated[str, typer.Argument(help="test, verify, sample, schema or secret.")],
+    target: Annotated[
+        str,
+        typer.Argument(help="test: a URL, or a receiver's name. verify: a file; default: stdin."),
+    ] = "",
+    kind: Annotated[
+        str, typer.Option("--type", help="Of the sample: raised, retracted, moved or digest.")
+    ] = "raised",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Test: also send a repeat, a forged and a stale one.")
+    ] = False,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Sample: with its headers, as verify reads it.")
+    ] = False,
+    headers: Annotated[
+        Path | None, typer.Option(help="Verify: headers in a file of their own.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Verify: when it came (a date or unix seconds).")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Try a receiver, verify what it got, or print a sample and the schema of what it gets."""
+    from chainwarden.commands.webhook import Act
+    from chainwarden.commands.webhook import webhook as command
+
+    command(Act(act, target, kind, strict, signed, headers, at), config=config, json=json)
+
+
+@app.command(epilog="Example: chainwarden token create ana --role analyst --days 90")
+def token(
+    act: Annotated[str, typer.Argument(help="create, list or revoke.")],
+    name: Annotated[str | None, typer.Argument(help="The token's name: whose it is.")] = None,
+    role: Annotated[str | None, typer.Option(help="viewer, analyst or admin.")] = None,
+    days: Annotated[
+        int | None, typer.Option(help="How long it holds.", show_default="until it is revoked")
+    ] = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Make, list and revoke the tokens of the API; a running process knows at once."""
+    from chainwarden.commands.token import token as command
+
+    command(
+        act,
+        name,
+        role,
+        days,
+        config=config,
+        flags={"store.out": str(out) if out else None},
+        json=json,
+    )
