@@ -6,14 +6,11 @@ import re
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.chromium import Page
 from tests.command import run_json, running, wait_for
 from tests.console.conftest import visit
 
 
-@pytest.mark.timeout(200)
 def test_an_alert_is_followed_to_its_money_and_labelled(
     chromium: Page, out: Path, tmp_path: Path
 ) -> None:
