@@ -103,6 +103,14 @@ def test_an_alerts_graph_is_what_the_lake_says(console: Console, out: Path) -> N
         assert graph["centre"] == hex_of(alert.subject)
         assert graph["whole"]
         drawn = {node["address"] for node in graph["nodes"]}
+        proven = {
+            (hex_of(flow["from_address"]), hex_of(flow["to_address"]))
+            for flow in flows
+            if flow["transaction_hash"] in proof
+            and flow["from_address"] != flow["to_address"]
+            and alert.subject in (flow["from_address"], flow["to_address"])
+        }
+        assert proven <= {(edge["from"], edge["to"]) for edge in graph["edges"]}
         for edge in graph["edges"]:
             assert {edge["from"], edge["to"]} <= drawn
             between = [
