@@ -103,13 +103,19 @@ def test_every_attack_with_a_rule_is_found(simulated: Written, tmp_path: Path) -
 
 
 def test_the_lake_gives_the_ledger_again(simulated: Written, tmp_path: Path) -> None:
-    """A rebuild from the lake has every alert again, those that only a fork shows as well."""
+    """A rebuild from the lake has every alert again, those that only a fork shows as well.
+
+    So has a rebuild of what was rebuilt.
+    """
     first = replay(simulated.blocks_file, tmp_path / "first", labelled(simulated), batch_blocks=50)
     with Ledger.open(tmp_path / "first/ledger.duckdb", ETHEREUM, "replay") as ledger:
         result = rebuild(ledger, tmp_path / "first/lake", tmp_path / "again", labelled(simulated))
         assert {"double_spend", "reorg_depth"} <= {rule for rule, _, _ in ledger.alert_counts()}
     assert (result["missing"], result["new"]) == (0, 0)
     assert (result["state_digest"], result["alerts_digest"]) == digests(first)
+    with Ledger.open(tmp_path / "again/ledger.duckdb", ETHEREUM, "replay") as ledger:
+        third = rebuild(ledger, tmp_path / "again/lake", tmp_path / "third", labelled(simulated))
+    assert {**third, "out": ""} == {**result, "out": ""}
 
 
 def test_a_ledger_that_cannot_be_opened_is_made_anew_from_the_lake(
