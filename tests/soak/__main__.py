@@ -11,6 +11,7 @@ are held against a replay of the winning chain.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import sys
@@ -55,7 +56,7 @@ _CATCH_UP_SECONDS: Final = 600.0
 _FLIPPED: Final = 8
 """Blocks of the branches that are shown in turn while memory is measured."""
 _FLIP_SECONDS: Final = 0.5
-_MEASURED_SHARE: Final = 0.25
+_MEASURED_SHARE: Final = 0.35
 """Of the time, which comes on top of it."""
 _DEEP: Final = f"fork of 4 to {UNDO_BLOCKS} blocks"
 
@@ -313,10 +314,13 @@ def _judge(
         records = compare_stores(verdict, one.out, folder / "replay")
         for receiver in one.receivers:
             compare_receiver(verdict, receiver, records)
-        slopes = [s for service in one.services if (s := growth(service.memory)) is not None]
-        verdict.slope = max(slopes, default=None)
-        if verdict.slope is not None and verdict.slope > MOST_GROWTH:
-            verdict.problems.append(f"its memory grows by {verdict.slope:.2f} MiB a minute")
+        measured = {service.name: service.memory for service in one.services}
+        (folder / f"{one.name}-memory.json").write_text(json.dumps(measured), encoding="utf-8")
+        for service in one.services:
+            if (slope := growth(service.memory)) is not None:
+                verdict.slopes[service.name] = slope
+                if slope > MOST_GROWTH:
+                    verdict.problems.append(f"the memory of {service.name} grows")
         if faults.injected[_DEEP] >= 10 and verdict.deepest < 4:
             verdict.problems.append("no deep fork was followed: was any of them sound?")
         if verdict.lost or verdict.duplicated:

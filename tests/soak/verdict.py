@@ -19,8 +19,9 @@ from store.ledger import AlertFilter, AlertRecord, Ledger
 from store.queries import MAX_LIMIT
 from tests.rigs.receiver import WebhookReceiver
 
-WARM_SECONDS: Final = 60.0
-"""In which a process that is to be measured comes to all that it does, and grows."""
+WARM_SECONDS: Final = 120.0
+"""In which a process that may just have been started comes to all that it does, and grows: who
+stands by loads a snapshot, and every newer one."""
 MOST_GROWTH: Final = 1.0
 """MiB a minute, of a process whose state does not grow: more is a leak."""
 NOT_IN_BLOCKS: Final = frozenset(
@@ -34,7 +35,8 @@ _LONG_ENOUGH: Final = 120.0  # seconds, warm, without which a slope says nothing
 class Verdict:
     """What was found of one deployment; ``problems`` empty: all is equal.
 
-    ``deepest``: of how many blocks the longest branch was that it followed and left.
+    ``deepest``: of how many blocks the longest branch was that it followed and left. ``slopes``: by
+    how many MiB a minute the memory of each process grew, of those that were measured long enough.
     """
 
     name: str
@@ -45,7 +47,7 @@ class Verdict:
     lost: int = 0
     duplicated: int = 0
     repeated: int = 0
-    slope: float | None = None
+    slopes: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -132,19 +134,23 @@ def compare_receiver(
 def growth(memory: Sequence[tuple[float, int]]) -> float | None:
     """MiB a minute from when it was warm; None where it was not measured for long enough.
 
-    >>> growth([(second, 1000 << 20) for second in range(300)])
+    By the least of the first third of the time and the least of the last: what garbage and buffers
+    are for a moment rides on top of what is kept.
+
+    >>> growth([(second, (1000 + second % 30) << 20) for second in range(600)])
     0.0
+    >>> round(growth([(second, (1000 << 20) + second * 102_400) for second in range(600)]), 2)
+    5.87
     >>> growth([(10.0, 1 << 20)]) is None
     True
     """
     warm = [(at, size) for at, size in memory if at >= memory[0][0] + WARM_SECONDS]
-    if not warm or warm[-1][0] - warm[0][0] < _LONG_ENOUGH:
+    seconds = warm[-1][0] - warm[0][0] if warm else 0.0
+    if seconds < _LONG_ENOUGH:
         return None
-    mean_at = sum(at for at, _ in warm) / len(warm)
-    mean_size = sum(size for _, size in warm) / len(warm)
-    covariance = sum((at - mean_at) * (size - mean_size) for at, size in warm)
-    variance = sum((at - mean_at) ** 2 for at, _ in warm)
-    return covariance / variance * 60 / (1 << 20)
+    first = min(size for at, size in warm if at <= warm[0][0] + seconds / 3)
+    last = min(size for at, size in warm if at >= warm[-1][0] - seconds / 3)
+    return (last - first) / (seconds * 2 / 3) * 60 / (1 << 20)
 
 
 def show(injected: Counter[str], verdicts: Sequence[Verdict]) -> None:
@@ -157,7 +163,6 @@ def show(injected: Counter[str], verdicts: Sequence[Verdict]) -> None:
         table.add_row(f"injected: {kind}", str(count))
     table.add_section()
     for verdict in verdicts:
-        slope = "too short" if verdict.slope is None else f"{verdict.slope:+.2f} MiB/min"
         for what, figure in (
             ("blocks", verdict.blocks),
             ("alerts", verdict.alerts),
@@ -166,7 +171,10 @@ def show(injected: Counter[str], verdicts: Sequence[Verdict]) -> None:
             ("retracted", verdict.retracted),
             ("deepest fork followed", verdict.deepest),
             ("repeated under the same id", verdict.repeated),
-            ("memory slope", slope),
+            *(
+                (f"memory slope of {name}", f"{slope:+.2f} MiB/min")
+                for name, slope in verdict.slopes.items()
+            ),
             ("equal to a replay", "no" if verdict.problems else "yes"),
         ):
             table.add_row(f"{verdict.name}: {what}", str(figure))
