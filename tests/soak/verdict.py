@@ -24,6 +24,10 @@ WARM_SECONDS: Final = 120.0
 stands by loads a snapshot, and every newer one."""
 MOST_GROWTH: Final = 1.0
 """MiB a minute, of a process whose state does not grow: more is a leak."""
+_COMES_AND_GOES: Final = 32 << 20
+"""Bytes by which the least of some minutes differs from that of others without a leak: a standby
+holds a snapshot for a moment now and then, DuckDB its buffers. So minutes tell large leaks, and
+hours small ones."""
 NOT_IN_BLOCKS: Final = frozenset(
     ["double_spend", "dropped_by_reorg", "finality_delay", "inactivity_leak", "reorg_depth"]
 )
@@ -135,12 +139,17 @@ def growth(memory: Sequence[tuple[float, int]]) -> float | None:
     """MiB a minute from when it was warm; None where it was not measured for long enough.
 
     By the least of the first third of the time and the least of the last: what garbage and buffers
-    are for a moment rides on top of what is kept.
+    are for a moment rides on top of what is kept. 0 where the two are not more apart than that
+    comes to.
 
     >>> growth([(second, (1000 + second % 30) << 20) for second in range(600)])
     0.0
-    >>> round(growth([(second, (1000 << 20) + second * 102_400) for second in range(600)]), 2)
-    5.87
+    >>> round(growth([(second, (1000 << 20) + second * 204_800) for second in range(600)]), 2)
+    11.74
+    >>> growth([(second, (1000 << 20) + second * 51_200) for second in range(600)])
+    0.0
+    >>> round(growth([(second, (1000 << 20) + second * 51_200) for second in range(3600)]), 2)
+    2.93
     >>> growth([(10.0, 1 << 20)]) is None
     True
     """
@@ -150,6 +159,8 @@ def growth(memory: Sequence[tuple[float, int]]) -> float | None:
         return None
     first = min(size for at, size in warm if at <= warm[0][0] + seconds / 3)
     last = min(size for at, size in warm if at >= warm[-1][0] - seconds / 3)
+    if abs(last - first) <= _COMES_AND_GOES:
+        return 0.0
     return (last - first) / (seconds * 2 / 3) * 60 / (1 << 20)
 
 
