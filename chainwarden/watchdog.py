@@ -99,7 +99,10 @@ class Watchdog:
         self._progress = _Progress(self._clock(), self._clock())
         ended = threading.Event()
         patrol = threading.Thread(
-            target=self._patrol, args=(source, stop, ended, start), name="chainwarden-watchdog"
+            target=self._patrol,
+            args=(source, stop, ended, start),
+            name="chainwarden-watchdog",
+            daemon=True,  # an exception of who takes the events leaves this open, and must end all
         )
         patrol.start()
         try:

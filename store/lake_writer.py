@@ -117,7 +117,11 @@ class LakeWriter:
         temporary = temporary_beside(path)
         with refusals(temporary):
             temporary.parent.mkdir(parents=True, exist_ok=True)
-            growing = _Growing(temporary, parquet_writer(schema, temporary))
+            try:
+                growing = _Growing(temporary, parquet_writer(schema, temporary))
+            except BaseException:  # it may be there and hold nothing: the disk is full
+                temporary.unlink(missing_ok=True)
+                raise
         self._files[dataset] = growing
         return growing
 

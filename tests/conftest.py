@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from ingest.recursion import kept_recursion_limit
 # Once, before any test module does: see ``ingest.recursion``.
 with kept_recursion_limit():
     importlib.import_module("web3")
+
+# Who runs the tests in the background has Ctrl-C ignored there, and in what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker", "tests.watch_secrets"]
 

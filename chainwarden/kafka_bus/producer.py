@@ -132,23 +132,25 @@ class BlockProducer:
 
     def _commit(self, events: list[EncodedEvent]) -> None:
         """One Kafka transaction of whole events."""
-        config, send, last = self._config, self._producer.send, None
+        config, send, sent = self._config, self._producer.send, []
         try:
             self._producer.begin_transaction()
             for event in events:
                 for key, value in event.transactions:
                     partition = self._partition(key)
                     for part, headers in cut(value):
-                        send(config.transactions_topic, part, key, headers, partition)
+                        sent.append(send(config.transactions_topic, part, key, headers, partition))
                 for part, headers in cut(event.block):
-                    last = send(config.blocks_topic, part, None, headers, 0)
+                    sent.append(send(config.blocks_topic, part, None, headers, 0))
             self._producer.flush(timeout=config.timeout_seconds)
+            # Records that expired before the broker heard of them are in no transaction, and the
+            # client commits what is none: each is asked for.
+            offsets = [each.get(timeout=config.timeout_seconds).offset for each in sent]
             self._commit_in_time()
         except (KafkaError, OSError) as error:
             raise self._failed(error) from error
         self._sequence = events[-1].sequence + 1
-        assert last is not None
-        self._end = int(last.value.offset) + 1
+        self._end = int(offsets[-1]) + 1
 
     def _commit_in_time(self) -> None:
         """Commit, but do not wait for ever: the client itself has no time limit here."""

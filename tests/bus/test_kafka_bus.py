@@ -557,7 +557,7 @@ def test_the_group_shows_where_the_reader_is(rig: KafkaRig) -> None:
 
 def test_reading_ahead_is_bounded(rig: KafkaRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a small buffer the reader holds partitions back, and still everything comes."""
-    monkeypatch.setattr("chainwarden.kafka_bus.consumer._FETCH_RECORDS", 50)
+    monkeypatch.setattr("chainwarden.kafka_bus.consumer.FETCH_RECORDS", 50)
     put(rig, added(*range(1, 101), transactions=30))
     consumer = rig.consumer(buffer_bytes=100_000)
     consumer.seek({})
