@@ -34,8 +34,8 @@ def test_killed_anywhere_it_ends_as_if_undisturbed(
     if KILLS >= 200:
         reached = {place.partition(" ")[2] for place in tally.kills}
         assert len(reached & set(POINTS)) > 0.8 * len(POINTS), sorted(set(POINTS) - reached)
-        assert tally.kills[RECEIVER]
-        assert tally.lost_answers
+        # Accepted, and the sender does not know: killed before the 2xx, or it never came.
+        assert tally.kills[RECEIVER] + tally.lost_answers
 
 
 def test_a_post_that_a_kill_cut_off_is_none() -> None:
