@@ -81,6 +81,7 @@ from store.lake_flows import FlowFilter
 from store.ledger import Ledger
 from store.model_answers import PromotionWord, models_answer, promote
 from store.parameters import (
+    address_reader,
     alerts_asked,
     body_of,
     flows_asked,
@@ -147,7 +148,7 @@ class Api:
         ready: Readiness = lambda: "",
     ) -> None:
         self._ledger = ledger
-        self._parse_address = parse_address
+        self._address = address_reader(parse_address)
         self._clock = clock
         self._explainer = explainer
         self._ready = ready
@@ -367,9 +368,3 @@ class Api:
             if thread and not future.done():
                 self._ledger.interrupt(thread[0])
             raise
-
-    def _address(self, text: str) -> bytes:
-        try:
-            return self._parse_address(text)
-        except ValueError as error:
-            raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error

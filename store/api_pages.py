@@ -16,8 +16,8 @@ from store.parameters import COIN, MAX_PAGE, Status
 
 _SEVERITY: Final[Schema] = {"type": "string", "enum": [level.text for level in Severity]}
 _ID: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{4,32}$"}
-_PATH_ID: Final = Parameter("id", "An alert's id; four digits of one may do.", _ID, "path")
-_PATH_ADDRESS: Final = Parameter("address", "A wallet.", ADDRESS, "path")
+PATH_ID: Final = Parameter("id", "An alert's id; four digits of one may do.", _ID, "path")
+PATH_ADDRESS: Final = Parameter("address", "A wallet.", ADDRESS, "path")
 _LIMIT: Final = Parameter(
     "limit",
     "How many a page has at most.",
@@ -93,28 +93,28 @@ STREAM: Final = Described(
     media_type="text/event-stream",
     tagged=False,
 )
-ALERT: Final = Described("One alert, retracted or not.", _one(forms.AlertForm), (_PATH_ID,))
+ALERT: Final = Described("One alert, retracted or not.", _one(forms.AlertForm), (PATH_ID,))
 EXPLANATION: Final = Described(
     "All that is known of an alert: its wallet, what is related, how it can be wrong.",
     _one(forms.Explanation),
-    (_PATH_ID,),
+    (PATH_ID,),
 )
 EVIDENCE: Final = Described(
     "The evidence for an alert as a ZIP: alert, explanation, labels, the lake's rows, checksums.",
     _one(None),
-    (_PATH_ID,),
+    (PATH_ID,),
     media_type="application/zip",
 )
 WALLET: Final = Described(
     "A wallet's newest alerts, labels, latest scores and features, and history.",
     _one(forms.WalletForm),
-    (_PATH_ADDRESS, _LIMIT),
+    (PATH_ADDRESS, _LIMIT),
 )
 FLOWS: Final = Described(
     "A page of what moved from and to a wallet, the newest first; it may end early, even empty.",
     _one(forms.FlowsPage),
     (
-        _PATH_ADDRESS,
+        PATH_ADDRESS,
         Parameter(
             "direction",
             "Only what came in, or went out.",

@@ -105,6 +105,18 @@ def _one_of(name: str, text: str, known: tuple[str, ...]) -> str:
     return text
 
 
+def address_reader(parse: Callable[[str], bytes]) -> ReadAddress:
+    """``parse``, which raises ValueError for what is no address, and then refuses."""
+
+    def read(text: str) -> bytes:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error
+
+    return read
+
+
 async def body_of(request: Request, decoder: msgspec.json.Decoder[B], hint: str) -> B:
     """What was posted. Raises RequestRefused for what cannot be read."""
     query_of(request, frozenset())

@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-from chainwarden.server.described import ADDRESS, Described, Parameter
+from chainwarden.server.described import Described
 from store.answer_types import Address, Count, Form, Hash, Seconds, TokenAmount
+from store.api_pages import PATH_ADDRESS, PATH_ID
 
 
 class GraphNode(Form):
@@ -59,10 +60,10 @@ ALERT_GRAPH: Final = Described(
     "The money around an alert: its subject's foremost counterparties, and what its transactions "
     "moved.",
     {200: MoneyGraph},
-    (Parameter("id", "An alert's id; four digits of it may do.", place="path"),),
+    (PATH_ID,),
 )
 WALLET_GRAPH: Final = Described(
     "The money around a wallet: its foremost counterparties, how much went either way, and when.",
     {200: MoneyGraph},
-    (Parameter("address", "A wallet.", ADDRESS, "path"),),
+    (PATH_ADDRESS,),
 )

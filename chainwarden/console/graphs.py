@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chainwarden.console.forms import ALERT_GRAPH, WALLET_GRAPH
-from chainwarden.errors import RequestRefused, StoreError
+from chainwarden.errors import StoreError
 from chainwarden.explain.money import Answer, centre_of, money_around
 from chainwarden.explain.wallets import SECONDS
 from chainwarden.schema import ANALYST, Alert
@@ -29,8 +29,10 @@ from detect.labels import LabelBook
 from store.answers import no_alert, whole_id
 from store.lake import Lake
 from store.ledger import Ledger
+from store.parameters import address_reader, query_of
 
 _TRIES: Final = 3
+_address: Final = address_reader(parse_address)
 
 
 class Graphs:
@@ -119,23 +121,14 @@ class Graphs:
         }
 
     async def _alert(self, request: Request) -> Response:
-        _no_query(request)
+        query_of(request, ALERT_GRAPH.query)
         alert_id = str(request.path_params["id"])
         return await self._answer(lambda: self.of_alert(alert_id))
 
     async def _wallet(self, request: Request) -> Response:
-        _no_query(request)
-        text = str(request.path_params["address"])
-        try:
-            address = parse_address(text)
-        except ValueError as error:
-            raise RequestRefused(f"{text[:64]!r} is no address: {error}", 422) from error
+        query_of(request, WALLET_GRAPH.query)
+        address = _address(str(request.path_params["address"]))
         return await self._answer(lambda: self.of_wallet(address))
 
     async def _answer(self, ask: Callable[[], Answer]) -> Response:
         return json_answer(await asyncio.wrap_future(self._threads.submit(ask)))
-
-
-def _no_query(request: Request) -> None:
-    if request.query_params:
-        raise RequestRefused("this takes no parameters", 422)

@@ -54,7 +54,8 @@ class Bind:
 class HttpServer:
     """Metrics and health, and the given routes beside them, from a daemon thread.
 
-    ``assets`` are files that are open to everybody, as the three pages are.
+    ``assets`` are files that are open to everybody, as the three pages are. ``routes`` are those
+    that want a role: all there are beside these.
 
     Raises SettingsError where the port is taken, where routes would be open to others than this
     machine without a token, or where the tokens cannot be read.
@@ -72,6 +73,7 @@ class HttpServer:
         if not all(isinstance(route, GuardedRoute) for route in routes):
             raise TypeError("every route says which role it wants: see GuardedRoute")
         self._keys = Keys(bind.token, None if bind.tokens is None else TokenFile(bind.tokens))
+        self.routes = tuple(routes)
         self._socket = _listening(bind)
         self.host, self.port = self._socket.getsockname()[:2]
         if routes and not ipaddress.ip_address(self.host).is_loopback and not self._keys.usable():

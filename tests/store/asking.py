@@ -5,15 +5,20 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from chainwarden.deployment import new_metrics
 from chainwarden.schema import Cursor, Retraction, Severity
 from chainwarden.server import Bind, HttpServer, Limits
+from chainwarden.serving import serve_ledger
+from chainwarden.settings import ServerSettings, Settings, StoreSettings
 from detect.label_lists import parse_address
+from detect.labels import LabelBook
 from store.api import Api, Explaining, Wallets
 from store.ledger import Commit, Ledger
 from tests.store.made import WALLET, alert, position
@@ -103,3 +108,15 @@ def serving(
             server.close()
     finally:
         api.close()
+
+
+@contextmanager
+def serving_everything(
+    ledger: Ledger, out: Path, labels: LabelBook | None = None, host: str = "127.0.0.1"
+) -> Iterator[HttpServer]:
+    """The server of a folder as the product puts it together, with every route that it has."""
+    server = ServerSettings(host=host, port=0, requests_per_minute=OFTEN)
+    settings = Settings(store=StoreSettings(out=str(out)), server=server)
+    metrics = new_metrics(ledger.chain)
+    with ExitStack() as stack:
+        yield serve_ledger(settings, ledger, labels or LabelBook(), metrics, lambda: "", stack)

@@ -16,15 +16,23 @@ from starlette.routing import Route
 
 from chainwarden.errors import SettingsError
 from chainwarden.schema import ETHEREUM, Cursor
-from chainwarden.server import Bind, Role
+from chainwarden.server import Bind, HttpServer, Role
 from chainwarden.server.guard import SECURITY_HEADERS
 from chainwarden.server.listen import CONNECTIONS
 from chainwarden.server.tokens import DAY, TokenFile
 from chainwarden.settings import Secret
-from detect.label_lists import parse_address
-from store.api import Api
 from store.ledger import Commit, Ledger
-from tests.store.asking import ALERTS, LABELS, MODELS, OTHER, TOKEN, Client, fill, serving
+from tests.store.asking import (
+    ALERTS,
+    LABELS,
+    MODELS,
+    OTHER,
+    TOKEN,
+    Client,
+    fill,
+    serving,
+    serving_everything,
+)
 from tests.store.made import position
 
 PROMOTIONS = f"{MODELS}/promotions"
@@ -50,17 +58,13 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def routes(ledger: Ledger) -> list[tuple[str, str, Role]]:
+def routes(server: HttpServer) -> list[tuple[str, str, Role]]:
     """Method, a path and role of every route that there is."""
-    api = Api(ledger, parse_address)
-    try:
-        return [
-            (method, re.sub(r"\{\w+\}", "0x" + "ab" * 20, route.path), route.role)
-            for route in api.routes
-            for method in sorted(route.methods or ())
-        ]
-    finally:
-        api.close()
+    return [
+        (method, re.sub(r"\{\w+\}", "0x" + "ab" * 20, route.path), route.role)
+        for route in server.routes
+        for method in sorted(route.methods or ())
+    ]
 
 
 def test_every_route_wants_the_right_token(ledger: Ledger, tokens: TokenFile) -> None:
@@ -78,10 +82,9 @@ def test_every_route_wants_the_right_token(ledger: Ledger, tokens: TokenFile) ->
         bearer(shown[Role.ADMIN].swapcase()), bearer("\xff\xfe"), bearer("x" * 5000),
         bearer(tokens.all()[2].digest), bearer(old), bearer(gone),
     ]  # fmt: skip
-    found = routes(ledger)
-    assert len({(method, path) for method, path, _ in found}) >= 19 + 14  # a HEAD for each GET
-    with serving(ledger, Bind("0.0.0.0", 0, tokens=tokens.path)) as server:
-        client = Client(server)
+    with serving_everything(ledger, tokens.path.parent, host="0.0.0.0") as server:
+        client, found = Client(server), routes(server)
+        assert len({(method, path) for method, path, _ in found}) >= 21 + 16  # a HEAD for each GET
         for method, path, wanted in found:
             assert wanted > Role.VIEWER or method in ("GET", "HEAD"), (method, path)
             for headers in wrong:

@@ -23,17 +23,23 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from chainwarden.explain import Explainer, WalletPages
 from chainwarden.schema import ETHEREUM, FLOWS, Label
 from chainwarden.server import Role
 from chainwarden.server.openapi import REFUSALS
-from detect.label_lists import parse_address
 from detect.labels import LabelBook
-from store.api import Api
 from store.label_journal import ListNote
 from store.lake import Lake
 from store.ledger import Commit, InForce, Ledger
-from tests.store.asking import ALERTS, LABELS, MODELS, OTHER, Client, fill, serving
+from tests.store.asking import (
+    ALERTS,
+    LABELS,
+    MODELS,
+    OTHER,
+    Client,
+    fill,
+    serving,
+    serving_everything,
+)
 from tests.store.listening import listening
 from tests.store.made import WALLET, alert, blocks
 from tests.store.test_flows import MINE, features_of, flows_of
@@ -43,6 +49,7 @@ EXAMPLES: Final = 12
 
 STREAM: Final = f"{ALERTS}/stream"
 EVIDENCE: Final = f"{ALERTS}/{{id}}/evidence"
+WALLETS: Final = "/api/v1/wallets/{address}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             )
         )
         book = LabelBook([Label(WALLET, "scam", "list"), Label(MINE, "exchange", "list")])
-        explainer = Explainer(ledger, lake, book)
-        wallets = WalletPages(ledger, lake, book)
-        with serving(ledger, wallets=wallets, explainer=explainer) as server:
+        with serving_everything(ledger, folder, book) as server:
             client = Client(server)
             yield Served(client, ledger, client.get("/api/v1/openapi.json"))
 
@@ -110,12 +115,12 @@ def test_the_document_is_openapi_and_names_every_route(served: Served) -> None:
     """Each route has an operation with a sentence, its role, each parameter with a sentence and a
     schema, each status with what it means; schemas are of the dialect, no reference is loose."""
     assert served.document["openapi"] == "3.1.0"
-    api = Api(served.ledger, parse_address)
-    api.close()
-    wanted = {(route.path, next(iter((route.methods or set()) - {"HEAD"}))) for route in api.routes}
+    routes = served.client.server.routes
+    wanted = {(route.path, next(iter((route.methods or set()) - {"HEAD"}))) for route in routes}
     found = {(path, method) for path, method, _ in operations(served.document)}
     assert found == wanted
-    assert len(found) == len(api.routes)
+    assert len(found) == len(routes)
+    assert {(f"{ALERTS}/{{id}}/graph", "GET"), (f"{WALLETS}/graph", "GET")} < found
     roles = {role.text for role in Role}
     for path, method, operation in operations(served.document):
         assert operation["summary"].endswith("."), path
@@ -163,10 +168,11 @@ def test_every_read_answers_what_its_form_says(served: Served) -> None:
                 status, body, _ = served.client.ask(target + query)
                 holds(served, path, method, status, body)
                 full[path] = full.get(path, "") + json.dumps(body)
-    wallet, flows = "/api/v1/wallets/{address}", "/api/v1/wallets/{address}/flows"
     for name in ("known_labels", "below", "levels", "features", "meaning", "partners"):
-        assert f'"{name}": ' in full[wallet], name
-    assert '"counterparty_score": ' in full[flows]
+        assert f'"{name}": ' in full[WALLETS], name
+    assert '"counterparty_score": ' in full[f"{WALLETS}/flows"]
+    assert '"first_block": ' in full[f"{WALLETS}/graph"]  # an edge
+    assert '"in_evidence": ' in full[f"{ALERTS}/{{id}}/graph"]
     for path in (ALERTS, LABELS, f"{LABELS}/history", "/api/v1/deliveries"):
         assert "0x" in full[path], path
 
