@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +27,7 @@ from ingest.simulate import Simulation, SimulationConfig
 from store.lake import Lake
 from store.ledger import AlertFilter, Ledger
 from tests.command import wait_for
+from tests.conftest import ROOT
 from tests.kafka_broker import BrokerMissing, KafkaNode, start_node
 from tests.rigs.liar import Liar, Recording
 from tests.rigs.receiver import SECRET, WebhookReceiver
@@ -249,6 +252,62 @@ def test_a_broker_that_stops_and_one_that_freezes_cost_nothing(
             command.send(15)
         assert ingest.wait() == 0, ingest.errors()
         assert end(detect.result()) == end(told.replayed), detect.errors()
+
+
+UNHEARD = """
+import sys, threading
+from dataclasses import replace
+from chainwarden.kafka_bus import BlockProducer, KafkaConfig
+from chainwarden.patience import Patience
+from chainwarden.schema import Chain
+from tests.bus.blocks import added
+
+def publish(number):
+    one = added(number)
+    event = replace(one, batch=replace(one.batch, chain=config.chain))
+    Patience(120.0, threading.Event()).until_taken(lambda: producer.publish(event))
+
+config = KafkaConfig(sys.argv[1], Chain(sys.argv[2], 1), timeout_seconds=float(sys.argv[3]))
+producer = BlockProducer(config)
+publish(1)
+print("ready", flush=True)
+for line in sys.stdin:
+    publish(int(line))
+    print(*(mark.position.number for mark in producer.since(0)), flush=True)
+producer.close()
+"""
+
+
+@pytest.mark.timeout(300)
+def test_what_the_broker_never_heard_of_is_not_taken_for_published(broker: KafkaNode) -> None:
+    """Records that expire just before the broker is back are in no transaction, and the client then
+    commits that all the same: what counts as published is on the bus nevertheless.
+
+    In a process of its own: kafka-python leaves sockets that hung to the garbage collector.
+    """
+    broker.stop()
+    began = time.monotonic()
+    broker.start()
+    back = time.monotonic() - began
+    words = broker.bootstrap, f"unheard-{time.time_ns()}", f"{back + 0.5:.1f}"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", UNHEARD, *words],
+        cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            assert child.stdout.readline() == "ready\n"
+            for number in (2, 3, 4):
+                broker.stop()
+                child.stdin.write(f"{number}\n")
+                child.stdin.flush()
+                broker.start()
+                numbers = dict.fromkeys(map(int, child.stdout.readline().split()))
+                assert list(numbers) == list(range(1, number + 1))  # some perhaps twice
+        finally:
+            child.stdin.close()
+    assert child.returncode == 0
 
 
 def poison(broker: KafkaNode, count: int) -> int:

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _BLOCKS_PER_TRANSACTION: Final = 64
 _ROWS_PER_TRANSACTION: Final = 20_000
 _KNOWN_SENDERS: Final = 100_000
+# What the broker does not take expires after the timeout; the client sees that a moment later.
+_EXPIRY_SECONDS: Final = 5.0
 
 
 class BlockProducer:
@@ -142,7 +144,7 @@ class BlockProducer:
                         sent.append(send(config.transactions_topic, part, key, headers, partition))
                 for part, headers in cut(event.block):
                     sent.append(send(config.blocks_topic, part, None, headers, 0))
-            self._producer.flush(timeout=config.timeout_seconds)
+            self._producer.flush(timeout=config.timeout_seconds + _EXPIRY_SECONDS)
             # Records that expired before the broker heard of them are in no transaction, and the
             # client commits what is none: each is asked for.
             offsets = [each.get(timeout=config.timeout_seconds).offset for each in sent]
