@@ -36,18 +36,23 @@ class Mark:
 class Producer(Protocol):
     """Puts chain events on the bus, in order."""
 
-    def publish(self, event: ChainEvent) -> int:
+    def publish(self, event: ChainEvent) -> None:
         """Publish one event whole or not at all; it is durable when this returns.
 
-        Returns the offset behind it, for ``since``. A ``BlocksAdded`` of several blocks is
-        published block by block: a crash in between leaves whole blocks. Publishing a block again
-        is harmless: the consumer drops the repeat. Raises BusError when the bus cannot take it: the
-        caller must not move its cursor then, and does not know whether it is on the bus.
+        A ``BlocksAdded`` of several blocks is published block by block: a crash in between leaves
+        whole blocks. Publishing a block again is harmless: the consumer drops the repeat. Raises
+        BusError when the bus cannot take it: the caller must not move its cursor then, and does not
+        know whether it is on the bus.
         """
         ...
 
+    @property
+    def end(self) -> int:
+        """The offset behind all that was published before this producer, and by it."""
+        ...
+
     def since(self, offset: int) -> list[Mark]:
-        """What was published behind an offset that ``publish`` returned, by whoever did, in order.
+        """What was published behind such an offset, by whoever did, in order.
 
         Nothing for an offset beyond the end: the bus was made anew. Where what came next was
         deleted, what is left. Raises BusError where the bus does not say it.

@@ -131,7 +131,7 @@ class Worker:
 
 def ingest_loop(
     events: Iterator[ChainEvent],
-    publish: Callable[[ChainEvent], object],
+    publish: Callable[[ChainEvent], None],
     metrics: Metrics,
     health: Health,
     observe: Callable[[], None] = lambda: None,

@@ -54,7 +54,7 @@ class MemoryBus:
         self._repeats = Repeats()
         self._closed = False
 
-    def publish(self, event: ChainEvent) -> int:
+    def publish(self, event: ChainEvent) -> None:
         """Publish one event; a ``BlocksAdded`` block by block, as room comes."""
         with self._publishing:
             if isinstance(event, BlocksAdded):
@@ -65,7 +65,11 @@ class MemoryBus:
                 encoded = [encode_mark(event, self.chain, self._next)]
             for one in encoded:
                 self._append(one)
-            return self._next
+
+    @property
+    def end(self) -> int:
+        """How many events were ever published."""
+        return self._next
 
     def since(self, offset: int) -> list[Mark]:
         """What was published behind that, as far as it is kept."""

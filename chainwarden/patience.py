@@ -49,7 +49,7 @@ class Patience:
         why = self._why
         return f"waiting for the bus for {self.away_seconds:.0f} s: {why}" if why else ""
 
-    def until_taken(self, work: Callable[[], object]) -> None:
+    def until_taken(self, work: Callable[[], None]) -> None:
         """Do it until it raises no BusError. Raises the last one when patience is at its end.
 
         Fenced is raised at once: another process took over, and trying again would take from it.

@@ -24,8 +24,7 @@ class IngestCursor:
     """What was published: the chain as far as it can be reverted, oldest first, and finality.
 
     ``recent`` and ``finalized`` are what ``ChainFollower`` takes to go on as if there had been no
-    restart; ``offset`` is where the bus was behind it, None where nothing was published, or an
-    older version did not say.
+    restart; ``offset`` is where the bus was behind it, None where an older version did not say.
     """
 
     recent: tuple[Position, ...] = ()
@@ -63,20 +62,23 @@ class Publisher:
         self._producer = producer
         self._path = cursor_path
         self._window, self._unfinal = window, unfinal
-        self.cursor = load_cursor(cursor_path) or IngestCursor()
+        cursor = load_cursor(cursor_path)
+        self.cursor = cursor or IngestCursor(offset=producer.end)
         """How far the events are that were published; of others, too, before this one started."""
-        if self.cursor.offset is not None:
-            for mark in producer.since(self.cursor.offset):
-                self._advance(mark, self.cursor.offset)
+        if cursor is None:
+            _write(cursor_path, self.cursor)  # or who is killed behind the first would start anew
+        elif cursor.offset is not None:
+            for mark in producer.since(cursor.offset):
+                self._advance(mark, cursor.offset)
 
     def publish(self, event: ChainEvent) -> None:
         """Publish one event, and write the cursor.
 
         Raises BusError when the bus does not take it: the cursor is where it was.
         """
-        offset = self._producer.publish(event)
+        self._producer.publish(event)
         for mark in _marks(event):
-            self._advance(mark, offset)
+            self._advance(mark, self._producer.end)
         _write(self._path, self.cursor)
 
     def _advance(self, mark: Mark, offset: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from ingest.decode import decode_blocks
 from ingest.live import live
 from ingest.raw import RawBlock, RpcBlock
 from ingest.rpc import RpcSource
+from tests.conftest import ROOT
 from tests.ingest.test_heads import until
 from tests.rigs.course import HASTY, QUICK, Accept, Told
 from tests.rigs.liar import Answer, Json, Liar, Recording
@@ -303,3 +306,29 @@ def test_a_stop_is_never_missed(node: Liar) -> None:
         with RpcSource([node.url], ETHEREUM, QUICK) as source, Watched(source) as watched:
             assert watched.at(111)
             watched.clock.now += 301
+
+
+SURPRISED = """
+import threading
+from prometheus_client import CollectorRegistry
+from chainwarden.metrics import Metrics
+from chainwarden.watchdog import Watchdog
+from ingest.rpc import RpcSource
+from tests.bus.blocks import finalized
+
+events = iter([finalized(1), finalized(2)])
+with RpcSource(["http://127.0.0.1:1"]) as source:
+    watchdog = Watchdog(Metrics(CollectorRegistry(), "ethereum"))
+    for event in watchdog.watch(source, lambda over: events, threading.Event()):
+        raise RuntimeError("a surprise")
+"""
+
+
+def test_an_exception_of_who_takes_the_events_ends_the_process() -> None:
+    """Its traceback keeps the generator, and so the patrol, which keeps no process up."""
+    done = subprocess.run(
+        [sys.executable, "-c", SURPRISED],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith("RuntimeError: a surprise\n")

@@ -9,10 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from chainwarden.backfill import BackfilledConsumer
-from chainwarden.deployment import (
-    UNDO_BLOCKS,
-    kafka_config,
-)
+from chainwarden.deployment import UNDO_BLOCKS, kafka_config
 from chainwarden.detecting import detecting
 from chainwarden.kafka_bus import BlockConsumer, BusWatch, KafkaConfig
 from chainwarden.live import DetectOptions, backfill_node, detect_loop, stop_on_signals

@@ -53,13 +53,14 @@ class BlockProducer:
         self._config = config
         self._producer: Any = None
         self._sequence = 0
-        self._end = 0  # the offset behind what was published last
+        self.end = 0
+        """The offset on the blocks topic behind all that was published, by others too."""
         self._partitions = 0
         self._partition_of: dict[bytes, int] = {}
         self._fenced = False
         self._open()
 
-    def publish(self, event: ChainEvent) -> int:
+    def publish(self, event: ChainEvent) -> None:
         """Publish one event; it is committed when this returns."""
         if self._fenced:
             raise self._fenced_error()
@@ -74,7 +75,6 @@ class BlockProducer:
                 gap = False
         else:
             self._commit([encode_mark(event, self._config.chain, self._sequence)])
-        return self._end
 
     def since(self, offset: int) -> list[Mark]:
         """What was committed behind that; nobody adds to it while this one is the writer."""
@@ -119,7 +119,7 @@ class BlockProducer:
             try:
                 self._producer.init_transactions()
                 self._partitions = len(self._producer.partitions_for(config.transactions_topic))
-                self._sequence = self._end = self._end_of_blocks()
+                self._sequence = self.end = self._end_of_blocks()
             except BaseException:
                 self._drop(timeout=0.0)
                 raise
@@ -152,7 +152,7 @@ class BlockProducer:
         except (KafkaError, OSError) as error:
             raise self._failed(error) from error
         self._sequence = events[-1].sequence + 1
-        self._end = int(offsets[-1]) + 1
+        self.end = int(offsets[-1]) + 1
 
     def _commit_in_time(self) -> None:
         """Commit, but do not wait for ever: the client itself has no time limit here."""

@@ -27,13 +27,13 @@ from chainwarden.kafka_bus import (
     BusWatch,
     KafkaConfig,
 )
-from chainwarden.schema import BlockBatch, BlocksAdded, Chain
+from chainwarden.schema import BlockBatch, BlocksAdded, Chain, hex_of
 from chainwarden.wire import encode_blocks
 from ingest.decode import decode_blocks
 from ingest.files import open_source
 from ingest.raw import RawBlock
 from ingest.source import BlockSource
-from tests.bus.blocks import added, finalized, plain_batch, position, reverted, story
+from tests.bus.blocks import added, block_hash, finalized, plain_batch, position, reverted, story
 from tests.bus.contracts import DurableBusContract, Rig, drain, told
 from tests.conftest import ROOT
 from tests.kafka_broker import BrokerMissing, start_node
@@ -123,6 +123,18 @@ def put(rig: KafkaRig, *events: Any) -> BlockProducer:
 def numbers(deliveries: list[Delivery]) -> list[int]:
     """The block numbers told."""
     return [number for _, number, _ in told(deliveries)]
+
+
+def test_a_producer_reads_past_what_is_no_record(rig: KafkaRig) -> None:
+    """Bytes of others, and a block whose parent is no hash, are passed over when it looks back."""
+    producer = put(rig, added(1))
+    (record,) = rig.records(rig.config.blocks_topic, isolation_level="read_committed")
+    parent = hex_of(block_hash(0))
+    assert parent is not None
+    for value in (b"{", b"null", record.value.replace(parent.encode(), b"0xnonsense")):
+        rig.foreign(rig.config.blocks_topic, value)
+    producer.publish(DurableBusContract.on(rig, added(2)))
+    assert [mark.position for mark in producer.since(0)] == [position(1), position(2)]
 
 
 # --- crashes -------------------------------------------------------------------------------------

@@ -76,6 +76,9 @@ bootstrap_servers = "{bootstrap}"
 
 [store]
 snapshot_minutes = 0.25
+
+[server]
+requests_per_minute = 100000
 """
 HASH_KEY: Final = bytes(range(16))
 """Digests agree only between runs with one key."""
