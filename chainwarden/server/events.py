@@ -31,7 +31,6 @@ SEND_SECONDS: Final = 10.0
 """How long a listener may leave unread what was sent to him before he is cut off."""
 
 RETRY_MILLISECONDS: Final = 3000
-_LAST: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +94,15 @@ class EventStream(Response):
             waiting.add(task)
             return task
 
-        async def told(body: bytes) -> None:
+        async def told(body: bytes, *, more: bool = True) -> None:
             async with asyncio.timeout(self._patience):
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await send({"type": "http.response.body", "body": body, "more_body": more})
 
         try:
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
             if scope["method"] == "HEAD":
-                await send(_LAST)
+                await told(b"", more=False)
                 return
             ends = {begun(_gone(receive)), begun(session.ending.wait())}
             await told(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
@@ -120,12 +119,13 @@ class EventStream(Response):
                 if not done:
                     session.check()
                     await told(b": nothing new\n\n")
-            await send(_LAST)
+            await told(b"", more=False)
         except ChainwardenError as error:
             log.info("a listener is told no more: %s", error)
-            await send(_LAST)
+            await told(b"", more=False)
         except TimeoutError:
-            return  # the server cuts a connection whose answer was left unfinished
+            log.info("a listener is cut off: he does not read what he is sent")
+            raise
         finally:
             for task in waiting:
                 task.cancel()

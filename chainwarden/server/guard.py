@@ -31,6 +31,9 @@ from chainwarden.server.roles import CALLER, Caller
 
 log = logging.getLogger(__name__)
 
+CUT: Final = "chainwarden.cut"
+"""The key of a request's scope under which the server puts what ends its connection at once."""
+
 OPEN_PAGES: Final = frozenset(["/metrics", "/healthz", "/readyz"])
 SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -82,7 +85,7 @@ class Guard:
         self._rates = Rates(limits.per_minute, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; nothing is raised."""
+        """Answer one request; nothing is raised. What cannot be finished is cut off."""
         if scope["type"] != "http":
             return
         started = False
@@ -111,7 +114,9 @@ class Guard:
         except Exception:
             log.exception("a request failed")
             refused = RequestRefused("a defect of chainwarden itself", 500, hint="see its log")
-        if not started:
+        if started:  # nothing can be told any more, but that this is not the whole of it
+            await _cut(scope, receive)
+        else:
             await error_answer(refused)(scope, receive, sending)
 
     def _check(self, scope: Scope) -> None:
@@ -184,6 +189,13 @@ class Guard:
             return message
 
         return bounded
+
+
+async def _cut(scope: Scope, receive: Receive) -> None:
+    """End the connection of an answer that is not whole, and return when it has ended."""
+    scope[CUT]()
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def names_loopback(host: str) -> bool:

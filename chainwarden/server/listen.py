@@ -20,11 +20,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chainwarden.errors import ChainwardenError, RequestRefused, SettingsError, StoreError
 from chainwarden.server.answers import error_answer
-from chainwarden.server.guard import DEFAULT_LIMITS, SECURITY_HEADERS, Guard, Limits
+from chainwarden.server.guard import CUT, DEFAULT_LIMITS, SECURITY_HEADERS, Guard, Limits
 from chainwarden.server.keys import Keys
 from chainwarden.server.pages import Readiness, pages
 from chainwarden.server.roles import GuardedRoute
@@ -150,13 +151,20 @@ class _Protocol(H11Protocol):
     """uvicorn's, which closes connections that send no whole request head for a while.
 
     uvicorn itself has a limit only between requests; one that never ends its first, or that drips,
-    would hold its place for ever. What is answered below the guard, because there are too many
+    would hold its place for ever. It lets whoever answers end a connection at once: uvicorn's own
+    close waits until all was read. What is answered below the guard, because there are too many
     connections or it is no HTTP, has the same headers as what is answered above.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvicorn takes no other
         super().connection_made(transport)
+        app = self.app
+
+        async def with_cut(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, CUT: self._cut}, receive, send)
+
+        self.app = with_cut
         self._seen: Any = self.cycle
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
         if len(self.connections) > CONNECTIONS:
@@ -174,10 +182,7 @@ class _Protocol(H11Protocol):
 
     def _look(self) -> None:
         if self.transport.is_closing():  # but whoever is there does not read what he was sent
-            reset = struct.pack("ii", 1, 0)  # nor shall the kernel keep it for him
-            connection = self.transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-            self.transport.abort()
+            self._cut()
             return
         busy = self.cycle is not None and not self.cycle.response_complete
         if not busy and self.cycle is self._seen:
@@ -185,6 +190,12 @@ class _Protocol(H11Protocol):
             return
         self._seen = self.cycle
         self._watch = self.loop.call_later(HEAD_SECONDS, self._look)
+
+    def _cut(self) -> None:
+        reset = struct.pack("ii", 1, 0)  # nor shall the kernel keep what was not read
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        self.transport.abort()
 
 
 def _bare_answer(status: int) -> bytes:

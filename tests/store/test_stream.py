@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import logging
 import select
 import socket
 import threading
@@ -273,18 +274,42 @@ def test_who_goes_is_noticed() -> None:
         assert feed.closed.wait(30)
 
 
-def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What he was sent fills his window and the server's, then the connection is reset."""
-    monkeypatch.setattr(listening_module, "HEAD_SECONDS", 0.1)
+def is_reset(server: HttpServer, target: str, closed: threading.Event | None = None) -> bool:
+    """Whether the connection of somebody who asks, and does not read, is reset."""
+    with socket.create_connection((server.host, server.port), timeout=30) as lazy:
+        lazy.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        )
+        if closed is not None:
+            assert closed.wait(30)
+        watch = select.poll()
+        watch.register(lazy, 0)  # errors only: there is a lot to read
+        return bool(watch.poll(30_000)[0][1] & select.POLLERR)
+
+
+def test_who_does_not_read_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    """What he was sent fills his window and the server's, then the connection is reset; that is no
+    error of the server's."""
     feed = Scripted(b"data: " + b"x" * 60_000 + b"\n\n", endless=True)
     with telling(feed, patience=4.0) as server:  # none is so slow that reads
-        with socket.create_connection((server.host, server.port), timeout=30) as lazy:
-            lazy.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert feed.closed.wait(30)
-            watch = select.poll()
-            watch.register(lazy, 0)  # errors only: there is a lot to read
-            assert watch.poll(30_000)[0][1] & select.POLLERR
+        assert is_reset(server, "/events", feed.closed)
         assert Client(server).ask("/healthz")[0] == 200
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_who_does_not_read_to_the_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is sent already, of which nobody takes the rest, holds no connection."""
+    monkeypatch.setattr(listening_module, "HEAD_SECONDS", 4.0)
+
+    async def page(_: Request) -> Response:
+        return Response(b"x" * 20_000_000)
+
+    routes = [GuardedRoute("/much", page, Role.VIEWER, STREAM_PAGE)]
+    server = HttpServer(Bind(), CollectorRegistry(), lambda: "", routes)
+    try:
+        assert is_reset(server, "/much")
+    finally:
+        server.close()
 
 
 def test_who_loses_the_right_to_listen_is_told_no_more(tmp_path: Path) -> None:
