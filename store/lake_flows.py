@@ -224,9 +224,7 @@ def _conditions(table: pa.Table, wanted: FlowFilter) -> Iterator[pa.ChunkedArray
     numbers, times, token = (
         table[name] for name in ("block_number", "block_timestamp", "token_address")
     )
-    call = pc.and_(pc.equal(table["kind"], int(FlowKind.NATIVE)), pc.equal(table["value_f64"], 0.0))
-    failed = pc.equal(pc.fill_null(table["status"], 1), 0)
-    conditions = [pc.invert(pc.or_(call, failed)), pc.greater_equal(numbers, wanted.lowest)]
+    conditions = [moved(table), pc.greater_equal(numbers, wanted.lowest)]
     if wanted.highest < math.inf:
         conditions.append(pc.less_equal(numbers, int(wanted.highest)))
     if wanted.since is not None:
@@ -239,6 +237,16 @@ def _conditions(table: pa.Table, wanted: FlowFilter) -> Iterator[pa.ChunkedArray
             pc.is_null(token) if coin else pc.fill_null(pc.equal(token, wanted.token), False)
         )
     yield reduce(pc.and_, conditions)
+
+
+def moved(table: pa.Table) -> pa.ChunkedArray:
+    """Which flows moved something: a failed transaction's did not, nor does a call without value.
+
+    It needs ``kind``, ``value_f64`` and ``status``.
+    """
+    call = pc.and_(pc.equal(table["kind"], int(FlowKind.NATIVE)), pc.equal(table["value_f64"], 0.0))
+    failed = pc.equal(pc.fill_null(table["status"], 1), 0)
+    return pc.invert(pc.or_(call, failed))
 
 
 def _before(table: pa.Table, place: FlowPlace) -> pa.Table:

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from chainwarden.console.forms import ALERT_GRAPH, WALLET_GRAPH
-from chainwarden.errors import StoreError
 from chainwarden.explain.money import Answer, centre_of, money_around
-from chainwarden.explain.wallets import SECONDS
-from chainwarden.schema import ANALYST, Alert
+from chainwarden.explain.reading import deadline, read_files
+from chainwarden.explain.words import words_now
+from chainwarden.schema import Alert, LakeFile
 from chainwarden.server import GuardedRoute, Role, json_answer
 from detect.label_lists import parse_address
 from detect.labels import LabelBook
@@ -31,7 +32,6 @@ from store.lake import Lake
 from store.ledger import Ledger
 from store.parameters import address_reader, query_of
 
-_TRIES: Final = 3
 _address: Final = address_reader(parse_address)
 
 
@@ -85,40 +85,12 @@ class Graphs:
         return self._around(address, None)
 
     def _around(self, centre: bytes, alert: Alert | None) -> Answer:
-        """Files may be merged while somebody reads them: then those of now are read."""
-        ends = self._clock() + SECONDS
-        for attempt in range(1, _TRIES + 1):
-            with self._ledger.reading():
-                manifest = self._ledger.files("flows")
-            try:
-                return money_around(
-                    self._lake, manifest, centre, self._words, alert, lambda: self._clock() > ends
-                )
-            except StoreError:
-                if attempt == _TRIES:
-                    raise
-        raise AssertionError("unreachable")
+        words, over = partial(words_now, self._ledger, self._labels), deadline(self._clock)
 
-    def _words(self, addresses: Iterable[bytes]) -> dict[bytes, list[str]]:
-        """What wallets are called now: by lists, and by analysts as the ledger has it."""
-        wanted = list(addresses)
-        with self._ledger.reading():
-            said = self._ledger.label_words(wanted)
-        return {
-            address: list(
-                dict.fromkeys(
-                    [
-                        *said.get(address, []),
-                        *(
-                            label.label
-                            for label in self._labels.labels_of(address)
-                            if label.source != ANALYST
-                        ),
-                    ]
-                )
-            )
-            for address in wanted
-        }
+        def graph(manifest: list[LakeFile]) -> Answer:
+            return money_around(self._lake, manifest, centre, words, alert, over)
+
+        return read_files(self._ledger, graph, "flows")
 
     async def _alert(self, request: Request) -> Response:
         query_of(request, ALERT_GRAPH.query)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from chainwarden.errors import StoreError
 from chainwarden.explain.history import Amounts, History, history_of
+from chainwarden.explain.reading import deadline
+from chainwarden.explain.words import words_of
 from chainwarden.report.facts import Counterparty, Transfers
 from chainwarden.schema import ZERO_ADDRESS, Alert, Label, Role, hex_of
 from detect.about import ABOUT
@@ -20,7 +22,6 @@ from store.lake_rows import rows_of
 from store.ledger import AlertFilter, Ledger
 
 RELATED: Final = 20
-SECONDS: Final = 3.0
 _TRANSACTIONS: Final = 16  # of the evidence for which other alerts are looked up
 
 Answer = dict[str, Any]
@@ -62,7 +63,7 @@ class Explainer:
     def evidence(self, alert_id: str) -> tuple[str, bytes]:
         """The alert's whole id, and the evidence for it as one file; see ``store.evidence``.
 
-        The lake is looked through for ``SECONDS``; what was not found by then is named in it.
+        The lake is looked through for a few seconds; what was not found by then is named in it.
         Raises RequestRefused for an id that is no alert's, or more than one's.
         """
         explanation = self.explain(alert_id)
@@ -70,14 +71,8 @@ class Explainer:
         assert alert is not None, "it was explained, of the same moment"
         named = [alert.transaction_hash, *alert.evidence.transactions]
         hashes = {one for one in named if one is not None}
-        ends = time.monotonic() + SECONDS
-        found = rows_of(
-            self._lake,
-            self._ledger.files(),
-            hashes,
-            alert.position.number,
-            lambda: time.monotonic() > ends,
-        )
+        manifest, highest = self._ledger.files(), alert.position.number
+        found = rows_of(self._lake, manifest, hashes, highest, deadline())
         return alert.id, bundle(self._ledger, alert, explanation, found)
 
     def _subject(self, alert: Alert) -> Answer:
@@ -85,7 +80,8 @@ class Explainer:
         history, problem = None, ""
         try:
             manifest = self._ledger.files()
-            history = history_of(self._lake, manifest, alert.subject, evidence, self._words)
+            words = partial(words_of, self._labels)
+            history = history_of(self._lake, manifest, alert.subject, evidence, words)
         except StoreError as error:  # files are merged while somebody reads them
             problem = f"cannot be read just now: {error.message}"
         now = alert.block_timestamp
@@ -100,9 +96,6 @@ class Explainer:
 
     def _label(self, label: Label, then: int) -> Answer:
         return {**label_to_dict(label, None), "held_then": label.holds_at(then)}
-
-    def _words(self, address: bytes) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(label.label for label in self._labels.labels_of(address)))
 
     def _related(self, alert: Alert) -> list[Answer]:
         """Other alerts about the wallet or with one of the transactions, the newest first."""

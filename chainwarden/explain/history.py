@@ -9,22 +9,14 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chainwarden.explain.reading import MOST_ROWS, SIDES, Over, touching
 from chainwarden.report.facts import Counterparty
 from chainwarden.report.neighbours import neighbourhood
-from chainwarden.schema import FlowKind, LakeFile
+from chainwarden.schema import LakeFile
 from detect.known.tokens import VALUE_TOKENS
 from store.lake import Lake
 
-MOST_ROWS: Final = 10_000_000
-"""Flows that are looked through, the newest first: a few seconds' work."""
-
 PARTNERS: Final = 8
-
-_SIDES: Final = ("from_address", "to_address")
-_NEEDED: Final = (
-    *_SIDES, "block_number", "block_timestamp", "kind", "token_address", "value", "value_f64",
-    "status",
-)  # fmt: skip
 
 Amounts = tuple[tuple[bytes | None, int], ...]
 
@@ -61,7 +53,7 @@ def history_of(
     evidence: frozenset[bytes],
     labels_of: Callable[[bytes], tuple[str, ...]],
     most_rows: int = MOST_ROWS,
-    over: Callable[[], bool] = lambda: False,
+    over: Over = lambda: False,
 ) -> History | None:
     """The history of a wallet; None where those blocks have nothing of it.
 
@@ -69,26 +61,15 @@ def history_of(
 
     Raises StoreError where the lake cannot be read.
     """
-    files = sorted(
-        (file for file in manifest if file.dataset == "flows"), key=lambda f: -f.last.number
-    )
-    rows, read, parts = 0, 0, []
-    for file in files:
-        if rows and (rows + file.rows > most_rows or over()):
-            break
-        rows, read = rows + file.rows, read + 1
-        found = _touching(lake, file, subject)
-        if found is not None:
-            parts.append(found)
-    if not parts:
+    flows, since, whole = touching(lake, manifest, [subject], over, most_rows=most_rows)
+    if since is None or not flows.num_rows:
         return None
-    flows = pa.concat_tables(reversed(parts)).combine_chunks()
     around = neighbourhood(flows, subject, evidence, labels_of, PARTNERS)
     blocks, times = (pc.min_max(flows[name]) for name in ("block_number", "block_timestamp"))
-    sent, received = (flows.filter(pc.equal(flows[side], subject)) for side in _SIDES)
+    sent, received = (flows.filter(pc.equal(flows[side], subject)) for side in SIDES)
     return History(
-        whole=read == len(files),
-        since=min(file.first.number for file in files[:read]),
+        whole=whole,
+        since=since,
         first_block=blocks["min"].as_py(),
         first_time=times["min"].as_py(),
         last_block=blocks["max"].as_py(),
@@ -101,19 +82,6 @@ def history_of(
         partners=around.counterparties if around else (),
         others=around.others if around else 0,
     )
-
-
-def _touching(lake: Lake, file: LakeFile, subject: bytes) -> pa.Table | None:
-    """The flows of a file that moved something from or to a wallet."""
-    sides = lake.read([file], _SIDES)
-    mask = pc.or_(*(pc.equal(sides[name], subject) for name in _SIDES))
-    if not pc.any(mask).as_py():
-        return None
-    table = lake.read([file], _NEEDED).filter(mask)
-    failed = pc.equal(pc.fill_null(table["status"], 1), 0)
-    call = pc.and_(pc.equal(table["kind"], int(FlowKind.NATIVE)), pc.equal(table["value_f64"], 0.0))
-    moved = table.filter(pc.invert(pc.or_(failed, call)))
-    return moved if moved.num_rows else None
 
 
 def _sums(flows: pa.Table) -> Amounts:

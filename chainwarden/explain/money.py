@@ -9,18 +9,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chainwarden.explain.history import MOST_ROWS
+from chainwarden.explain.reading import SIDES, Over, touching
 from chainwarden.report.neighbours import neighbourhood
-from chainwarden.schema import (
-    ADDRESS,
-    FLOWS,
-    HASH,
-    ZERO_ADDRESS,
-    Alert,
-    FlowKind,
-    LakeFile,
-    hex_of,
-)
+from chainwarden.schema import ADDRESS, HASH, ZERO_ADDRESS, Alert, LakeFile, hex_of
 from detect.known.tokens import VALUE_TOKENS
 from store.lake import Lake
 
@@ -31,13 +22,8 @@ MOST_AMOUNTS: Final = 8  # of an edge
 MOST_TRANSACTIONS: Final = 4  # of an edge
 _MOST_ADDRESSES: Final = 16
 
-_SIDES: Final = ("from_address", "to_address")
-_NEEDED: Final = (
-    *_SIDES, "transaction_hash", "block_number", "block_timestamp", "kind", "token_address",
-    "value", "value_f64", "status",
-)  # fmt: skip
 _ROW: Final = (
-    *_SIDES, "token_address", "value", "block_number", "block_timestamp", "transaction_hash",
+    *SIDES, "token_address", "value", "block_number", "block_timestamp", "transaction_hash",
 )  # fmt: skip
 
 Answer = dict[str, Any]
@@ -63,7 +49,7 @@ def money_around(
     centre: bytes,
     labels_of: Callable[[Iterable[bytes]], dict[bytes, list[str]]],
     alert: Alert | None = None,
-    over: Callable[[], bool] = lambda: False,
+    over: Over = lambda: False,
 ) -> Answer:
     """The documented graph around ``centre``, or around an alert, whose subject that is.
 
@@ -74,7 +60,7 @@ def money_around(
     """
     named, hashes = _named_by(alert)
     wanted = list(dict.fromkeys([centre, *named]))[:_MOST_ADDRESSES]
-    flows, since, whole = _touching(lake, manifest, wanted, over)
+    flows, since, whole = touching(lake, manifest, wanted, over, ["transaction_hash"])
     around = neighbourhood(flows, centre, frozenset(named), lambda _: (), PARTNERS)
     partners = [one.address for one in around.counterparties] if around else []
     proof = pa.array(sorted(hashes), HASH)
@@ -120,47 +106,12 @@ def _named_by(alert: Alert | None) -> tuple[list[bytes], set[bytes]]:
     return list(dict.fromkeys([*alert.evidence.addresses, *ends])), hashes
 
 
-def _touching(
-    lake: Lake, manifest: Sequence[LakeFile], addresses: Collection[bytes], over: Callable[[], bool]
-) -> tuple[pa.Table, int | None, bool]:
-    """What moved from or to some wallets in the newest blocks, in the order of the chain.
-
-    And the first of these blocks, and whether the lake has no older ones.
-    """
-    files = sorted(
-        (file for file in manifest if file.dataset == "flows"), key=lambda f: -f.last.number
-    )
-    wanted = pa.array(sorted(addresses), ADDRESS)
-    rows, since, read, parts = 0, None, 0, []
-    for file in files:
-        if rows and (rows + file.rows > MOST_ROWS or over()):
-            break
-        rows, since, read = rows + file.rows, file.first.number, read + 1
-        sides = lake.read([file], _SIDES)
-        mask = pc.or_(*(pc.is_in(sides[name], wanted) for name in _SIDES))
-        if pc.any(mask).as_py():
-            parts.append(_moved(lake.read([file], _NEEDED).filter(mask)))
-    empty = [] if parts else [_nothing()]
-    return pa.concat_tables([*empty, *reversed(parts)]).combine_chunks(), since, read == len(files)
-
-
-def _moved(table: pa.Table) -> pa.Table:
-    """The flows that moved something: a failed transaction's and an empty call did not."""
-    failed = pc.equal(pc.fill_null(table["status"], 1), 0)
-    call = pc.and_(pc.equal(table["kind"], int(FlowKind.NATIVE)), pc.equal(table["value_f64"], 0.0))
-    return table.filter(pc.invert(pc.or_(failed, call)))
-
-
-def _nothing() -> pa.Table:
-    return pa.schema([FLOWS.field(name) for name in _NEEDED]).empty_table()
-
-
 def _proven(flows: pa.Table, proof: pa.Array) -> pa.Table:
     """The rows of some transactions that go from one wallet to another."""
     return flows.filter(
         pc.and_(
             pc.fill_null(pc.is_in(flows["transaction_hash"], proof), False),
-            pc.not_equal(flows[_SIDES[0]], flows[_SIDES[1]]),
+            pc.not_equal(flows[SIDES[0]], flows[SIDES[1]]),
         )
     )
 
@@ -168,7 +119,7 @@ def _proven(flows: pa.Table, proof: pa.Array) -> pa.Table:
 def _between(flows: pa.Table, centre: bytes, others: Collection[bytes]) -> pa.Table:
     """The rows between a wallet and some others."""
     wanted = pa.array(sorted(others), ADDRESS)
-    sender, receiver = (flows[name] for name in _SIDES)
+    sender, receiver = (flows[name] for name in SIDES)
     out = pc.and_(pc.equal(sender, centre), pc.is_in(receiver, wanted))
     into = pc.and_(pc.equal(receiver, centre), pc.is_in(sender, wanted))
     return flows.filter(pc.or_(out, into))
@@ -177,10 +128,10 @@ def _between(flows: pa.Table, centre: bytes, others: Collection[bytes]) -> pa.Ta
 def _drawn(flows: pa.Table, centre: bytes, partners: Sequence[bytes], proof: pa.Array) -> pa.Table:
     """What is drawn, in the order of the chain; between the centre and another it is everything."""
     proven = _proven(flows, proof)
-    sender, receiver = (proven[name] for name in _SIDES)
+    sender, receiver = (proven[name] for name in SIDES)
     touches = pc.or_(pc.equal(sender, centre), pc.equal(receiver, centre))
     near = proven.filter(touches)
-    ends = {end for name in _SIDES for end in near[name].to_pylist()} - {centre}
+    ends = {end for name in SIDES for end in near[name].to_pylist()} - {centre}
     return pa.concat_tables(
         [_between(flows, centre, ends.union(partners)), proven.filter(pc.invert(touches))]
     )

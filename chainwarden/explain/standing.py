@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from chainwarden.errors import StoreError
+from chainwarden.explain.reading import Over, newest
 from chainwarden.schema import LakeFile
 from store.lake import Lake
 
@@ -25,19 +26,15 @@ def share_below(
     lake: Lake,
     manifest: Sequence[LakeFile],
     score: float,
-    over: Callable[[], bool] = lambda: False,
+    over: Over = lambda: False,
 ) -> float | None:
     """The share of wallets' anomaly scores, in the newest files of features, that are lower.
 
     Each flow counts with the score of its sender and of its receiver. None where there are no
     scores. It ends at the file at which ``over`` says that it has taken long enough.
     """
-    files = [file for file in manifest if file.dataset == "features"]
-    rows = lower = scored = 0
-    for file in sorted(files, key=lambda file: -file.last.number):
-        if rows and (rows + file.rows > MOST_ROWS or over()):
-            break
-        rows += file.rows
+    lower = scored = 0
+    for file in newest(manifest, "features", MOST_ROWS, over):
         try:
             table = lake.read([file], _SIDES)
         except StoreError:  # written without scores

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
 
-from chainwarden.errors import StoreError
 from chainwarden.explain.gather import history_answer
 from chainwarden.explain.history import history_of
+from chainwarden.explain.reading import SIDES, Over, deadline, read_files
 from chainwarden.explain.standing import anomaly_word, risk_levels, risk_word, share_below
+from chainwarden.explain.words import words_now, words_of
 from chainwarden.schema import FlowKind, LakeFile, hex_of
 from detect.features import FLOW_FEATURES, MEANINGS
 from detect.known.tokens import NATIVE, VALUE_TOKENS
@@ -21,15 +23,10 @@ from store.lake_blocks import head_time
 from store.lake_flows import FlowFilter, FlowPage, Row, find_flows
 from store.ledger import Ledger
 
-SECONDS: Final = 3.0
-"""How long the lake is looked through for one answer, but for the last row group."""
-
-_TRIES: Final = 3
 _LATEST: Final = 100
 """Flows among which a wallet's latest scores are looked for."""
 
 Answer = dict[str, Any]
-T = TypeVar("T")
 
 
 class WalletPages:
@@ -57,12 +54,10 @@ class WalletPages:
         ``next`` is where the next page goes on, None where there is nothing more. A page ends
         early, even empty, where the time did; ``searched_to`` is the block it came to.
         """
-        page = self._find(wanted, self._deadline())
-        flows = [_flow(row, wanted.address) for row in page.rows]
-        sides = {row[side] for row in page.rows for side in ("from_address", "to_address")}
-        words = self._all_words(sorted(sides))
-        for flow in flows:
-            flow["counterparty_label"] = words.get(flow["counterparty"])
+        page = self._find(wanted, deadline(self._clock))
+        sides = {row[side] for row in page.rows for side in SIDES}
+        words = words_now(self._ledger, self._labels, sorted(sides))
+        flows = [_flow(row, wanted.address, words) for row in page.rows]
         return {
             "address": hex_of(wanted.address),
             "flows": flows,
@@ -77,13 +72,14 @@ class WalletPages:
         in. Both are as they were scored, at ``block_number``, not as they would be now. ``below``
         is the share of all wallets' scores in the newest blocks that are lower; see ``standing``.
         """
-        over = self._deadline()
+        over = deadline(self._clock)
         now = head_time(self._ledger, self._lake)
         verdict = self._labels.verdict_at(address, now, self._ledger.chain.name)
         latest = self._find(FlowFilter(address, limit=_LATEST), over, FLOW_FEATURES).rows
+        words = partial(words_of, self._labels)
 
         def history(manifest: list[LakeFile]) -> Answer | None:
-            found = history_of(self._lake, manifest, address, frozenset(), self._words, over=over)
+            found = history_of(self._lake, manifest, address, frozenset(), words, over=over)
             return None if found is None else history_answer(found)
 
         return {
@@ -95,17 +91,17 @@ class WalletPages:
             "score": self._standing(_latest(latest, address, "score"), over),
             "risk": self._level(_latest(latest, address, "risk")),
             "features": _features(latest[0]) if latest else None,
-            "history": self._reading(history),
+            "history": read_files(self._ledger, history, "flows"),
         }
 
-    def _standing(self, score: Answer | None, over: Callable[[], bool]) -> Answer | None:
+    def _standing(self, score: Answer | None, over: Over) -> Answer | None:
         if score is None:
             return None
 
         def below(manifest: list[LakeFile]) -> float | None:
             return share_below(self._lake, manifest, score["value"], over)
 
-        share = self._reading(below)
+        share = read_files(self._ledger, below, "features")
         return {**score, "below": share, "word": anomaly_word(share)}
 
     def _level(self, risk: Answer | None) -> Answer | None:
@@ -116,48 +112,14 @@ class WalletPages:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _find(
-        self, wanted: FlowFilter, over: Callable[[], bool], features: tuple[str, ...] = ()
-    ) -> FlowPage:
-        return self._reading(
-            lambda manifest: find_flows(self._lake, manifest, wanted, over, features)
-        )
+    def _find(self, wanted: FlowFilter, over: Over, features: tuple[str, ...] = ()) -> FlowPage:
+        def page(manifest: list[LakeFile]) -> FlowPage:
+            return find_flows(self._lake, manifest, wanted, over, features)
 
-    def _reading(self, read: Callable[[list[LakeFile]], T]) -> T:
-        """What is read from the files of now. Files may be merged while somebody reads them."""
-        for attempt in range(1, _TRIES + 1):
-            with self._ledger.reading():
-                manifest = [
-                    file
-                    for dataset in ("flows", "features")
-                    for file in self._ledger.files(dataset)
-                ]
-            try:
-                return read(manifest)
-            except StoreError:
-                if attempt == _TRIES:
-                    raise
-        raise AssertionError("unreachable")
-
-    def _deadline(self) -> Callable[[], bool]:
-        ends = self._clock() + SECONDS
-        return lambda: self._clock() > ends
-
-    def _words(self, address: bytes) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(label.label for label in self._labels.labels_of(address)))
-
-    def _all_words(self, addresses: list[bytes]) -> dict[str, str]:
-        """The words of each address that has some: of lists, and of people whether in force yet."""
-        with self._ledger.reading():
-            said = self._ledger.label_words(addresses)
-        found: dict[str, str] = {}
-        for address in addresses:
-            if words := dict.fromkeys((*self._words(address), *said.get(address, ()))):
-                found["0x" + address.hex()] = ", ".join(words)
-        return found
+        return read_files(self._ledger, page, "flows", "features")
 
 
-def _flow(row: Row, subject: bytes) -> Answer:
+def _flow(row: Row, subject: bytes, words: Mapping[bytes, list[str]]) -> Answer:
     """A flow as flat columns, for tables and graphs; amounts exact, as decimal text."""
     sender, receiver = row["from_address"], row["to_address"]
     out = sender == subject
@@ -183,7 +145,7 @@ def _flow(row: Row, subject: bytes) -> Answer:
         "value": None if known is None else whole_units(amount, known.decimals),
         "direction": "self" if sender == receiver else "out" if out else "in",
         "counterparty": hex_of(other),
-        "counterparty_label": None,
+        "counterparty_label": ", ".join(words[other]) or None,
         "counterparty_score": row[f"{side}_score"],
         "counterparty_risk": row[f"{side}_risk"],
         "score": row["flow_score"],

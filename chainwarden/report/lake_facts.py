@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from chainwarden.errors import StoreError
 from chainwarden.report.facts import SCORE_BINS, ScoreHistogram
-from chainwarden.schema import ADDRESS, FLOWS, HASH, FlowKind, LakeFile
+from chainwarden.schema import ADDRESS, FLOWS, HASH, LakeFile
 from store.lake import Lake
+from store.lake_flows import moved
 
 _KEYS: Final = ("block_number", "ordinal", "batch_index")
 _MOVED: Final = (
@@ -106,12 +107,12 @@ def read_flows(
         else:
             flow_scores.add(scores["flow_score"])
         wallets.add(table, scores)
-        moved = _moved(table)
+        table = table.filter(moved(table)).select(_MOVED)
         by_subject = pc.or_(
-            pc.is_in(moved["from_address"], wanted), pc.is_in(moved["to_address"], wanted)
+            pc.is_in(table["from_address"], wanted), pc.is_in(table["to_address"], wanted)
         )
-        touching.append(moved.filter(by_subject))
-        moves.append(moved.filter(pc.is_in(moved["transaction_hash"], hashes)))
+        touching.append(table.filter(by_subject))
+        moves.append(table.filter(pc.is_in(table["transaction_hash"], hashes)))
     return FlowFacts(
         wallets=wallets.count(),
         flows=pa.concat_tables(touching).combine_chunks(),
@@ -137,13 +138,6 @@ def _scores_of(lake: Lake, file: LakeFile, flows: pa.Table) -> pa.Table | None:
     except StoreError:
         return None
     return scores if scores.select(_KEYS).equals(flows.select(_KEYS)) else None
-
-
-def _moved(table: pa.Table) -> pa.Table:
-    """The flows that moved something: no failed ones, no plain calls."""
-    failed = pc.equal(pc.fill_null(table["status"], 1), 0)
-    call = pc.and_(pc.equal(table["kind"], int(FlowKind.NATIVE)), pc.equal(table["value_f64"], 0.0))
-    return table.filter(pc.invert(pc.or_(failed, call))).select(_MOVED)
 
 
 class _Scores:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from chainwarden.errors import StoreError
 from chainwarden.explain import WalletPages
-from chainwarden.explain.wallets import _TRIES, whole_units
+from chainwarden.explain.reading import TRIES
+from chainwarden.explain.wallets import whole_units
 from chainwarden.schema import ETHEREUM, FLOWS, Cursor, FlowKind, Label, hex_of
 from detect.features import FLOW_FEATURES
 from detect.known.tokens import USDC, USDT
@@ -209,7 +210,8 @@ def test_what_features_of_other_flows_say_is_not_taken(tmp_path: Path) -> None:
 def client(results: tuple[Ledger, Lake]) -> Iterator[Client]:
     """Asks a server that reads the lake."""
     ledger, lake = results
-    labels = LabelBook([Label(OTHERS[0], "exchange", "list"), Label(OTHERS[0], "hot", "list")])
+    listed = [Label(OTHERS[0], word, "list") for word in ("exchange", "hot")]
+    labels = LabelBook([*listed, Label(OTHERS[1], "dust", "analyst")])  # withdrawn, in force still
     ledger.add_label(Label(OTHERS[1], "scam", "analyst", author="ana"))  # not in force yet
     with serving(ledger, wallets=WalletPages(ledger, lake, labels)) as server:
         yield Client(server)
@@ -346,7 +348,7 @@ def test_files_that_are_merged_meanwhile_are_looked_for_anew(tmp_path: Path) -> 
             (lake.folder / file.path).unlink()
         with pytest.raises(StoreError, match="rebuild"):
             pages.flows(FlowFilter(MINE))
-        assert lake.opens >= _TRIES
+        assert lake.opens >= TRIES
 
 
 class _Merging(Lake):
