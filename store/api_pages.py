@@ -8,7 +8,7 @@ import msgspec
 
 from chainwarden.schema import Severity
 from chainwarden.server.described import ADDRESS, NUMBER, TIME, Described, Parameter, Schema
-from store import answer_types as forms
+from store import answer_types, process_types, wallet_types
 from store.delivery_answers import STATES, EnableWord, ReplayWord
 from store.lake_flows import Direction
 from store.model_answers import PromotionWord
@@ -58,15 +58,15 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 OPENAPI: Final = Described("This document.", _one(dict[str, Any]))
 HEALTH: Final = Described(
     "Whether the process does its work, how far behind it is, and what waits.",
-    _one(forms.HealthForm),
+    _one(process_types.HealthForm),
 )
 STATUS: Final = Described(
     "Where the pipeline stands: chain, head, totals, alerts by kind, what receivers are owed.",
-    _one(forms.StatusForm),
+    _one(process_types.StatusForm),
 )
 ALERTS: Final = Described(
     "A page of alerts, the newest arrivals first.",
-    _one(forms.AlertsPage),
+    _one(answer_types.AlertsPage),
     (
         _RULE,
         _LEAST,
@@ -93,10 +93,10 @@ STREAM: Final = Described(
     media_type="text/event-stream",
     tagged=False,
 )
-ALERT: Final = Described("One alert, retracted or not.", _one(forms.AlertForm), (PATH_ID,))
+ALERT: Final = Described("One alert, retracted or not.", _one(answer_types.AlertForm), (PATH_ID,))
 EXPLANATION: Final = Described(
     "All that is known of an alert: its wallet, what is related, how it can be wrong.",
-    _one(forms.Explanation),
+    _one(wallet_types.Explanation),
     (PATH_ID,),
 )
 EVIDENCE: Final = Described(
@@ -107,12 +107,12 @@ EVIDENCE: Final = Described(
 )
 WALLET: Final = Described(
     "A wallet's newest alerts, labels, latest scores and features, and history.",
-    _one(forms.WalletForm),
+    _one(wallet_types.WalletForm),
     (PATH_ADDRESS, _LIMIT),
 )
 FLOWS: Final = Described(
     "A page of what moved from and to a wallet, the newest first; it may end early, even empty.",
-    _one(forms.FlowsPage),
+    _one(wallet_types.FlowsPage),
     (
         PATH_ADDRESS,
         Parameter(
@@ -133,18 +133,18 @@ FLOWS: Final = Described(
 )
 LABELS: Final = Described(
     "A page of labels that hold, oldest first.",
-    _one(forms.LabelsPage),
+    _one(answer_types.LabelsPage),
     (_ADDRESS, _AFTER_NUMBER, _LIMIT),
 )
 LABEL: Final = Described(
     "Says what a wallet is; saying it again replaces it.",
-    {200: forms.LabelSet, 201: forms.LabelSet},
+    {200: answer_types.LabelSet, 201: answer_types.LabelSet},
     body=NewLabel,
     refusals=(507,),
 )
 WITHDRAW: Final = Described(
     "Takes an analyst's label back.",
-    _one(forms.LabelWithdrawn),
+    _one(answer_types.LabelWithdrawn),
     (
         Parameter("address", "Of this address.", ADDRESS, required=True),
         Parameter("label", "The word.", required=True),
@@ -155,20 +155,20 @@ WITHDRAW: Final = Described(
 )
 HISTORY: Final = Described(
     "Who gave and withdrew labels, and which lists took force.",
-    _one(forms.LabelHistory),
+    _one(answer_types.LabelHistory),
     (_ADDRESS, _LIMIT),
 )
 MODELS: Final = Described(
-    "The risk models, how good they are, and who was promoted.", _one(forms.ModelsForm)
+    "The risk models, how good they are, and who was promoted.", _one(process_types.ModelsForm)
 )
 PROMOTE: Final = Described(
     "Makes the challenger the champion from the next block on.",
-    _one(forms.Promoted, 201),
+    _one(process_types.Promoted, 201),
     body=PromotionWord,
 )
 DELIVERIES: Final = Described(
     "What receivers are owed, oldest first.",
-    _one(forms.DeliveriesPage),
+    _one(process_types.DeliveriesPage),
     (
         Parameter("receiver", "Only this receiver's."),
         Parameter("state", "Only in this state.", {"type": "string", "enum": list(STATES)}),
@@ -176,7 +176,7 @@ DELIVERIES: Final = Described(
         _LIMIT,
     ),
 )
-REPLAY: Final = Described("Tries messages again.", _one(forms.Replayed), body=ReplayWord)
+REPLAY: Final = Described("Tries messages again.", _one(process_types.Replayed), body=ReplayWord)
 ENABLE: Final = Described(
-    "Sends to a disabled receiver again.", _one(forms.Enabled), body=EnableWord
+    "Sends to a disabled receiver again.", _one(process_types.Enabled), body=EnableWord
 )
