@@ -81,10 +81,11 @@ export function moneyGraph(answer, signal, { alertId = "" }) {
   });
   sized.observe(picture);
   signal.addEventListener("abort", () => sized.disconnect(), { once: true });
-  const height = Math.min(560, Math.max(220, drawnBox.height + 20));
+  // Never so tall that the page cannot be scrolled beside it.
+  const height = Math.min(0.8 * window.innerHeight, Math.max(220, drawnBox.height + 20));
   picture.style.height = `${height}px`;
   return [
-    h("p", { class: "dim", id: "money-hint" }, legend(answer)),
+    h("p", { class: "dim", id: "money-hint" }, legend(answer, alertId)),
     h(
       "div",
       { class: "frame" },
@@ -188,8 +189,11 @@ function evidenceSide(graph) {
   return first && first.to === graph.centre ? -1 : 1;
 }
 
-function legend({ whole, since_block: since, others, edges_left_out: left }) {
-  const parts = ["Payers stand to the left, payees to the right; red is the alert's evidence. A wallet with a + expands when it is chosen. Drag to move; scroll with Ctrl to zoom."];
+function legend({ whole, since_block: since, others, edges_left_out: left }, alertId) {
+  const parts = [
+    `Payers stand to the left, payees to the right${alertId && "; red is the alert's evidence"}.`,
+    "A wallet with a + expands when it is chosen. Drag to move; scroll with Ctrl to zoom.",
+  ];
   if (!whole) parts.push(`Looked at from block ${count(since)} on.`);
   if (others) parts.push(`${count(others)} more counterparties are not drawn.`);
   if (left) parts.push(`${count(left)} more edges are not drawn.`);
@@ -203,11 +207,12 @@ function drawNode(node, graph, size, expand) {
   const classes = ["node", node.address === graph.centre && "centre", node.in_evidence && "hot"].filter(Boolean).join(" ");
   const more = node.expanded ? "" : "(expands)";
   const left = node.expanded && node.others ? `${count(node.others)} more` : "";
+  const top = (node.height - size.height) / 2; // of its words
   return s(
     "g",
     {
       class: classes, tabindex: "0", role: "button", "data-address": node.address,
-      transform: `translate(${node.x - size.width / 2} ${(node.y - size.height / 2).toFixed(1)})`,
+      transform: `translate(${node.x - size.width / 2} ${(node.y - node.height / 2).toFixed(1)})`,
       onclick: () => expand(node),
       onkeydown: (event) => {
         if (event.key !== "Enter" && event.key !== " ") return;
@@ -217,11 +222,11 @@ function drawNode(node, graph, size, expand) {
       },
     },
     s("title", null, [node.address, words, left, node.in_evidence && "(evidence)", more].filter(Boolean).join(" ")),
-    s("rect", { width: size.width, height: size.height, rx: 6 }),
-    s("text", { class: "address", x: 10, y: below ? 18 : 27 }, size === WIDE ? short(node.address) : `${node.address.slice(0, 8)}…${node.address.slice(-4)}`),
-    below && s("text", { class: "what", x: 10, y: 34 }, below),
-    !node.expanded && s("text", { class: "plus", x: size.width - 20, y: 28 }, "+"),
-    left && s("text", { class: "what", x: size.width - 8, y: 34, "text-anchor": "end" }, left),
+    s("rect", { width: size.width, height: node.height, rx: 6 }),
+    s("text", { class: "address", x: 10, y: top + (below ? 18 : 27) }, size === WIDE ? short(node.address) : `${node.address.slice(0, 8)}…${node.address.slice(-4)}`),
+    below && s("text", { class: "what", x: 10, y: top + 34 }, below),
+    !node.expanded && s("text", { class: "plus", x: size.width - 20, y: top + 28 }, "+"),
+    left && s("text", { class: "what", x: size.width - 8, y: top + 34, "text-anchor": "end" }, left),
   );
 }
 

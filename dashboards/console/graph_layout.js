@@ -65,7 +65,7 @@ function assignColumns(graph) {
   for (const node of nodes.values()) node.column ??= 0;
 }
 
-/** Every wallet with x and y of its middle, every edge with its path and where its words stand. */
+/** Every wallet with x and y of its middle and its height, every edge with its path and where its words stand. */
 export function layout(graph, size) {
   const columns = new Map();
   for (const node of graph.nodes.values()) {
@@ -122,12 +122,16 @@ function routes(graph, columns, size) {
     side(one.a, one.out).push({ one, other: one.b, end: "start" });
     side(one.b, one.into).push({ one, other: one.a, end: "stop" });
   }
+  for (const node of graph.nodes.values()) node.height = size.height;
   for (const ports of sides.values()) {
     ports.sort((p, q) => p.other.y - q.other.y || p.other.place - q.other.place || (p.end < q.end ? -1 : 1));
-    const gap = Math.min(36, (size.height + 28) / ports.length);
+    const gap = Math.min(36, (size.height + 24) / ports.length);
     ports.forEach((port, at) => {
       port.one[port.end] = (at - (ports.length - 1) / 2) * gap;
       port.one[`${port.end}Many`] = ports.length;
+      // Every arrow meets its wallet, which grows for many, and never up to the next row's.
+      const node = port.end === "start" ? port.one.a : port.one.b;
+      node.height = Math.max(node.height, (ports.length - 1) * gap + 10);
     });
   }
   return drawn.map((one) => route(one, columns, size));
@@ -169,16 +173,18 @@ function route({ edge, a, b, out, into, start, stop, startMany, stopMany }, colu
 }
 
 function bounds(graph, edges, size) {
-  const xs = [...graph.nodes.values()].map((node) => node.x);
-  const ys = [...graph.nodes.values()].map((node) => node.y).concat(edges.map(({ words }) => words.y));
+  const nodes = [...graph.nodes.values()];
+  const xs = nodes.map((node) => node.x);
+  const ys = nodes.flatMap((node) => [node.y - node.height / 2, node.y + node.height / 2])
+    .concat(edges.flatMap(({ words }) => [words.y - 18, words.y + 18]));
   const margin = 14;
   const aside = edges.some(({ edge }) => graph.nodes.get(edge.from).column === graph.nodes.get(edge.to).column) ? 170 : 0;
   const left = Math.min(...xs) - size.width / 2 - margin;
-  const top = Math.min(...ys) - size.height / 2 - margin;
+  const top = Math.min(...ys) - margin;
   return {
     x: left,
     y: top,
     width: Math.max(...xs) + size.width / 2 + margin + aside - left,
-    height: Math.max(...ys) + size.height / 2 + margin - top,
+    height: Math.max(...ys) + margin - top,
   };
 }
