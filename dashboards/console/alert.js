@@ -2,7 +2,7 @@
 
 import { ask, problem } from "./api.js";
 import { order } from "./alerts.js";
-import { fill, h, retold } from "./dom.js";
+import { fill, h, dropUnloaded, loading, retold } from "./dom.js";
 import { moneyGraph } from "./graph.js";
 import { askForLabel, dismiss } from "./labelling.js";
 import { fact, subjectFacts } from "./subject.js";
@@ -13,10 +13,10 @@ export function alertPage(main, id, signal) {
   const errors = h("div");
   // The heading stays one element: it has the focus when the page is opened by a key.
   const title = h("h1", { tabindex: "-1" }, "Alert");
-  const head = h("header", { class: "head" }, title, h("p", { class: "dim" }, "Loading …"));
+  const head = h("header", { class: "head" }, title, loading());
   const body = h("div", { class: "columns" });
   const graph = h("section", { class: "card", "aria-labelledby": "money-title" },
-    h("h2", { id: "money-title" }, "Money flows"), h("p", { class: "dim" }, "Loading …"));
+    h("h2", { id: "money-title" }, "Money flows"), loading());
   let explained = null;
   fill(main, head, errors, graph, body);
 
@@ -33,7 +33,7 @@ export function alertPage(main, id, signal) {
     } catch (error) {
       if (error.name === "AbortError" || signal.aborted) return;
       fill(errors, problem(error));
-      graph.hidden = explained === null;
+      dropUnloaded(main);
       if (explained === null) retold(head, title, [h("p", null, h("code", null, plain(id)))]);
     }
   }

@@ -35,6 +35,16 @@ export function retold(element, heading, parts) {
   filled(element, null, parts);
 }
 
+/** What stands in a section until its content comes. */
+export function loading() {
+  return h("p", { class: "dim loading" }, "Loading …");
+}
+
+/** Take away the sections whose content did not come. */
+export function dropUnloaded(main) {
+  for (const section of main.querySelectorAll("section:has(.loading)")) section.remove();
+}
+
 /** Say something to who listens rather than looks. */
 export function say(text) {
   document.getElementById("said").textContent = text;

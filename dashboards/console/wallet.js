@@ -1,7 +1,7 @@
 // One wallet: its labels, its alerts, its money, and who said what of it.
 
 import { ask, problem, Refused } from "./api.js";
-import { fill, h, retold } from "./dom.js";
+import { fill, h, dropUnloaded, loading, retold } from "./dom.js";
 import { flowsSection } from "./flows.js";
 import { moneyGraph } from "./graph.js";
 import { askForLabel, failed, withdraw } from "./labelling.js";
@@ -21,7 +21,7 @@ export function walletPage(main, address, signal) {
   const flows = section("flows", "Transfers");
   const history = section("said", "Who said what");
   const features = h("details", { class: "card", hidden: true }, h("summary", null, "Features"));
-  fill(main, head, errors, graph, h("div", { class: "columns" }, labels, alerts, history), flows, features);
+  fill(main, head, errors, graph, h("div", { class: "columns" }, alerts, labels, history), flows, features);
   flows.hidden = true;
   let known = null;
 
@@ -36,14 +36,23 @@ export function walletPage(main, address, signal) {
       if (!first) return;
       features.hidden = !known.features;
       if (known.features) features.append(...featureTable(known.features));
-      const money = await ask(`/api/v1/wallets/${known.address}/graph`, { signal });
-      content(graph, moneyGraph(money, signal, {}));
-      flows.hidden = !(await flowsSection(flows, known.address, signal));
+      // Neither waits for the other: without the picture there are still the transfers.
+      const came = await Promise.allSettled([drawGraph(), listFlows()]);
+      for (const one of came) if (one.status === "rejected") throw one.reason;
     } catch (error) {
       if (error.name === "AbortError" || signal.aborted) return;
       fill(errors, problem(error));
-      if (known === null) for (const one of [graph, labels, alerts, history]) one.hidden = true;
+      dropUnloaded(main);
     }
+  }
+
+  async function drawGraph() {
+    const money = await ask(`/api/v1/wallets/${known.address}/graph`, { signal });
+    content(graph, moneyGraph(money, signal, {}));
+  }
+
+  async function listFlows() {
+    flows.hidden = !(await flowsSection(flows, known.address, signal));
   }
 
   function label() {
@@ -57,7 +66,7 @@ export function walletPage(main, address, signal) {
 
 function section(id, title) {
   return h("section", { class: "card", "aria-labelledby": `${id}-title` },
-    h("h2", { id: `${id}-title` }, title), h("p", { class: "dim" }, "Loading …"));
+    h("h2", { id: `${id}-title` }, title), loading());
 }
 
 function content(where, ...parts) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from store.ledger import AlertFilter
 from tests.chromium import Page
 from tests.console.conftest import Console, sound, visit
 
@@ -101,3 +102,29 @@ def test_every_arrow_meets_its_wallet(chromium: Page, console: Console) -> None:
     assert chromium.value("document.querySelectorAll('.money .edge').length") > 8
     assert chromium.value(MISSED) == []
     sound(chromium, console)
+
+
+SHOWN = """[...document.querySelectorAll('main h2')].filter(e => e.checkVisibility())
+  .map(e => e.innerText)"""
+
+
+def test_without_its_graph_a_page_says_why_and_waits_for_nothing(
+    chromium: Page, console: Console
+) -> None:
+    """Where the graph does not come, the reason is shown beside all the rest of the page."""
+    alert = console.ledger.alerts(AlertFilter(rule="key_compromise"))[0]
+    chromium.call("Network.setBlockedURLs", urls=["*/api/v1/*/graph"])
+    try:
+        for path, there in (
+            (f"alerts/{alert.id}", {"Why", "Evidence", "The wallet"}),
+            (f"wallets/0x{alert.subject.hex()}", {"Alerts", "Labels", "Transfers"}),
+        ):
+            visit(chromium, f"{console.url}#/{path}")
+            chromium.wait("document.querySelector('.problem')")
+            shown = chromium.value("document.querySelector('main').innerText")
+            assert "the server does not answer" in shown
+            titles = chromium.value(SHOWN)
+            assert there < set(titles)
+            assert "Money flows" not in titles
+    finally:
+        chromium.call("Network.setBlockedURLs", urls=[])
