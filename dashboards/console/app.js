@@ -83,12 +83,16 @@ function listActions(list) {
   };
 }
 
+function isDark() {
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
 function switchTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
+  const theme = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
   try {
-    localStorage.setItem("chainwarden.theme", root.dataset.theme);
+    localStorage.setItem("chainwarden.theme", theme);
   } catch {
     // It lasts as long as the page.
   }
@@ -96,9 +100,7 @@ function switchTheme() {
 }
 
 function themeName() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  fill(document.getElementById("theme"), dark ? "Light" : "Dark", h("span", { class: "unseen" }, " theme"));
+  fill(document.getElementById("theme"), isDark() ? "Light" : "Dark", h("span", { class: "unseen" }, " theme"));
 }
 
 function find(event) {
