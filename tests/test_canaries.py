@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 from typing import Any, Final
 
 import pytest
@@ -97,17 +98,17 @@ def secrets(rpc: str, hook: int = 9, broker: int = 9, **more: str) -> dict[str, 
     }
 
 
-def ended(started: Sequence[Command], seconds: float) -> None:
-    """Wait for commands; who is still trying after that long is asked to stop, then made to."""
-    deadline = time.monotonic() + seconds
-    for number in (0, 15, 9):
-        for one in started:
-            if number:
-                one.send(number)
-        while any(one.code is None for one in started) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        deadline = time.monotonic() + 3
-    assert all(one.code is not None for one in started)
+def stopped(started: Sequence[Command]) -> None:
+    """Commands that would try for long yet are asked to stop; who does not soon is made to."""
+    for one in started:
+        one.send(SIGTERM)
+    deadline = time.monotonic() + 3
+    while any(one.code is None for one in started) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for one in started:
+        one.send(SIGKILL)
+    for one in started:
+        one.wait()
 
 
 def _failing(fail: Callable[[Liar], Answer | None], liar: Liar) -> Callable[[Any], Answer | None]:
@@ -140,7 +141,8 @@ def test_no_failure_of_a_node_shows_its_url(
                     started.append(commands.start(*words, folder=tmp_path, name=label, env=env))
         # On a machine that is busy so many commands take their time to come to that.
         wait_for("every liar to be asked", lambda: all(one.headers for one in liars.values()), 180)
-        ended(started, 10)
+        for one in started:
+            one.wait()
     finally:
         for liar in liars.values():
             liar.__exit__(None, None, None)
@@ -174,8 +176,9 @@ def test_no_failure_of_a_broker_shows_its_password(
                 env = secrets(rpc, closed, port, **more)
                 label = f"{name}-{words[0]}"
                 started.append(commands.start(*words, folder=tmp_path, name=label, env=env))
-        ended(started[2::3], 60)
-        ended(started, 0)
+        for doctor in started[2::3]:
+            doctor.wait()
+        stopped(started)
     found = [json.loads(one.out.read_text(encoding="utf-8")) for one in started[2::3]]
     assert [one["status"] for checks in found for one in checks if one["name"] == "kafka"] == [
         "failed"
@@ -253,10 +256,10 @@ def test_a_deployment_that_runs_keeps_its_secrets(
         assert len(series) + len(RULES) * len(Severity) < 2_000
         assert [line for line in series if re.search(r"0x[0-9a-f]{8}|[^ -~]", line)] == []
         command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
-        ended([process], 0)
-        assert process.code == 0, process.errors()
+        process.send(SIGTERM)
+        assert process.wait() == 0, process.errors()
     report = commands.start("report", "out", folder=tmp_path, name="report", env=env)
-    ended([report], 60)
+    assert report.wait() == 0, report.errors()
     assert (out / "report.html").exists()
     assert list((out / "snapshots").glob("*.bin"))
     assert leaked(command_line) == []

@@ -42,7 +42,8 @@ class Command:
     def send(self, number: int) -> None:
         """Send it a signal, if it still runs."""
         if self.code is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended, and that is not told yet
+                os.kill(self.pid, number)
 
     def wait(self, seconds: float = 120.0) -> int:
         """Its exit code, once it ended."""
