@@ -23,6 +23,7 @@ from chainwarden.deployment import (
     open_stores,
 )
 from chainwarden.labelling import Labelling
+from chainwarden.ledgers import once_free
 from chainwarden.live import Health, Worker
 from chainwarden.metrics import Metrics
 from chainwarden.observe import observe_delivery, observe_detection, observe_node_calls
@@ -110,20 +111,19 @@ def detecting(
     with ExitStack() as stack:
         for sender in senders:
             stack.callback(sender.close)
+        out = Path(settings.store.out)
         stores = (
             taken.stores
             if taken is not None
-            else open_stores(
-                Path(settings.store.out),
-                chain,
-                "live",
-                told_of(settings),
-                settings.store.snapshots_kept,
-                clock,
+            else once_free(
+                out,
+                lambda: open_stores(
+                    out, chain, "live", told_of(settings), settings.store.snapshots_kept, clock
+                ),
             )
         )
         stack.callback(stores.ledger.close)
-        settings = keyed(settings, Path(settings.store.out))
+        settings = keyed(settings, out)
         metrics, health = new_metrics(chain, clock), Health()
         labels = new_book() if taken is None else taken.warm.labels
         serve_ledger(settings, stores.ledger, labels, metrics, health, stack)

@@ -102,7 +102,7 @@ def test_the_commands_say_the_same_beside_the_process_that_serves(
 
 @pytest.mark.timeout(200)
 def test_a_process_that_does_not_answer_is_named(out: Path, tmp_path: Path) -> None:
-    """A stale or foreign server.json, or none, ends in the error that says who has the ledger."""
+    """A stale or foreign server.json ends in the error that says who has the ledger."""
     with running(("serve", "--out", out, "--port", 0), tmp_path) as process:
         api_address(tmp_path / "stderr.log", process)
         process.send_signal(signal.SIGKILL)
@@ -111,8 +111,8 @@ def test_a_process_that_does_not_answer_is_named(out: Path, tmp_path: Path) -> N
     left = json.loads((out / "server.json").read_text(encoding="utf-8"))
     with Ledger.open(out / "ledger.duckdb", ETHEREUM):
         mine = {**left, "pid": os.getpid()}
-        for text in (json.dumps(left), json.dumps(mine), "{", json.dumps({**mine, "port": 0}), ""):
-            (out / "server.json").write_text(text, encoding="utf-8")
+        for said in (left, mine):
+            (out / "server.json").write_text(json.dumps(said), encoding="utf-8")
             for words in (("alerts",), ("label", ADDRESS, "phishing")):
                 done = run(*words, "--out", out, cwd=tmp_path)
                 assert done.returncode == 6, done.stderr

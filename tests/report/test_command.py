@@ -70,30 +70,30 @@ def test_replays_of_two_chains_are_not_compared(replays: Replays, tmp_path: Path
 
 
 def test_a_ledger_in_use_is_refused(replays: Replays, tmp_path: Path) -> None:
-    """While another process writes, the report says so and writes nothing."""
+    """While another process keeps it, the report says so and writes nothing."""
     script = (
-        "import sys, time\n"
+        "import sys\n"
         "from pathlib import Path\n"
         "from store.ledger import Ledger\n"
         "from chainwarden.schema import ETHEREUM\n"
-        "Ledger.open(Path(sys.argv[1]), ETHEREUM, 'replay')\n"
-        "print('open', flush=True)\n"
-        "time.sleep(60)\n"
+        "from chainwarden.server.whereabouts import published\n"
+        "path = Path(sys.argv[1])\n"
+        "with Ledger.open(path, ETHEREUM, 'replay'), published(path.parent, '127.0.0.1', 1):\n"
+        "    print('open', flush=True)\n"
+        "    sys.stdin.read()\n"
     )
     path = replays.plain / "ledger.duckdb"
     output = tmp_path / "report.html"
     with subprocess.Popen(
         [sys.executable, "-c", script, str(path)],
-        stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
     ) as holder:  # fmt: skip
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "open\n"
-            done = run("report", replays.plain, "--output", output, cwd=tmp_path)
-        finally:
-            holder.kill()
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        done = run("report", replays.plain, "--output", output, cwd=tmp_path)
+        # Its standard input is closed behind this: it gives the ledger back, and ends.
     assert done.returncode == LedgerLocked.exit_code
-    assert "another process" in done.stderr
+    assert f"another process (pid {holder.pid})" in done.stderr
     assert not output.exists()
 
 
