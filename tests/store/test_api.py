@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chainwarden.errors import SettingsError, StoreError
+from chainwarden.errors import StoreError
 from chainwarden.schema import ETHEREUM, Cursor, Label, alert_to_dict
-from chainwarden.server import Bind
-from chainwarden.server import listen as listening
-from chainwarden.settings import Secret
-from store import label_answers
-from store.ledger import AlertFilter, Commit, InForce, Ledger, ListNote
-from tests.store.asking import ALERTS, LABELS, MODELS, NOW, OTHER, TOKEN, Client, fill, serving
-from tests.store.made import GENESIS_TIME, WALLET, alert, position
+from store.ledger import AlertFilter, Commit, Ledger
+from tests.store.asking import ALERTS, LABELS, MODELS, OTHER, Client, fill, serving
+from tests.store.made import GENESIS_TIME, alert, position
 
 
 @pytest.fixture
@@ -39,32 +32,7 @@ def client(ledger: Ledger) -> Iterator[Client]:
         yield Client(server)
 
 
-@pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """One ledger for all tests that change nothing in it."""
-    path = tmp_path_factory.mktemp("untouched") / "ledger.duckdb"
-    with Ledger.open(path, ETHEREUM, receivers=["ops"]) as opened:
-        fill(opened)
-        yield opened
-        assert len(opened.alerts(AlertFilter(status="all"))) == 12
-        assert opened.labels() == []
-
-
-@pytest.fixture(scope="module")
-def reader(untouched: Ledger) -> Iterator[Client]:
-    """Asks a server on loopback without a token, changing nothing."""
-    with serving(untouched) as server:
-        yield Client(server)
-
-
-@pytest.fixture(scope="module")
-def guarded(untouched: Ledger) -> Iterator[Client]:
-    """Asks a server that wants a token, without sending one."""
-    with serving(untouched, Bind("0.0.0.0", 0, Secret(TOKEN))) as server:
-        yield Client(server)
-
-
-# --- what is read ------------------------------------------------------------------------------
+# --- what is read, and done --------------------------------------------------------------------
 
 
 def test_alerts_are_the_ledgers_field_by_field(client: Client, ledger: Ledger) -> None:
@@ -157,68 +125,6 @@ def test_status_says_where_the_pipeline_stands(reader: Client) -> None:
     assert found["outbox_pending"] == {"ops": 11}
 
 
-# --- labels ------------------------------------------------------------------------------------
-
-
-def test_labels_are_set_listed_and_withdrawn(client: Client, ledger: Ledger) -> None:
-    """A POST is in the ledger with note and alert; saying it again replaces it; DELETE ends it."""
-    one = client.ids("limit=1")[0]
-    body = {
-        "address": "0x" + OTHER.hex(), "label": " Phishing ", "author": "ana",
-        "note": "victim\nreport ☠", "from_alert": one,
-    }  # fmt: skip
-    assert client.ask(LABELS, "POST", body)[0] == 201
-    status, done, _ = client.ask(LABELS, "POST", {**body, "note": "second"})
-    assert (status, done["label"], done["status"]) == (200, "phishing", "labelled")
-    found = ledger.alert(one)
-    assert found is not None
-    since = found.block_timestamp
-    expected = Label(OTHER, "phishing", "analyst", since, None, "ethereum", "ana", "second", one)
-    assert ledger.labels() == [expected]
-    (listed,) = client.get(f"{LABELS}?address=0x{OTHER.hex()}")["labels"]
-    assert listed["alert_id"] == one
-    target = f"{LABELS}?address=0x{OTHER.hex()}&label=phishing"
-    assert client.ask(target, "DELETE")[0] == 200
-    assert ledger.labels() == []
-    status, said, _ = client.ask(target, "DELETE")
-    assert status == 404
-    assert "no label 'phishing' of an analyst" in said["error"]
-
-
-def test_a_label_holds_when_and_where_it_says(client: Client, ledger: Ledger) -> None:
-    """From the newest block on, or as given; on the ledger's chain, or on every one."""
-    body = {"address": "0x" + OTHER.hex(), "label": "scam"}
-    client.ask(LABELS, "POST", body)
-    client.ask(LABELS, "POST", {**body, "label": "mixer", "valid_from": 5, "valid_to": 9})
-    client.ask(LABELS, "POST", {**body, "label": "bot", "every_chain": True})
-    assert ledger.labels() == [
-        Label(OTHER, "scam", "analyst", NOW, None, "ethereum"),
-        Label(OTHER, "mixer", "analyst", 5, 9, "ethereum"),
-        Label(OTHER, "bot", "analyst", NOW, None, None),
-    ]
-    wrong = client.ask(LABELS, "POST", {**body, "valid_to": 3})
-    assert wrong[0] == 422
-    assert "before it begins" in wrong[1]["error"]
-    assert client.ask(f"{LABELS}?address={body['address']}&label=bot", "DELETE")[0] == 200
-
-
-def test_the_trail_of_labels_can_be_asked(client: Client, ledger: Ledger) -> None:
-    """Who gave and took back what, when and why, of one wallet or of all, with the lists."""
-    target = f"{LABELS}?address=0x{OTHER.hex()}&label=scam"
-    body = {"address": "0x" + OTHER.hex(), "label": "scam", "author": "ana", "note": "report 7"}
-    client.ask(LABELS, "POST", body)
-    client.ask(f"{target}&author=bob&note=mistaken", "DELETE")
-    note = ListNote("l.csv", "", "MIT", None, 0, None, "d1", "ofac", 3, 1, 3, 0, 5.0, 7)
-    ledger.commit(Commit(Cursor(position(7)), labels=[InForce(7, [1], [note])]))
-    found = client.get(f"{LABELS}/history")
-    said = [(c["act"], c["by"], c["why"], c["in_force_from"]) for c in found["changes"]]
-    assert said == [("labelled", "ana", "report 7", 7), ("withdrawn", "bob", "mistaken", None)]
-    (listed,) = found["lists"]
-    assert (listed["path"], listed["licence"], listed["number"]) == ("l.csv", "MIT", 7)
-    mine = client.get(f"{LABELS}/history?address=0x{WALLET.hex()}&limit=5")
-    assert mine == {"changes": [], "lists": []}
-
-
 def test_the_challenger_is_promoted_once(client: Client, ledger: Ledger) -> None:
     """Models are told as committed; a promotion names author and reason, and waits for its block;
     without a challenger, or for another one, it is refused."""
@@ -257,27 +163,7 @@ def test_an_alert_is_found_by_the_beginning_of_its_id(client: Client, ledger: Le
     assert twin.id in said["hint"]
 
 
-def test_an_analyst_withdraws_no_lists_label(client: Client, ledger: Ledger) -> None:
-    """Only labels of source analyst can be taken back."""
-    ledger.add_label(Label(OTHER, "sanctioned", "ofac", chain="ethereum"))
-    target = f"{LABELS}?address=0x{OTHER.hex()}&label=sanctioned"
-    assert client.ask(target, "DELETE")[0] == 404
-    assert len(ledger.labels()) == 1
-
-
-def test_labels_come_in_pages(client: Client, ledger: Ledger) -> None:
-    """Following ``next`` gives every label that holds once, oldest first."""
-    made = [Label(bytes([n]) * 20, "exchange", "list") for n in range(1, 8)]
-    ledger.add_labels(made)
-    ledger.withdraw_label(made.pop(3))
-    found: list[str] = []
-    target: str | None = f"{LABELS}?limit=2"
-    while target is not None:
-        page = client.get(target)
-        assert len(page["labels"]) <= 2
-        found += [one["address"] for one in page["labels"]]
-        target = page["next"]
-    assert found == ["0x" + label.address.hex() for label in made]
+# --- what is refused ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -307,20 +193,6 @@ def test_a_label_that_cannot_be_kept_is_refused(
     assert status == 422
     assert said["error"]
     assert untouched.labels() == []
-
-
-def test_no_more_labels_than_the_bound(
-    client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At the bound a label is refused; below it, kept."""
-    monkeypatch.setattr(label_answers, "MAX_LABELS", 1)
-    body = {"address": "0x" + OTHER.hex(), "label": "phishing"}
-    assert client.ask(LABELS, "POST", body)[0] == 201
-    assert client.ask(LABELS, "POST", {**body, "label": "benign"})[0] == 507
-    assert len(ledger.labels()) == 1
-
-
-# --- what is refused ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -394,161 +266,3 @@ def test_a_read_can_write_nothing(client: Client, ledger: Ledger) -> None:
     assert len(ledger.alerts()) == 11
     ledger.add_label(Label(OTHER, "exchange", "list"))  # and writing goes on
     assert client.get("/api/v1/status")["blocks"] == 11
-
-
-# --- who may ask -------------------------------------------------------------------------------
-
-ROUTES = [
-    ("GET", ALERTS), ("GET", f"{ALERTS}/x"), ("GET", f"/api/v1/wallets/0x{OTHER.hex()}"),
-    ("GET", LABELS), ("POST", LABELS), ("DELETE", LABELS), ("GET", "/api/v1/status"),
-    ("GET", "/nothing"), ("GET", "/metrics/"), ("GET", "//metrics"), ("GET", "/healthz/../api"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "header",
-    ["", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}",
-     TOKEN, "Bearer \xff\xfe", f"Bearer {TOKEN.upper()}"],
-)  # fmt: skip
-def test_without_the_token_only_the_open_pages_answer(guarded: Client, header: str) -> None:
-    """Every route answers 401 without the right token; metrics and health answer anybody."""
-    sent = {"Authorization": header} if header else {}
-    for method, target in ROUTES:
-        status, body, headers = guarded.ask(target, method, headers=sent)
-        assert status == 401, (method, target)
-        assert headers["WWW-Authenticate"] == "Bearer"
-        assert TOKEN not in json.dumps(body)
-    for page in ("/metrics", "/healthz", "/readyz"):
-        assert guarded.ask(page, headers=sent)[0] == 200
-
-
-def test_with_the_token_everything_answers(guarded: Client) -> None:
-    """The scheme's case does not matter; any Host header is fine, as the token proves enough."""
-    for scheme in ("Bearer", "bearer"):
-        headers = {"Authorization": f"{scheme} {TOKEN}", "Host": "chainwarden.example"}
-        assert guarded.ask("/api/v1/status", headers=headers)[0] == 200
-
-
-def test_no_token_no_open_api(ledger: Ledger) -> None:
-    """Routes on an address that others reach are refused without a token; loopback needs none."""
-    with pytest.raises(SettingsError, match=r"server\.token"):
-        serving(ledger, Bind("0.0.0.0")).__enter__()
-    with serving(ledger, Bind("localhost")) as server:
-        assert server.host in ("127.0.0.1", "::1")
-
-
-def test_a_web_page_cannot_reach_loopback_by_its_own_name(reader: Client) -> None:
-    """Without a token the Host header must name this machine (DNS rebinding)."""
-    for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "0.0.0.0"):
-        assert reader.ask("/api/v1/status", headers={"Host": host})[0] == 403, host
-    for host in ("localhost:1", "127.0.0.9", "[::1]:80", "LOCALHOST"):
-        assert reader.ask("/api/v1/status", headers={"Host": host})[0] == 200, host
-
-
-def test_every_answer_has_the_security_headers(reader: Client, guarded: Client) -> None:
-    """Also errors: nothing is sniffed, framed, cached, or says which server this is."""
-    for asked, target in ((reader, "/api/v1/status"), (reader, "/x"), (guarded, ALERTS)):
-        _, _, headers = asked.ask(target)
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Cache-Control"] == "no-store"
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert headers["X-Frame-Options"] == "DENY"
-        assert "Server" not in headers
-        assert "Access-Control-Allow-Origin" not in headers
-
-
-# --- time, and the end -------------------------------------------------------------------------
-
-
-def test_a_question_that_takes_too_long_ends_in_the_database_too(ledger: Ledger) -> None:
-    """503 after the limit; the query is interrupted, so the API's threads are free again."""
-    ended = threading.Event()
-    slow = "SELECT count(*) FROM range(100000) a, range(100000) b, range(1000) c"
-
-    def never(_: Ledger) -> dict[str, object]:
-        try:
-            ledger.outbox._database.cursor().execute(slow).fetchall()
-        finally:
-            ended.set()
-        return {}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("store.api.status_answer", never)
-        with serving(ledger, seconds=0.3) as server:
-            client = Client(server)
-            for _ in range(3):
-                began = time.monotonic()
-                status, body, _ = client.ask("/api/v1/status")
-                assert status == 503
-                assert "longer" in body["error"]
-                assert time.monotonic() - began < 3
-                assert ended.wait(5)
-                ended.clear()
-            assert len(client.ids("")) == 11
-
-
-def test_a_connection_that_sends_no_request_is_closed(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Silent and dripping connections end after a while; one that asks goes on."""
-    monkeypatch.setattr(listening, "HEAD_SECONDS", 0.3)
-    with serving(ledger) as server:
-        silent = socket.create_connection((server.host, server.port), timeout=5)
-        dripping = socket.create_connection((server.host, server.port), timeout=5)
-        dripping.sendall(b"GET /healthz HT")
-        asking = http.client.HTTPConnection(server.host, server.port, timeout=5)
-        for _ in range(8):
-            asking.request("GET", "/healthz")
-            assert asking.getresponse().read() == b"ok\n"
-            time.sleep(0.1)
-        for one in (silent, dripping):
-            try:
-                assert one.recv(1) == b""
-            except ConnectionResetError:
-                pass
-            finally:
-                one.close()
-        asking.close()
-
-
-def test_closing_frees_the_port_and_the_threads(ledger: Ledger) -> None:
-    """After close nobody listens there, no thread is left, and the ledger still works."""
-    before = set(threading.enumerate())
-    with serving(ledger) as server:
-        host, port = server.host, server.port
-        assert Client(server).ask("/healthz")[0] == 200
-    assert set(threading.enumerate()) == before
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((host, port), timeout=2)
-    with serving(ledger, Bind(port=port)) as again:
-        assert again.port == port
-    assert len(ledger.alerts()) == 11
-
-
-def test_readers_and_the_writer_do_not_disturb_one_another(ledger: Ledger) -> None:
-    """Pages asked while commits go on are each of one moment, and no commit fails."""
-    failures: list[object] = []
-    stop = threading.Event()
-
-    def asking(client: Client) -> None:
-        while not stop.is_set():
-            page = client.get(f"{ALERTS}?limit=1000")
-            blocks = [one["block_number"] for one in page["alerts"]]
-            if blocks != list(range(blocks[0], 0, -1)):
-                failures.append(blocks)
-            client.ask(LABELS, "POST", {"address": "0x" + OTHER.hex(), "label": "benign"})
-
-    with serving(ledger) as server:
-        threads = [threading.Thread(target=asking, args=(Client(server),)) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for number in range(12, 60):
-            ledger.commit(
-                Commit(Cursor(position(number), {}, number), [alert(number, rule="reorg_depth")])
-            )
-        stop.set()
-        for thread in threads:
-            thread.join()
-    assert not failures
-    assert len(ledger.alerts()) == 59
-    assert len(ledger.labels()) == 1

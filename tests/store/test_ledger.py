@@ -1,11 +1,9 @@
+"""The ledger: what is committed comes back, together or not at all."""
+
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chainwarden.errors import (
-    LedgerDamaged,
-    LedgerLocked,
-    SettingsError,
-    StoreError,
-)
+from chainwarden.errors import SettingsError, StoreError
 from chainwarden.schema import (
     ETHEREUM,
     Alert,
     Chain,
-    Cursor,
     Evidence,
     Hop,
     Label,
@@ -37,9 +29,9 @@ from chainwarden.schema import (
     Severity,
     alert_id,
 )
-from store.ledger import AlertFilter, Commit, InForce, Ledger, ListNote
-from store.migrations import MIGRATIONS
+from store.ledger import AlertFilter, Commit, InForce, Ledger
 from store.queries import chains_of
+from tests.store.ledgers import at
 from tests.store.made import WALLET, alert, position
 
 OTHER = b"\x07" * 20
@@ -50,11 +42,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A new ledger, live, with one receiver."""
     with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM, receivers=["ops"]) as opened:
         yield opened
-
-
-def at(number: int) -> Cursor:
-    """The cursor after block ``number``."""
-    return Cursor(position(number), {"t/0": number + 1, "t/1": 7}, number, 2 * number, 3 * number)
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -122,21 +109,6 @@ def test_an_alert_comes_back_as_it_went_in(ledger: Ledger, one: Alert) -> None:
     ledger.commit(Commit(at(1), alerts=[one]))
     assert ledger.alert(one.id) == one
     assert repr(ledger.alert(one.id)) == repr(one)
-
-
-def test_an_alert_from_before_paths_has_none(tmp_path: Path) -> None:
-    """A row written when evidence had no path is read, with everything else it had."""
-    path, one = tmp_path / "ledger.duckdb", alert(5)
-    with Ledger.open(path, ETHEREUM) as ledger:
-        ledger.commit(Commit(at(5), alerts=[one]))
-    with duckdb.connect(str(path)) as connection:
-        connection.execute(
-            "UPDATE alerts SET evidence = regexp_replace(evidence, ',\"path\".*', '}')"
-        )
-        (row,) = connection.execute("SELECT evidence FROM alerts").fetchall()
-        assert "path" not in row[0]
-    with Ledger.open(path, ETHEREUM) as ledger:
-        assert ledger.alert(one.id) == replace(one, evidence=replace(one.evidence, path=()))
 
 
 def test_infinite_and_missing_numbers_come_back(ledger: Ledger) -> None:
@@ -288,106 +260,6 @@ def test_pages_join_without_gap_or_repeat(ledger: Ledger, oldest_first: bool) ->
     assert found == (list(range(10)) if oldest_first else list(range(9, -1, -1)))
 
 
-def test_labels_are_kept_replaced_and_withdrawn(ledger: Ledger) -> None:
-    """The same word by the same source is one label; each change takes force once."""
-    first = Label(WALLET, "phishing", "analyst", 10)
-    again = Label(WALLET, "phishing", "analyst", 20, note="sure now")
-    other = Label(WALLET, "phishing", "list", 10)
-    assert ledger.add_label(first)
-    assert not ledger.add_label(again)
-    assert ledger.add_label(other)
-    assert ledger.labels() == [again, other]
-    assert ledger.labels(applied=False) == [again, other]
-    ledger.commit(Commit(at(1), labels=[InForce(1, [1, 2])]))
-    assert ledger.labels(applied=False) == [other]
-    assert ledger.labels(applied=True) == [again]
-    ledger.add_label(again)
-    assert ledger.labels(applied=True) == [again], "nothing new was said"
-    ledger.add_label(first)
-    assert ledger.labels(applied=False) == [first, other], "a changed label is to be heard again"
-    assert ledger.withdraw_label(first)
-    assert not ledger.withdraw_label(first)
-    assert ledger.labels(WALLET) == [other]
-    assert ledger.labels(OTHER) == []
-    assert ledger.add_labels([first, Label(OTHER, "exchange", "list")]) == 2
-
-
-def test_the_trail_of_labels_forgets_nothing(ledger: Ledger) -> None:
-    """Who said what when and why, also what was changed and withdrawn, and from which block on."""
-    first = Label(WALLET, "phishing", "analyst", 10, author="ana", note="victim")
-    ledger.add_label(first)
-    ledger.add_label(replace(first, valid_to=99, author="bob"))
-    ledger.commit(Commit(at(4), labels=[InForce(3, [1, 2], [NOTE])]))
-    ledger.withdraw_label(first, "eve", "was a mistake")
-    said = [
-        (change.serial, change.by, change.why, change.withdrawn, change.number)
-        for change in ledger.label_changes()
-    ]
-    assert said == [
-        (1, "ana", "victim", False, 3),
-        (2, "bob", "victim", False, 3),
-        (4, "eve", "was a mistake", True, None),
-    ]
-    assert [c.serial for c in ledger.label_changes(pending=True)] == [4]
-    assert [c.label.valid_to for c in ledger.label_changes(address=WALLET, limit=2)] == [99, 99]
-    assert ledger.label_changes(address=OTHER) == []
-    assert ledger.label_lists() == [replace(NOTE, serial=3)]
-    assert ledger.labels() == []
-
-
-def test_a_fork_lowers_the_block_from_which_a_label_held(ledger: Ledger) -> None:
-    """What took force above a reverted block was known to the block that takes its place."""
-    ledger.add_labels([Label(WALLET, "scam", "a"), Label(OTHER, "scam", "a")])
-    ledger.commit(Commit(at(8), labels=[InForce(5, [1]), InForce(8, [2], [NOTE])]))
-    for number in (8, 7, 6):
-        ledger.commit(Commit(at(number - 1), reverted=number))
-    assert [change.number for change in ledger.label_changes()] == [5, 6]
-    assert [note.number for note in ledger.label_lists()] == [1]
-
-
-def test_a_ledger_takes_over_anothers_labels(ledger: Ledger, tmp_path: Path) -> None:
-    """The same labels, the same trail, the same blocks."""
-    label = Label(WALLET, "phishing", "analyst", 10, author="ana")
-    ledger.add_labels([label, Label(OTHER, "scam", "a")])
-    ledger.commit(Commit(at(4), labels=[InForce(3, [1], [NOTE])]))
-    ledger.withdraw_label(label, "bob", "no")
-    ledger.commit(Commit(at(5), labels=[InForce(5, [4])]))
-    with Ledger.open(tmp_path / "other.duckdb", ETHEREUM) as other:
-        other.take_over_labels(ledger)
-        assert other.labels() == ledger.labels()
-        assert other.label_page(9) == [
-            (2, Label(OTHER, "scam", "a"), None),
-        ]
-        for mine, theirs in zip(other.label_changes(), ledger.label_changes(), strict=True):
-            assert replace(mine, serial=0, said_at=0) == replace(theirs, serial=0, said_at=0)
-            assert mine.said_at == theirs.said_at
-        assert [n.digest for n in other.label_lists()] == ["d1"]
-
-
-def test_promotions_are_a_trail_and_figures_are_replaced(ledger: Ledger, tmp_path: Path) -> None:
-    """Who promoted what, when and why, and with which block it took force; a fork lowers that."""
-    assert ledger.model_figures() is None
-    ledger.promote("abc", {"rate": 0.1}, "ana", "better")
-    ledger.promote("def", {"rate": 0.2}, "bob")
-    first, second = ledger.promotions()
-    assert (first.configuration, first.parameters) == ("abc", {"rate": 0.1})
-    assert (first.by, first.why, first.number, second.by) == ("ana", "better", None, "bob")
-    ledger.commit(
-        Commit(at(5), labels=[InForce(5, promotions=[first.serial])], models={"champion": 1})
-    )
-    ledger.commit(Commit(at(6), models={"champion": 2}))
-    ledger.commit(Commit(at(7)))
-    assert ledger.model_figures() == {"champion": 2}
-    ledger.commit(Commit(at(4), reverted=4))
-    assert [one.number for one in ledger.promotions()] == [4, None]
-    with Ledger.open(tmp_path / "other.duckdb", ETHEREUM, "replay") as other:
-        other.take_over_labels(ledger)
-        assert [(one.configuration, one.number, one.by) for one in other.promotions()] == [
-            ("abc", 4, "ana"),
-            ("def", None, "bob"),
-        ]
-
-
 def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
     """Every alert by any prefix of its id, in order; nothing for what is no id."""
     made = sorted(alert(n).id for n in range(40))
@@ -400,43 +272,6 @@ def test_ids_are_found_by_how_they_begin(ledger: Ledger) -> None:
     assert ledger.alert_ids(made[7][:8].upper(), 5) == [made[7]]
     for odd in ("xyz", "'; DROP", made[0] + "0", "0x12"):
         assert ledger.alert_ids(odd, 5) == []
-
-
-@contextmanager
-def first_schema(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A ledger file as the first release made it, of Ethereum, to be filled."""
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"ATTACH '{path}' AS ledger (STORAGE_VERSION 'v1.5.0')")
-        connection.execute(
-            "CREATE TABLE ledger.migrations (version INTEGER NOT NULL, name VARCHAR)"
-        )
-        for statement in MIGRATIONS[0].statements:
-            connection.execute(statement)
-        connection.execute("INSERT INTO ledger.migrations VALUES (1, 'the ledger')")
-        connection.execute("INSERT INTO ledger.chains VALUES ('ethereum', 1)")
-        yield connection
-
-
-def test_a_ledger_from_before_the_trail_is_brought_along(tmp_path: Path) -> None:
-    """Labels of a ledger of the first schema have a row each, and take force if they had not."""
-    path = tmp_path / "ledger.duckdb"
-    with first_schema(path) as connection:
-        connection.execute(
-            "INSERT INTO ledger.cursors VALUES ('ethereum', NULL, NULL, '', 0, 0, 0)"
-        )
-        connection.execute(
-            "INSERT INTO ledger.labels VALUES "
-            "(1, ?, 'phishing', 'analyst', 7, NULL, 'ethereum', 'ana', '', '', false, NULL), "
-            "(2, ?, 'scam', 'x', 0, NULL, NULL, '', '', '', true, NULL)",
-            [WALLET, OTHER],
-        )
-        connection.execute("UPDATE ledger.totals SET labels = 2, label_serial = 2")
-    with Ledger.open(path, ETHEREUM) as ledger:
-        (change,) = ledger.label_changes(pending=True)
-        assert change.label == Label(WALLET, "phishing", "analyst", 7, None, "ethereum", "ana")
-        assert ledger.labels() == [change.label]
-        ledger.add_label(Label(OTHER, "mixer", "x"))
-        assert [c.serial for c in ledger.label_changes()] == [1, 2]
 
 
 def test_the_manifest_follows_the_commits(ledger: Ledger) -> None:
@@ -473,87 +308,6 @@ def test_in_a_replay_nothing_enters_the_outbox(tmp_path: Path) -> None:
         assert ledger.outbox.pending() == {}
     with duckdb.connect(str(tmp_path / "l"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
-
-
-def test_two_processes_cannot_write_one_ledger(tmp_path: Path) -> None:
-    """The second is told who has it; so is the same process asking twice."""
-    path = tmp_path / "ledger.duckdb"
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from chainwarden.schema import ETHEREUM\nfrom store.ledger import Ledger\n"
-        "from chainwarden.errors import LedgerLocked\n"
-        "try: Ledger.open(Path(sys.argv[1]), ETHEREUM)\n"
-        "except LedgerLocked as error: print(error); sys.exit(6)\n"
-    )
-    with Ledger.open(path, ETHEREUM) as ledger:
-        # A copy for a backup, made in the writing process, must not open the door.
-        shutil.copy(path, tmp_path / "backup")
-        second = subprocess.run(
-            [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
-        )
-        assert second.returncode == 6, second.stderr
-        assert "pid" in second.stdout
-        with pytest.raises(LedgerLocked):
-            Ledger.open(path, ETHEREUM)
-        ledger.commit(Commit(at(1)))
-    third = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
-    assert third.returncode == 0
-
-
-def test_a_torn_log_is_noticed(tmp_path: Path) -> None:
-    """DuckDB forgets a torn tail without a word; opening the ledger does not."""
-    path, copy = tmp_path / "ledger.duckdb", tmp_path / "copy.duckdb"
-    with Ledger.open(path, ETHEREUM) as ledger:
-        for number in range(1, 5):
-            ledger.commit(Commit(at(number), alerts=[alert(number)]))
-        for end in ("", ".wal", ".commits"):
-            shutil.copy(tmp_path / f"ledger.duckdb{end}", tmp_path / f"copy.duckdb{end}")
-    wal = tmp_path / "copy.duckdb.wal"
-    wal.write_bytes(wal.read_bytes()[:-40])
-    with pytest.raises(LedgerDamaged, match="end of its log is lost"):
-        Ledger.open(copy, ETHEREUM)
-    (tmp_path / "copy.duckdb.commits").unlink()
-    with Ledger.open(copy, ETHEREUM) as ledger:
-        assert ledger.cursor() == at(3), "the older state, once it was asked for"
-
-
-NOTE = ListNote("l.csv", "", "MIT", None, 0, None, "d1", "ofac", 3, 1, 3, 0, 5.0, 1, 0)
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
-        "model_promotions",
-    ],
-)  # fmt: skip
-def test_missing_rows_are_noticed(tmp_path: Path, table: str) -> None:
-    """Rows that vanish from under the ledger make the next opening fail, whichever table."""
-    path = tmp_path / "ledger.duckdb"
-    file = LakeFile("x", "blocks", position(1), position(1), 1, 1)
-    with Ledger.open(path, ETHEREUM, receivers=["ops"]) as ledger:
-        ledger.add_label(Label(WALLET, "mixer", "list"))
-        ledger.commit(
-            Commit(at(1), [alert(1)], labels=[InForce(1, (), [NOTE])], files_added=[file])
-        )
-        ledger.add_snapshot("s", at(1), 1)
-        ledger.promote("abc", {})
-    with duckdb.connect(str(path)) as connection:
-        connection.execute(f"DELETE FROM {table}")
-    with pytest.raises(LedgerDamaged, match=f"{table} has 0 rows, not the 1"):
-        Ledger.open(path, ETHEREUM)
-
-
-def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    """Garbage, and a ledger of a newer version, are errors with a hint, not tracebacks."""
-    (tmp_path / "garbage").write_bytes(b"hello" * 10_000)
-    with pytest.raises(LedgerDamaged):
-        Ledger.open(tmp_path / "garbage", ETHEREUM)
-    Ledger.open(tmp_path / "newer", ETHEREUM).close()
-    with duckdb.connect(str(tmp_path / "newer")) as connection:
-        connection.execute("INSERT INTO migrations VALUES (999, 'from the future')")
-    with pytest.raises(StoreError, match="999"):
-        Ledger.open(tmp_path / "newer", ETHEREUM)
 
 
 def test_chains_share_a_file_without_mixing(tmp_path: Path) -> None:
@@ -594,34 +348,6 @@ def test_threads_read_while_one_commits(ledger: Ledger) -> None:
     assert problems == []
 
 
-def test_closing_frees_the_file_although_threads_have_read(tmp_path: Path) -> None:
-    """Cursors of other threads, alive or not, do not keep the ledger open."""
-    path = tmp_path / "ledger.duckdb"
-    for number in range(3):
-        ledger = Ledger.open(path, ETHEREUM)
-        ledger.commit(Commit(at(number)))
-        thread = threading.Thread(target=ledger.alerts)
-        thread.start()
-        thread.join()
-        ledger.close()
-        with pytest.raises(StoreError, match="closed"):
-            ledger.alerts()
-
-
-def test_the_file_can_be_read_by_the_version_before(tmp_path: Path) -> None:
-    """Ledgers are written in the storage format of DuckDB 1.5, so going back is possible."""
-    path = tmp_path / "ledger.duckdb"
-    with Ledger.open(path, ETHEREUM) as ledger:
-        ledger.commit(Commit(at(1), alerts=[alert(1)]))
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{path}' AS other (READ_ONLY)")
-        tags = connection.execute(
-            "SELECT tags FROM duckdb_databases() WHERE database_name = 'other'"
-        ).fetchone()
-    assert tags is not None
-    assert tags[0]["storage_version"].startswith("v1.5")
-
-
 def _everything(ledger: Ledger) -> list[object]:
     return [
         ledger.cursor(),
@@ -633,22 +359,3 @@ def _everything(ledger: Ledger) -> list[object]:
         ledger.outbox.pending(),
         ledger.outbox.dead_letters(),
     ]
-
-
-def test_what_is_final_is_kept_beside_the_cursor(tmp_path: Path) -> None:
-    """The finalized block survives a restart; a ledger from before it was kept has none."""
-    path = tmp_path / "ledger.duckdb"
-    with Ledger.open(path, ETHEREUM) as opened:
-        opened.commit(Commit(at(7)))
-        assert opened.cursor() == at(7)
-        opened.commit(Commit(replace(at(8), finalized=position(3))))
-    with Ledger.open(path, ETHEREUM) as opened:
-        assert opened.cursor() == replace(at(8), finalized=position(3))
-    old = tmp_path / "old.duckdb"
-    with first_schema(old) as connection:
-        connection.execute(
-            "INSERT INTO ledger.cursors VALUES ('ethereum', ?, ?, ?, 8, 16, 24)",
-            [8, position(8).hash, '{"t/0":9,"t/1":7}'],
-        )
-    with Ledger.open(old, ETHEREUM) as opened:
-        assert opened.cursor() == at(8)

@@ -28,9 +28,9 @@ from store.alert_stream import MAX_LISTENERS, PAGE
 from store.api_pages import STREAM as STREAM_PAGE
 from store.ledger import AlertFilter, Commit, Ledger
 from tests.store.asking import ALERTS, OTHER, Client, serving
+from tests.store.ledgers import first_schema
 from tests.store.listening import Heard, listening
 from tests.store.made import WALLET, alert, position
-from tests.store.test_ledger import first_schema
 
 STREAM = f"{ALERTS}/stream"
 
