@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from chainwarden import cli, errors
 from chainwarden.cli import app
+from chainwarden.commands.demo import demo
 from chainwarden.errors import ChainwardenError, SettingsError
 from chainwarden.settings import Settings
 from ingest.simulate import SimulationConfig, Written, write_chain
@@ -205,16 +206,74 @@ def test_the_table_for_people_has_the_sentence(replayed: Path) -> None:
         json.loads(done.stdout)
 
 
+def typed_in(folder: Path, lines: str) -> str:
+    """What a shell says to lines that are typed in a folder, and all go well."""
+    done = subprocess.run(
+        ["sh", "-euc", lines], cwd=folder, env=environment({"PATH": "/usr/bin:/bin"}),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{lines}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_what_comes_next_is_said_as_it_is_typed(tmp_path: Path) -> None:
+    """From a simulated chain to its replay, and to the alerts of that, blanks in names and all."""
+    export = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    said = typed_in(tmp_path, f"{export}\nchainwarden simulate --blocks 60 --out 'a chain'")
+    for _ in range(2):
+        last = said.splitlines()[-1]
+        assert last.startswith("Next: ")
+        said = typed_in(tmp_path, f"{export}\n{last.removeprefix('Next: ')}")
+    assert "active in all" in said
+
+
 @pytest.mark.timeout(300)
 def test_the_demo_ends_with_where_everything_is(tmp_path: Path) -> None:
-    """A small demo: throughput, the table by rule, the ledger, the lake, the next commands."""
-    done = run("demo", "--blocks", 320, "--out", tmp_path / "demo", cwd=tmp_path)
+    """A small demo: throughput, the table by rule, the ledger, the lake, the next commands.
+
+    Each does as it is printed, in a shell that never heard of chainwarden; the alerts lead to what
+    is known of one, and that to a label, which is seen.
+    """
+    bare = {"PATH": "/usr/bin:/bin"}
+    done = run("demo", "--blocks", 320, "--out", "a demo", cwd=tmp_path, env=bare)
     assert done.returncode == 0, done.stderr
     assert "flows/s" in done.stdout
     assert "precision" in done.stdout
     assert "recall" in done.stdout
-    assert str(tmp_path / "demo" / "results") in done.stdout.replace("\n", "")
-    again = run_json("demo", "--blocks", 320, "--out", tmp_path / "demo", cwd=tmp_path)
+    assert (tmp_path / "a demo" / "results" / "ledger.duckdb").exists()
+    export, *following = re.findall(r"^(?:next:|     ) (.+)$", done.stdout, flags=re.MULTILINE)
+
+    def typed(line: str) -> str:
+        return typed_in(tmp_path, f"{export}\n{line}")
+
+    table, as_json, report = map(typed, following)
+    assert "report.html" in report
+    one = json.loads(as_json)["alerts"][0]
+    explain = table.splitlines()[-1].removeprefix("All that is known of one: ")
+    page = typed(explain.replace("ID", one["id"]))
+    assert one["labels"] == []
+    typed(page[page.index("IF RIGHT") :].removeprefix("IF RIGHT").partition("IF WRONG")[0])
+    labels = {alert["id"]: alert["labels"] for alert in json.loads(typed(following[1]))["alerts"]}
+    assert labels[one["id"]] == ["phishing"]
+    last = done.stdout.splitlines()[-1]
+    serve = re.fullmatch(r"console: (.+), then open http://127\.0\.0\.1:9464/", last)
+    assert serve is not None
+    assert_parses(serve[1])
+    again = run_json("demo", "--blocks", 320, "--out", "a demo", cwd=tmp_path)
     found = {rule["rule"]: rule["recall"] for rule in again["rules"]}
     assert found["native_claim"] == 1.0
     assert again["rejected_blocks"] == 0
+
+
+def test_the_demo_of_a_command_that_the_shell_finds_says_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Then the commands are all that is to be typed."""
+    (tmp_path / "chainwarden").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "chainwarden").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    demo(blocks=20, seed=1, out=tmp_path / "demo", json=False)
+    said = capsys.readouterr().out
+    assert "next: chainwarden alerts" in said
+    assert "export" not in said

@@ -68,6 +68,8 @@ def test_letters_are_listed_replayed_and_receivers_enabled_by_command(folder: Pa
         assert word in shown.stdout, word
     done = run_json("deliveries", "replay", dead["id"], "--out", folder, cwd=folder)
     assert done == {"replayed": 1, "disabled": ["ops"]}
+    shown = run_command("deliveries", "replay", "--receiver", "ops", "--out", folder, cwd=folder)
+    assert shown.stdout.endswith(f"before: chainwarden deliveries enable ops --out {folder}\n")
     done = run_json("deliveries", "enable", "ops", "--out", folder, cwd=folder)
     assert done == {"receiver": "ops", "status": "enabled", "waiting": 2}
     with Ledger.open(folder / "ledger.duckdb", ETHEREUM) as ledger:

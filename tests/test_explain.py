@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chainwarden.api_client import ApiClient
+from chainwarden.commands.explain import options_of
 from chainwarden.explain import WalletPages, page, wallet_page
 from chainwarden.explain.history import history_of
 from chainwarden.explain.lines import WIDTH
@@ -21,7 +22,7 @@ from chainwarden.explain.page import MOST_LINES
 from chainwarden.replay import replay
 from chainwarden.schema import ETHEREUM, FlowKind, hex_of
 from chainwarden.server.whereabouts import find
-from chainwarden.settings import DetectSettings, Secret, Settings
+from chainwarden.settings import DetectSettings, Secret, Settings, StoreSettings
 from detect.about import ABOUT
 from detect.known.tokens import USDT
 from detect.labels import LabelBook
@@ -94,6 +95,13 @@ def test_every_rule_that_spoke_is_explained(results: Path, alerts: list[dict[str
     done = run("explain", alerts[0]["id"], "--out", results, cwd=results)
     assert done.returncode == 0, done.stderr
     check_page(done.stdout.splitlines(), alerts[0])
+
+
+def test_shown_commands_name_the_folder_and_the_chain() -> None:
+    """As a shell wants it; neither where there is only the usual one."""
+    assert options_of(Settings()) == ""
+    settings = Settings(chain="base", store=StoreSettings(out="my results"))
+    assert options_of(settings) == " --out 'my results' --chain base"
 
 
 def test_the_history_is_that_of_the_lake(results: Path, alerts: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from chainwarden.asking import ask
+from chainwarden.commands.explain import options_of
 from chainwarden.errors import SettingsError
 from chainwarden.following import follow
 from chainwarden.report.words import moment, short
@@ -105,7 +106,7 @@ def alerts(
             styles={"severity": SEVERITY_STYLES},
         )
     if rows:
-        print_line("All that is known of one: chainwarden explain ID")
+        print_line(f"All that is known of one: chainwarden explain ID{options_of(settings)}")
 
 
 def severity_of(text: str) -> Severity:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chainwarden.asking import Asked, ask
+from chainwarden.commands.explain import options_of
 from chainwarden.errors import SettingsError
 from chainwarden.report.words import moment
 from chainwarden.settings import load_settings
@@ -54,7 +56,8 @@ def deliveries(act: Act, *, config: Path | None, flags: Mapping[str, object], js
     elif act.word == "replay":
         print_line(f"{found['replayed']} letters are tried again from the first attempt")
         for name in found["disabled"]:
-            print_line(f"nothing is sent to {name} before: chainwarden deliveries enable {name}")
+            enable = f"chainwarden deliveries enable {shlex.quote(name)}{options_of(settings)}"
+            print_line(f"nothing is sent to {name} before: {enable}")
     else:
         print_line(f"{found['receiver']} enabled: {found['waiting']} letters go out now")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 from chainwarden.commands.simulate import write
@@ -70,10 +73,20 @@ def _show(result: ReplayResult, scores: list[RuleScore], chain: Path, port: int)
     print_line(f"simulated chain, labels and truth  {chain}")
     print_line(f"ledger (DuckDB)                    {result.out}/ledger.duckdb")
     print_line(f"lake (Parquet)                     {result.out}/lake")
-    print_line(f"next: .venv/bin/chainwarden alerts --out {result.out} --severity high")
-    print_line(f"      .venv/bin/chainwarden alerts --out {result.out} --rule ice_phishing --json")
-    print_line(f"      .venv/bin/chainwarden report {result.out} --truth {chain}/truth.json")
-    print_line(
-        f"console: .venv/bin/chainwarden serve --out {result.out}, then open "
-        f"http://127.0.0.1:{port}/"
-    )
+    out, truth = (shlex.quote(str(path)) for path in (result.out, chain / "truth.json"))
+    following = [
+        *_findable(),
+        f"chainwarden alerts --out {out} --severity high",
+        f"chainwarden alerts --out {out} --rule ice_phishing --json",
+        f"chainwarden report {out} --truth {truth}",
+    ]
+    for at, command in enumerate(following):
+        print_line(f"{'' if at else 'next:':<5} {command}")
+    print_line(f"console: chainwarden serve --out {out}, then open http://127.0.0.1:{port}/")
+
+
+def _findable() -> list[str]:
+    """What lets a shell find ``chainwarden``, as every hint of ours calls it, if it does not."""
+    if shutil.which("chainwarden") is not None:
+        return []
+    return [f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"]

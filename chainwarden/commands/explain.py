@@ -28,4 +28,5 @@ def explain(alert_id: str, *, config: Path | None, flags: Mapping[str, object], 
 def options_of(settings: Settings) -> str:
     """What a command that is shown needs to find the same ledger."""
     out, default = settings.store.out, StoreSettings().out
-    return "" if out == default else f" --out {shlex.quote(out)}"
+    chain = f" --chain {shlex.quote(settings.chain)}" if settings.chain else ""
+    return ("" if out == default else f" --out {shlex.quote(out)}") + chain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,4 +59,4 @@ def fetch(
         print_json(result)
     else:
         print_line(f"{recorder.blocks:,} blocks in {recorder.blocks_file}")
-        print_line(f"Next: chainwarden replay {recorder.blocks_file}")
+        print_line(f"Next: chainwarden replay {shlex.quote(str(recorder.blocks_file))}")

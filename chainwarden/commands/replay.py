@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,4 +56,4 @@ def show(result: ReplayResult) -> None:
     """The outcome for a person."""
     rows = [(name.replace("_", " "), value) for name, value in result.to_dict().items()]
     print_table("Replay", ("", ""), rows)
-    print_line(f"Next: chainwarden alerts --out {result.out}")
+    print_line(f"Next: chainwarden alerts --out {shlex.quote(str(result.out))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle
@@ -71,7 +72,9 @@ def simulate(
             f"{written.blocks:,} blocks, {written.transactions:,} transactions and "
             f"{written.campaigns} attacks are in {written.folder}"
         )
-        print_line(f"Next: chainwarden replay {written.blocks_file} --labels {written.labels_file}")
+        blocks_file, labels_file = map(str, (written.blocks_file, written.labels_file))
+        words = ("chainwarden", "replay", blocks_file, "--labels", labels_file)
+        print_line(f"Next: {shlex.join(words)}")
 
 
 def write(config: SimulationConfig, out: Path, quiet: bool) -> Written:
