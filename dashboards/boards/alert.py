@@ -18,6 +18,7 @@ from dashboards.boards.tables import (
     TRANSACTION,
     WALLET,
     Column,
+    optional,
     rows,
 )
 
@@ -115,7 +116,7 @@ def alert() -> dashboard.Dashboard:
         .with_panel(
             rows(
                 "Its counterparties", "Those of the evidence, then the largest.",
-                EXPLAINED, "subject.history.partners", _PARTNERS,
+                EXPLAINED, optional("subject.history.partners"), _PARTNERS,
             )
         )
     )  # fmt: skip

@@ -43,6 +43,15 @@ TRANSACTION: Final = Link("Block explorer", "${explorer}/tx/${__value.raw}", Tru
 BLOCK: Final = Link("Block explorer", "${explorer}/block/${__value.raw}", True)
 
 
+def optional(root: str) -> str:
+    """The place of a list below what may be null, where there are no rows then.
+
+    To gjson nothing is below a null, and Infinity takes a root that is nowhere for an error. What
+    is in brackets is left out where it is nowhere: of [] the rows are none, of [LIST] LIST's.
+    """
+    return f"[{root}]|@flatten"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column: where it is in a row of the answer, its title, its type, where it leads."""

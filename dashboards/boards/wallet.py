@@ -21,6 +21,7 @@ from dashboards.boards.tables import (
     Column,
     Link,
     grouped,
+    optional,
     points,
     rows,
 )
@@ -151,7 +152,7 @@ def _features(made: dashboard.Dashboard) -> dashboard.Dashboard:
     return made.with_row(dashboard.Row("What the models see")).with_panel(
         rows(
             "Features", "Of its newest flow, as they were read before the flow itself was learnt.",
-            PATH, "features.values", _FEATURES, height=12,
+            PATH, optional("features.values"), _FEATURES, height=12,
         )
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from dashboards.boards.wallet import NOBODY
 from tests.dashboards.boards import Selected, expressions, load, paths, queries
 from tests.prometheus import Prometheus, command, scraping
 from tests.rigs.busy import Busy, busy
@@ -64,16 +65,39 @@ def test_the_page_of_metrics_is_as_prometheus_wants_it(running: Busy) -> None:
 # --- tables --------------------------------------------------------------------------------------
 
 
-def picked(node: Any, selector: str) -> Any:
-    """What gjson picks of a decoded answer by a dotted path. Raises KeyError for what is not there.
+class Nowhere(LookupError):
+    """A path leads below a null."""
 
-    Below a null there is nothing to pick: it stays null.
+
+def picked(node: Any, path: str) -> Any:
+    """What gjson picks of a decoded answer by a dotted path. Raises LookupError where nothing is.
+
+    Below a null nothing is: Nowhere is raised.
     """
-    for part in filter(None, selector.split(".")):
+    for part in filter(None, path.split(".")):
         if node is None:
-            return None
+            raise Nowhere(path)
         node = node[int(part)] if isinstance(node, list) else node[part]
     return node
+
+
+def rows_of(answer: Any, root: str) -> list[Any]:
+    """The rows that Infinity makes of an answer. Raises LookupError where it shows an error."""
+    if hit := re.fullmatch(r"\[([\w.]+)\]\|@flatten", root):
+        try:
+            return list(picked(answer, hit[1]))
+        except Nowhere:
+            return []
+    found = picked(answer, root)
+    return found if isinstance(found, list) else [] if found is None else [found]
+
+
+def cell(row: Any, selector: str) -> Any:
+    """What a row has in a column: nothing where a part of it is null."""
+    try:
+        return picked(row, selector)
+    except Nowhere:
+        return None
 
 
 FITS: Final[dict[str, tuple[type, ...]]] = {
@@ -114,15 +138,28 @@ def test_every_table_gets_its_columns(running: Busy) -> None:
     asked = queries()
     assert len(asked) > 15
     for where, query in asked:
-        found = picked(running.get(filled_in(query["url"], values)), query["root_selector"])
-        rows = found if isinstance(found, list) else [found]
+        rows = rows_of(running.get(filled_in(query["url"], values)), query["root_selector"])
         assert rows, f"{where}: no rows"
         for column in query["columns"]:
-            cells = [picked(row, column["selector"]) for row in rows]
+            cells = [cell(row, column["selector"]) for row in rows]
             fits = FITS[column["type"]]
             assert all(cell is None or isinstance(cell, fits) for cell in cells), (
                 f"{where}: {column['selector']} is {cells[:3]}"
             )
+
+
+def test_what_is_not_known_has_no_rows_and_is_no_error(running: Busy) -> None:
+    """Of a wallet that nobody saw and an alert about no wallet every table is there, some empty."""
+    chains = running.get(f"/api/v1/alerts?status=all&subject={NOBODY}")["alerts"]
+    values = {**values_of(running), "address": "0x" + "ab" * 20, "alert": chains[0]["id"]}
+    found = {
+        where: rows_of(running.get(filled_in(query["url"], values)), query["root_selector"])
+        for where, query in queries()
+        if where.startswith(("wallet:", "alert:"))
+    }
+    empty = {where for where, rows in found.items() if not rows}
+    assert empty >= {"wallet: Features", "alert: The wallet", "alert: Its counterparties"}
+    assert not empty & {"wallet: Standing", "alert: Alert", "alert: About the rule"}
 
 
 def test_the_choices_of_a_board_are_taken(running: Busy) -> None:
