@@ -23,6 +23,7 @@ from chainwarden.cli import app
 from chainwarden.settings import load_settings
 from tests.command import wait_for
 from tests.conftest import ROOT
+from tests.dashboards.boards import alike
 from tests.fetch_anvil import VERSION as ANVIL
 from tests.kafka_broker import free_ports
 from tests.prometheus import asked, command
@@ -295,7 +296,10 @@ def entered(stack: Stack, variables: dict[str, str]) -> dict[str, str]:
 @pytest.mark.anvil
 @pytest.mark.timeout(600)
 def test_prometheus_scrapes_both_and_has_the_rules(stack: Stack, tmp_path: Path) -> None:
-    """A real one, with the folder that is mounted, its addresses changed; healthy by its check."""
+    """A real one, with the folder that is mounted, its addresses changed; healthy by its check.
+
+    Of both, no two series of a board's panel are called the same.
+    """
     (port,) = free_ports(1)
     for path in (ROOT / "dashboards/prometheus").iterdir():
         text = path.read_text(encoding="utf-8")
@@ -319,6 +323,7 @@ def test_prometheus_scrapes_both_and_has_the_rules(stack: Stack, tmp_path: Path)
             groups = json.load(answer)["data"]["groups"]
         assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
         assert groups
+        assert alike(lambda expr: asked(url, expr), "simulated") == []
     finally:
         process.terminate()
         process.wait(60)

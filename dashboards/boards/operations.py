@@ -54,8 +54,9 @@ def _standing(made: dashboard.Dashboard) -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Halted", "A source that stands; scoring on its way back to a snapshot.", "none",
-                Query(f"{now('chainwarden_source_stalled')} or vector(0)", "source"),
-                Query(now("chainwarden_scoring_halted"), "scoring"), width=4, levels=GOOD_OR_BAD,
+                Query(f"max({now('chainwarden_source_stalled')})", "source"),
+                Query(f"max({now('chainwarden_scoring_halted')})", "scoring"), width=4,
+                levels=GOOD_OR_BAD,
             )
         )
         .with_panel(
@@ -67,7 +68,8 @@ def _standing(made: dashboard.Dashboard) -> dashboard.Dashboard:
         .with_panel(
             figure(
                 "Version", "What runs.", "none",
-                Query("chainwarden_build_info", "{{version}}"), width=3, named=True,
+                Query("count by (version) (chainwarden_build_info)", "{{version}}"), width=3,
+                named=True,
             )
         )
         .with_panel(
@@ -87,7 +89,7 @@ def _standing(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 "Bus", "Records that are not read yet, and how long the bus has not answered.",
                 "none",
                 Query(now("chainwarden_bus_lag_records"), "records not read"),
-                Query(now("chainwarden_bus_away_seconds"), "seconds without an answer"),
+                Query(now("chainwarden_bus_away_seconds"), "{{job}}, seconds without an answer"),
             )
         )
     )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -76,6 +77,20 @@ def expressions() -> list[Asked]:
             for one in board["annotations"].get("list", [])
         ]
     return found
+
+
+def alike(query: Callable[[str], list[dict[str, Any]]], chain: str) -> list[tuple[str, str]]:
+    """Where two series of one panel are called the same, and what, by what a Prometheus has."""
+    found: Counter[tuple[str, str]] = Counter()
+    for asked in expressions():
+        if asked.legend == "__auto":
+            continue  # a table, which shows all labels
+        for one in query(asked.filled_in.replace(VARIABLES["$chain"], chain)):
+            name = asked.legend
+            for label in legend_labels(name):
+                name = name.replace(f"{{{{{label}}}}}", one["metric"].get(label, ""))
+            found[asked.where, name] += 1
+    return [one for one, times in found.items() if times > 1]
 
 
 def queries() -> list[tuple[str, dict[str, Any]]]:
