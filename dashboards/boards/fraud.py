@@ -15,9 +15,9 @@ from dashboards.boards.panels import (
     Query,
     distribution,
     figure,
+    from_block_to_alert,
     in_range,
     in_step,
-    quantile,
     series,
 )
 from dashboards.boards.tables import (
@@ -145,13 +145,7 @@ def _found(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 bars=True,
             )
         )
-        .with_panel(
-            series(
-                "From block to alert", "From a block's time to its alert's commit.", "s",
-                Query(quantile(0.5, "chainwarden_block_to_alert_seconds"), "median"),
-                Query(quantile(0.95, "chainwarden_block_to_alert_seconds"), "95 %"),
-            )
-        )
+        .with_panel(from_block_to_alert())
     )  # fmt: skip
 
 

@@ -8,9 +8,9 @@ from dashboards.boards.board import board
 from dashboards.boards.panels import (
     Query,
     figure,
+    from_block_to_alert,
     in_range,
     in_step,
-    labels_of,
     now,
     per_second,
     quantile,
@@ -128,13 +128,7 @@ def _throughput(made: dashboard.Dashboard) -> dashboard.Dashboard:
                 bars=True,
             )
         )
-        .with_panel(
-            series(
-                "From block to alert", "From a block's time to its alert's commit.", "s",
-                Query(quantile(0.5, "chainwarden_block_to_alert_seconds"), "median"),
-                Query(quantile(0.95, "chainwarden_block_to_alert_seconds"), "95 %"),
-            )
-        )
+        .with_panel(from_block_to_alert())
         .with_panel(
             series(
                 "Snapshots", "Age of the newest: what a restart has to do again.", "s",
@@ -252,13 +246,7 @@ def _bounds(made: dashboard.Dashboard) -> dashboard.Dashboard:
         .with_panel(
             series(
                 "Bounds in use", "Share of each stated bound; at 1 the least telling goes.",
-                "percentunit", Query(now("chainwarden_bound_used_ratio"), "{{bound}}"), width=16,
-            )
-        )
-        .with_panel(
-            labels_of(
-                "Models", "The configurations that learn and score.",
-                now("chainwarden_risk_model_info"),
+                "percentunit", Query(now("chainwarden_bound_used_ratio"), "{{bound}}"), width=24,
             )
         )
     )  # fmt: skip

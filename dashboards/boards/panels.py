@@ -116,6 +116,18 @@ def series(
     return panel
 
 
+def from_block_to_alert() -> timeseries.Panel:
+    """How late alerts are: what both who runs it and who acts on them asks first."""
+    seconds = "chainwarden_block_to_alert_seconds"
+    return series(
+        "From block to alert",
+        "From a block's time to its alert's commit.",
+        "s",
+        Query(quantile(0.5, seconds), "median"),
+        Query(quantile(0.95, seconds), "95 %"),
+    )
+
+
 def figure(
     title: str,
     about: str,
