@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from chainwarden.errors import StoreError
 from chainwarden.explain.reading import Over, newest
 from chainwarden.schema import LakeFile
 from store.lake import Lake
@@ -31,14 +30,15 @@ def share_below(
     """The share of wallets' anomaly scores, in the newest files of features, that are lower.
 
     Each flow counts with the score of its sender and of its receiver. None where there are no
-    scores. It ends at the file at which ``over`` says that it has taken long enough.
+    scores. It ends at the file at which ``over`` says that it has taken long enough. Raises
+    StoreError where a file cannot be read, as when it was merged into another meanwhile.
     """
     lower = scored = 0
     for file in newest(manifest, "features", MOST_ROWS, over):
-        try:
-            table = lake.read([file], _SIDES)
-        except StoreError:  # written without scores
-            continue
+        with lake.opened(file) as parquet:
+            if not set(_SIDES) <= set(parquet.schema_arrow.names):  # written without scores
+                continue
+            table = parquet.read(columns=list(_SIDES))
         for name in _SIDES:
             values = np.asarray(table[name].to_numpy(), np.float64)
             lower += int((values < score).sum())

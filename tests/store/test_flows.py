@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from chainwarden.errors import StoreError
 from chainwarden.explain import WalletPages
 from chainwarden.explain.reading import TRIES
+from chainwarden.explain.standing import share_below
 from chainwarden.explain.wallets import whole_units
-from chainwarden.schema import ETHEREUM, FLOWS, Cursor, FlowKind, Label, hex_of
+from chainwarden.schema import ETHEREUM, FLOWS, Cursor, FlowKind, Label, LakeFile, hex_of
 from detect.features import FLOW_FEATURES
 from detect.known.tokens import USDC, USDT
 from detect.labels import LabelBook
@@ -201,6 +202,23 @@ def test_what_features_of_other_flows_say_is_not_taken(tmp_path: Path) -> None:
     page = find_flows(lake, files, FlowFilter(MINE), lambda: False)
     assert page.rows
     assert all(row[name] is None for row in page.rows for name in SCORES)
+
+
+def test_a_share_of_scores_is_of_every_file_that_has_them(tmp_path: Path) -> None:
+    """Files without scores do not count; one that is gone is an error, so it is asked again."""
+    lake = Lake(tmp_path / "lake", ETHEREUM)
+    files = list[LakeFile]()
+    for number in (1, 2, 3):
+        table = pa.Table.from_pylist(flows_of(number), schema=FLOWS)
+        features = features_of(table)
+        if number == 2:
+            features = features.drop_columns(["from_score"])
+        files += lake.write(replace(blocks(number, 1, flows=0), flows=table), features)
+    assert share_below(lake, files, 3.05) == pytest.approx(2 / 3)  # of 1.1, 1.2 and 3.1
+    newest = next(one for one in files if one.dataset == "features" and one.last.number == 3)
+    (lake.folder / newest.path).unlink()
+    with pytest.raises(StoreError, match="cannot be read"):
+        share_below(lake, files, 3.05)
 
 
 # --- as they are answered ----------------------------------------------------------------------
