@@ -1,37 +1,27 @@
-"""What chats, pagers and mail clients are shown of hostile text: all of it, and nothing it does."""
+"""What chats and pagers are shown of hostile text: all of it, and nothing it does."""
 
 from __future__ import annotations
 
 import logging
 import re
-import socket
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default
-from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chainwarden.errors import DeliveryError, SettingsError
-from chainwarden.schema import ETHEREUM, Alert, Cursor, Reason, Retraction
+from chainwarden.schema import ETHEREUM, Cursor, Retraction
 from store.chat import ChatSender
 from store.contacts import Contact, sender_of
 from store.delivery import Delivery
 from store.ledger import Commit, Ledger
-from store.mail import Mailbox, MailSender
 from store.notice import notice_of, safe_text
-from store.payload import body_of
 from store.posting import Target
 from store.sinks import ENCODERS, Encode, pagerduty
 from store.webhook import Sender
@@ -39,84 +29,13 @@ from tests.rigs import hostile
 from tests.rigs.clock import VirtualClock
 from tests.rigs.receiver import LOOPBACK, WebhookReceiver
 from tests.store.made import alert
+from tests.store.told import EXPLORER, bodies, harmless, nasty
 
-EXPLORER = "https://explorer.invalid"
 SINKS: dict[str, Encode] = {**ENCODERS, "pagerduty": pagerduty("canary-key")}
 OURS = re.compile(
     r"https://explorer\.invalid/|http://adaptivecards\.io/|application/vnd\.microsoft"
 )
-# What clients make links of and ring for.
-LINK = re.compile(
-    r"[a-z][a-z+.-]*://|javascript:|mailto:|www\.|[a-z0-9]\.(?:example|com|gg)\b", re.I
-)
-MENTION = re.compile(r"@\w|<[!@#]")
 BELONGS = {"type", "event_action", "dedup_key", "routing_key", "client", "timestamp", "class"}
-
-
-class Kept:
-    """The mails a real SMTP server took."""
-
-    def __init__(self) -> None:
-        self.mails: list[tuple[Envelope, EmailMessage]] = []
-        self.answer = "250 OK"
-
-    async def take(self, _server: SMTP, _session: object, envelope: Envelope) -> str:
-        """Keep one, or answer otherwise."""
-        if self.answer.startswith("250"):
-            content = envelope.content
-            assert isinstance(content, bytes)
-            mail = message_from_bytes(content, policy=default)
-            assert isinstance(mail, EmailMessage)
-            self.mails.append((envelope, mail))
-        return self.answer
-
-
-@pytest.fixture
-def post() -> Iterator[tuple[Kept, Controller]]:
-    """An SMTP server on loopback."""
-    kept = Kept()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    controller = Controller(SimpleNamespace(handle_DATA=kept.take), hostname="127.0.0.1", port=port)
-    controller.start()
-    yield kept, controller
-    controller.stop()
-
-
-def mail_to(controller: Controller, allow: tuple[str, ...] = LOOPBACK) -> MailSender:
-    """A sender of mail to that server."""
-    mailbox = Mailbox(
-        "127.0.0.1", controller.port, "none", "", "", "cw@ours.invalid", ("ops@ours.invalid",)
-    )
-    return MailSender(Target("post", "", allow, 5.0), mailbox, 60, EXPLORER)
-
-
-def bodies(tmp_path: Path, *alerts: Alert, retract: bool = False) -> list[bytes]:
-    """The bodies of what a receiver is told of some alerts, and perhaps of their retraction."""
-    told = []
-    with Ledger.open(tmp_path / "l", ETHEREUM, receivers=["ops"], clock=VirtualClock()) as ledger:
-
-        def drain() -> None:
-            while rows := ledger.outbox.due("ops", 1e12, limit=1):
-                told.append(body_of(rows[0]))
-                ledger.outbox.delivered(rows[0], 1e12)
-
-        ledger.commit(Commit(Cursor(None), alerts))
-        drain()
-        if retract:
-            gone = [Retraction(one.id, one.position) for one in alerts]
-            ledger.commit(Commit(Cursor(None), retractions=gone))
-            drain()
-    return told
-
-
-def nasty(number: int, text: str) -> Alert:
-    """An alert all of whose words are an attacker's."""
-    base, word = alert(number), text.encode("utf-8", "replace").decode()  # our rules have names
-    return Alert(
-        **{name: getattr(base, name) for name in Alert.__slots__}
-        | {"sentence": text, "typology": word, "rule": word, "reasons": (Reason(text, 1.0, 1.0),)}
-    )
 
 
 def texts(tree: Any, key: str = "") -> Iterator[str]:
@@ -129,14 +48,6 @@ def texts(tree: Any, key: str = "") -> Iterator[str]:
             yield from texts(value, key)
     elif isinstance(tree, str) and key not in BELONGS and not OURS.match(tree):
         yield tree
-
-
-def harmless(text: str) -> None:
-    """No link, no mention, no control, no character that hides or turns others."""
-    assert not LINK.search(text), text
-    assert not MENTION.search(text), text
-    for char in text:
-        assert char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs"), repr(text)
 
 
 @pytest.mark.parametrize("plain", [False, True])
@@ -278,89 +189,6 @@ def test_any_text_becomes_harmless_text(text: str, most: int) -> None:
     assert not re.search(r"[A-Za-z]://", shown)
 
 
-class Shown(HTMLParser):
-    """The tags of an HTML part, and where its links go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.links: list[str | None] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note one."""
-        self.tags.add(tag)
-        self.links += [value for name, value in attrs if name in ("href", "src")]
-
-
-def test_hostile_text_in_a_mail_is_text(tmp_path: Path, post: tuple[Kept, Controller]) -> None:
-    """No header of the attacker's, no recipient, no tag, no link; every mail arrives."""
-    kept, controller = post
-    sender = mail_to(controller)
-    told = bodies(tmp_path, *(nasty(n, text) for n, text in enumerate(hostile.CHAT_TEXTS)))
-    for number, body in enumerate(told):
-        sender.send(f"id-{number}", body, 1_700_000_000.0)
-    assert len(kept.mails) == len(told)
-    for envelope, mail in kept.mails:
-        assert envelope.rcpt_tos == ["ops@ours.invalid"]
-        assert "Bcc" not in mail
-        harmless(str(mail["Subject"]))
-        html, text = mail.get_body(("html",)), mail.get_body(("plain",))
-        assert html is not None
-        assert text is not None
-        page = Shown()
-        page.feed(html.get_content())
-        assert page.tags <= {"div", "h3", "p", "table", "tr", "th", "td", "a"}
-        assert all(link is not None and link.startswith(EXPLORER) for link in page.links)
-        harmless(text.get_content().replace("\r", "").replace(EXPLORER, ""))
-
-
-def test_a_retraction_by_mail_replies_to_its_alert(
-    tmp_path: Path, post: tuple[Kept, Controller]
-) -> None:
-    """Withdrawn in the subject, in the same thread; every attempt has the same id."""
-    kept, controller = post
-    raised, retracted = bodies(tmp_path, alert(1), retract=True)
-    sender = mail_to(controller)
-    for message_id, body in ((alert(1).id, raised), (f"{alert(1).id}-retracted-0", retracted)):
-        sender.send(message_id, body, 1_700_000_000.0)
-    first, second = (mail for _, mail in kept.mails)
-    assert second["Subject"].startswith("Withdrawn: HIGH mixer")
-    assert second["In-Reply-To"] == first["Message-ID"]
-    text = first.get_body(("plain",))
-    assert text is not None
-    for word in ("to a mixer in block 1", "Wallet: 0x", "to mixer" and "to_mixer", EXPLORER):
-        assert word in text.get_content()
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"), [("554 no", 422), ("451 later", None), ("421 busy", None)]
-)
-def test_a_mail_server_that_says_no_is_asked_again(
-    tmp_path: Path, post: tuple[Kept, Controller], answer: str, status: int | None
-) -> None:
-    """Content that is refused is said more plainly; for the rest it is tried again as it is."""
-    kept, controller = post
-    kept.answer = answer
-    (body,) = bodies(tmp_path, alert(1))
-    with pytest.raises(DeliveryError) as caught:
-        mail_to(controller).send("id", body, 1_700_000_000.0)
-    assert (caught.value.status, caught.value.retriable, caught.value.in_doubt) == (
-        status, True, False,
-    )  # fmt: skip
-    kept.answer = "250 OK"
-    mail_to(controller).send("id", body, 1_700_000_000.0, plain=True)
-    assert not kept.mails[0][1].is_multipart()
-
-
-def test_mail_goes_to_allowed_addresses_only(tmp_path: Path, post: tuple[Kept, Controller]) -> None:
-    """The server's name is a setting like any URL: loopback must be allowed."""
-    kept, controller = post
-    (body,) = bodies(tmp_path, alert(1))
-    with pytest.raises(DeliveryError, match="refused: loopback"):
-        mail_to(controller, ()).send("id", body, 1_700_000_000.0)
-    assert kept.mails == []
-
-
 def test_a_refused_message_is_said_plainly_and_arrives(tmp_path: Path) -> None:
     """On a 400 the next attempt is the minimal text; through the outbox, with its retraction."""
     clock = VirtualClock()
@@ -429,21 +257,6 @@ def test_urls_that_people_have_are_understood(url: str) -> None:
     assert str(sender._poster.url) == URLS[url]
     assert "canary" not in repr(sender) + repr(Contact("chat", url))
     sender.close()
-
-
-def test_mail_urls_name_server_sender_and_recipients() -> None:
-    """STARTTLS or TLS as the URL says; well-known providers by their own servers."""
-    sender = sender_of(
-        Contact(
-            "post", "mailtos://us%40x.invalid:canary@mail.x.invalid/a@b.invalid?from=c@d.invalid"
-        )
-    )
-    assert isinstance(sender, MailSender)
-    box = sender._mailbox
-    assert (box.host, box.security, box.recipients) == (
-        "mail.x.invalid", "starttls", ("a@b.invalid",),
-    )  # fmt: skip
-    assert "canary" not in repr(box)
 
 
 @pytest.mark.parametrize(
