@@ -126,10 +126,14 @@ def test_the_image_is_what_is_tested() -> None:
     for path in " ".join(copied).split():
         assert (ROOT / path).exists(), path
         assert f"!{path.split('/')[0]}\n" in listed
+    builds = {name: one["build"] for name, one in services().items() if "build" in one}
+    assert builds == {
+        "detect": {"context": ".", "dockerfile": str((CONTAINER / "Dockerfile").relative_to(ROOT))}
+    }
     for name in OURS:
         service = services()[name]
         assert service["user"].split(":")[0] == uid[1]
-        assert service["build"]["dockerfile"] == str(CONTAINER.relative_to(ROOT) / "Dockerfile")
+        assert service["image"] == services()["detect"]["image"]
         for volume in service.get("volumes", []):
             assert volume.split(":")[1] in re.findall(r"(?<=chown chainwarden )(.*)", DOCKERFILE)[0]
 
