@@ -130,12 +130,18 @@ class Composed:
                 self.wait_until_healthy(name, process)
             yield log
         finally:
-            process.terminate()
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self._stop(name, process)
+
+    def _stop(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Stop it as Docker would. Raises AssertionError where Docker would have to kill it."""
+        process.terminate()
+        grace = services()[name]["stop_grace_period"]
+        try:
+            process.wait(float(grace.removesuffix("s")))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"{name} does not end within {grace}") from None
 
     def wait_until_healthy(self, name: str, process: subprocess.Popen[bytes]) -> None:
         """Ask as Docker would, until it is well. Raises AssertionError where it ends before."""
