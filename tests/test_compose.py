@@ -114,11 +114,14 @@ def test_its_commands_are_commands() -> None:
 
 
 def test_the_image_is_what_is_tested() -> None:
-    """The same anvil and broker, every package, the user that the file names; secrets stay out."""
+    """The same anvil, broker and Python, every package, the file's user; secrets stay out."""
     assert f"@foundry-rs/anvil@{ANVIL} " in DOCKERFILE
     kafka = re.search(r"^version=(\S+)", (ROOT / "tests/fetch_kafka.sh").read_text(), re.MULTILINE)
     assert kafka is not None
     assert services()["kafka"]["image"] == f"apache/kafka:{kafka[1]}"
+    bases = re.findall(r"^FROM (\w+):(\d+\.\d+)\.\d+-\S+", DOCKERFILE, re.MULTILINE)
+    assert [name for name, _ in bases] == ["node", "python"]
+    assert f'requires-python = ">={bases[1][1]}"' in (ROOT / "pyproject.toml").read_text()
     uid = re.search(r"--uid (\d+)", DOCKERFILE)
     assert uid is not None
     listed = (CONTAINER / "Dockerfile.dockerignore").read_text(encoding="utf-8")
