@@ -20,6 +20,7 @@ import yaml
 from typer.main import get_command
 
 from chainwarden.cli import app
+from chainwarden.server.tokens import TokenFile
 from chainwarden.settings import load_settings
 from tests.command import wait_for
 from tests.conftest import ROOT
@@ -96,6 +97,31 @@ def test_its_variables_are_settings(name: str, given: dict[str, str]) -> None:
     assert settings.chain == given.get("CHAIN", "ethereum")
     exported = dict(re.findall(r"(CHAINWARDEN_\w+)=(\w+)", ENTRY))
     assert load_settings(None, {**variables, **exported}).chain == "simulated"
+
+
+def test_data_that_is_thrown_away_takes_its_tokens_along(tmp_path: Path) -> None:
+    """Grafana's token is kept across starts; with data anew it is made anew, and known to it."""
+    composed = Composed(tmp_path, tmp_path)
+    data, kept = tmp_path / "data", tmp_path / "grafana-token"
+    composed.instead = {"": {"/data": str(data), "/tokens/grafana": str(kept)}}
+
+    def started() -> str:
+        data.mkdir(exist_ok=True)
+        words = [*composed.words("detect"), "--no-such-flag"]  # it ends once there are tokens
+        done = subprocess.run(words, env=composed.environment("detect"), capture_output=True)
+        assert done.returncode == 2, done.stderr
+        return kept.read_text(encoding="utf-8").strip()
+
+    first = started()
+    assert started() == first
+    shutil.rmtree(data)
+    second = started()
+    assert second != first
+    tokens = TokenFile(data / "tokens.json")
+    assert tokens.find(first) is None
+    found = tokens.find(second)
+    assert found is not None
+    assert found.role == "viewer"
 
 
 def test_its_commands_are_commands() -> None:
