@@ -107,7 +107,9 @@ class EventStream(Response):
             ends = {begun(_gone(receive)), begun(session.ending.wait())}
             await told(f"retry: {RETRY_MILLISECONDS}\n\n".encode())
             while not any(task.done() for task in ends):
-                if body := await self._feed.read():
+                body = await self._feed.read()
+                session.check()
+                if body:
                     await told(body)
                     continue
                 more = begun(self._feed.changed())
@@ -117,7 +119,6 @@ class EventStream(Response):
                 more.cancel()
                 waiting.discard(more)
                 if not done:
-                    session.check()
                     await told(b": nothing new\n\n")
             await told(b"", more=False)
         except ChainwardenError as error:

@@ -329,6 +329,24 @@ def test_who_loses_the_right_to_listen_is_told_no_more(tmp_path: Path) -> None:
         assert feed.closed.wait(30)
 
 
+def test_who_loses_the_right_to_listen_is_told_no_more_however_much_there_is(
+    tmp_path: Path,
+) -> None:
+    """A stream that is never silent for as long as a heartbeat ends like any other."""
+    tokens = TokenFile(tmp_path / "tokens.json")
+    headers = {"Authorization": f"Bearer {tokens.create('ana', Role.VIEWER, 1)}"}
+    feed = Scripted(b'id: a-1\ndata: "' + b"x" * 60_000 + b'"\n\n', endless=True)
+    with (
+        telling(feed, Bind("0.0.0.0", tokens=tokens.path), heartbeat=60.0) as server,
+        listening(server, "/events", headers) as listener,
+    ):
+        listener.heard(3)
+        tokens.revoke("ana")
+        most = 1_000  # what is on its way already fits into the windows
+        assert any(listener.next() is None for _ in range(most))
+        assert feed.closed.wait(30)
+
+
 def test_a_ledger_from_before_is_told_from_its_beginning(tmp_path: Path) -> None:
     """Alerts of a ledger of the first schema have changed in the order in which they came."""
     path = tmp_path / "ledger.duckdb"
