@@ -221,10 +221,10 @@ def test_what_comes_next_is_said_as_it_is_typed(tmp_path: Path) -> None:
     """From a simulated chain to its replay, and to the alerts of that, blanks in names and all."""
     export = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     said = typed_in(tmp_path, f"{export}\nchainwarden simulate --blocks 60 --out 'a chain'")
-    for _ in range(2):
+    for more in (" --out 'its results'", ""):
         last = said.splitlines()[-1]
         assert last.startswith("Next: ")
-        said = typed_in(tmp_path, f"{export}\n{last.removeprefix('Next: ')}")
+        said = typed_in(tmp_path, f"{export}\n{last.removeprefix('Next: ')}{more}")
     assert "active in all" in said
 
 
