@@ -9,7 +9,7 @@ import typer
 
 from chainwarden.command_line.application import app
 from chainwarden.command_line.completion import formats
-from chainwarden.command_line.options import ChainName, Config, Json, Labels, Out, Rpc
+from chainwarden.command_line.options import ChainName, Config, Json, Labels, Out, Rpc, flags_of
 
 
 @app.command(epilog="Example: chainwarden demo --blocks 300 --seed 7")
@@ -81,14 +81,10 @@ def replay(
     """Score historical blocks: same code, same results, no webhooks."""
     from chainwarden.commands.replay import replay as command
 
-    flags = {
-        "detect.labels": [str(p) for p in labels] if labels else None,
-        "chain": chain,
-    }
     command(
         path,
         config=config,
-        flags=flags,
+        flags=flags_of(None, chain, labels),
         out=out,
         overwrite=overwrite,
         batch_blocks=batch_blocks,
@@ -150,12 +146,7 @@ def rebuild(
     """Make a ledger anew from the blocks in a lake: the same alerts, bit for bit."""
     from chainwarden.commands.rebuild import rebuild as command
 
-    flags = {
-        "store.out": str(out) if out else None,
-        "detect.labels": [str(p) for p in labels] if labels else None,
-        "chain": chain,
-    }
-    command(config=config, flags=flags, to=to, json=json)
+    command(config=config, flags=flags_of(out, chain, labels), to=to, json=json)
 
 
 @app.command(

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from chainwarden.command_line.application import app
-from chainwarden.command_line.options import ChainName, Config, Json, Labels, Out, Rpc, Standby
+from chainwarden.command_line.options import (
+    ChainName,
+    Config,
+    Json,
+    Labels,
+    Out,
+    Rpc,
+    Standby,
+    flags_of,
+)
 
 
 @app.command(
@@ -34,9 +43,7 @@ def run(
         "source.rpc": rpc or None,
         "source.websocket": websocket,
         "source.start": start,
-        "detect.labels": [str(p) for p in labels] if labels else None,
-        "chain": chain,
-        "store.out": str(out) if out else None,
+        **flags_of(out, chain, labels),
         "server.port": port,
     }
     command(config=config, flags=flags, webhook=webhook, standby=standby, json=json)
@@ -62,8 +69,7 @@ def ingest(
         "source.start": start,
         "bus.kind": "kafka",
         "bus.bootstrap_servers": bootstrap,
-        "chain": chain,
-        "store.out": str(out) if out else None,
+        **flags_of(out, chain),
         "server.port": port,
     }
     command(config=config, flags=flags, file=file, json=json)
@@ -94,9 +100,7 @@ def detect(
         "source.rpc": rpc or None,
         "bus.kind": "kafka",
         "bus.bootstrap_servers": bootstrap,
-        "detect.labels": [str(p) for p in labels] if labels else None,
-        "chain": chain,
-        "store.out": str(out) if out else None,
+        **flags_of(out, chain, labels),
         "server.port": port,
     }
     command(config=config, flags=flags, exit_when_idle=exit_when_idle, standby=standby, json=json)
@@ -115,10 +119,9 @@ def serve(
     from chainwarden.commands.serve import serve as command
 
     flags = {
-        "store.out": str(out) if out else None,
         "server.host": host,
         "server.port": port,
-        "chain": chain,
+        **flags_of(out, chain),
     }
     command(config=config, flags=flags, json=json)
 
@@ -140,8 +143,6 @@ def doctor(
         "source.rpc": rpc or None,
         "bus.kind": "kafka" if bootstrap else None,
         "bus.bootstrap_servers": bootstrap,
-        "detect.labels": [str(p) for p in labels] if labels else None,
-        "chain": chain,
-        "store.out": str(out) if out else None,
+        **flags_of(out, chain, labels),
     }
     command(config=config, flags=flags, json=json)

@@ -25,3 +25,14 @@ Standby = Annotated[
         "--standby", help="Wait, warmed up, until no other process has the ledger; then take over."
     ),
 ]
+
+
+def flags_of(
+    out: Path | None, chain: str | None, labels: list[Path] | None = None
+) -> dict[str, object]:
+    """What is said of folder, chain and lists, by the keys of the settings; None: nothing."""
+    return {
+        "store.out": str(out) if out else None,
+        "chain": chain,
+        "detect.labels": [str(path) for path in labels] if labels else None,
+    }

@@ -8,7 +8,7 @@ import typer
 
 from chainwarden.command_line.application import app
 from chainwarden.command_line.completion import rules, severities, statuses
-from chainwarden.command_line.options import ChainName, Config, Json, Out
+from chainwarden.command_line.options import ChainName, Config, Json, Out, flags_of
 
 
 @app.command(epilog="Example: chainwarden alerts --severity high --rule ice_phishing --json")
@@ -48,7 +48,7 @@ def alerts(
         ),
         following=follow,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -69,7 +69,7 @@ def explain(
     command(
         alert_id,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -92,7 +92,7 @@ def wallet(
         address,
         limit=limit,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -137,7 +137,7 @@ def label(
         said,
         withdraw=withdraw,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -158,7 +158,7 @@ def labels(
         address,
         limit=limit,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -185,6 +185,6 @@ def models(
     command(
         said_of(act, author, note, configuration),
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from chainwarden.command_line.application import app
-from chainwarden.command_line.options import ChainName, Config, Json, Out
+from chainwarden.command_line.options import ChainName, Config, Json, Out, flags_of
 
 
 @app.command(epilog="Example: chainwarden deliveries replay --receiver ops")
@@ -33,7 +33,7 @@ def deliveries(
     command(
         Act(act, target, receiver, everything, state, limit),
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -91,6 +91,6 @@ def token(
         role,
         days,
         config=config,
-        flags={"store.out": str(out) if out else None},
+        flags=flags_of(out, None),
         json=json,
     )
