@@ -58,6 +58,15 @@ def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
     sys.stdout.flush()
 
 
+def print_outcome(outcome: Mapping[str, object], json: bool) -> None:
+    """What a command came to, on stdout: one JSON object, or for a person a line for each value."""
+    if json:
+        print_json(outcome)
+        return
+    for name, value in outcome.items():
+        print_line(f"{name.replace('_', ' ')}: {value}")
+
+
 def print_line(text: str) -> None:
     """A line for a person, on stdout."""
     Console(highlight=False, soft_wrap=True, emoji=False).print(escaped(text), markup=False)

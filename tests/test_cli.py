@@ -136,6 +136,11 @@ def test_the_readme_lists_every_setting() -> None:
             "from 9 to 3",
         ),
         (("simulate",), 3, "--out FOLDER"),
+        (
+            ("label", "0x" + "ab" * 20, "scam", "--valid-to", "May"),
+            3,
+            "--valid-to: neither unix seconds nor an ISO date: 'May' (2026-01-31, or unix seconds)",
+        ),
         (("replay",), 2, "Missing argument"),
         (("replai",), 2, "No such command"),
     ],

@@ -169,6 +169,8 @@ def test_a_kept_request_is_verified_by_when_it_came(
     do(Act("verify", "whole.http"))
     do(Act("verify", "body", headers=Path("headers.json")))
     do(Act("verify", "whole.http", at="2020-01-01"), code=9)
+    with pytest.raises(SettingsError, match=r"--at: .*'noon' \(2026-01-31, or unix seconds\)"):
+        do(Act("verify", "whole.http", at="noon"))
     said: list[Any] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [[part["name"] for part in parts if not part["holds"]] for parts in said] == [
         [], [], ["timestamp"],

@@ -17,7 +17,7 @@ from chainwarden.observe import observe_bus
 from chainwarden.read_ahead import ReadAhead
 from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.standby import Taken, stand_by
-from chainwarden.terminal import print_json, print_line
+from chainwarden.terminal import print_outcome
 
 
 def detect(
@@ -41,11 +41,7 @@ def detect(
             outcome: dict[str, object] = {"took_over": False}
         else:
             outcome = _score(settings, bus, consumer, stop, exit_when_idle, taken)
-    if json:
-        print_json(outcome)
-    else:
-        for name, value in outcome.items():
-            print_line(f"{name.replace('_', ' ')}: {value}")
+    print_outcome(outcome, json)
 
 
 def _score(

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from chainwarden.errors import BadBlock, SettingsError
+from chainwarden.errors import SettingsError
 from chainwarden.evaluation import Evaluation
 from chainwarden.evaluation import evaluate as run_evaluation
 from chainwarden.report.evaluation import EvaluationPage, to_html
@@ -43,9 +43,6 @@ def evaluate(
         raise SettingsError(f"{html}: no file can be written there", hint="give --html a file")
     judged = parse_window(window)
 
-    def rejected(error: BadBlock) -> None:
-        print_error(error)
-
     total = None if json else count_blocks(stream, configured_chain(settings))
     with progress("evaluate", total, quiet=json) as advance:
         result = run_evaluation(
@@ -55,7 +52,7 @@ def evaluate(
             settings,
             label_delay_days=label_delay_days,
             batch_blocks=batch_blocks,
-            on_rejected=rejected,
+            on_rejected=print_error,
             advance=advance,
         )
     notes = notes_of(result)

@@ -23,7 +23,7 @@ from chainwarden.patience import Patience
 from chainwarden.schema import ChainEvent
 from chainwarden.server import MetricsServer
 from chainwarden.settings import Settings, configured_chain, load_settings
-from chainwarden.terminal import print_error, print_json, print_line
+from chainwarden.terminal import print_error, print_outcome
 from chainwarden.watchdog import Watchdog
 from ingest.chain import MOST_UNFINAL, ChainFollower
 from ingest.files import open_source
@@ -37,11 +37,7 @@ def ingest(
     """Publish a file to its end, or a node's chain until a signal comes."""
     settings = load_settings(config, os.environ, flags)
     result = _ingest_node(settings) if file is None else _ingest_file(settings, file)
-    if json:
-        print_json(result)
-    else:
-        for name, value in result.items():
-            print_line(f"{name.replace('_', ' ')}: {value}")
+    print_outcome(result, json)
 
 
 def _ingest_file(settings: Settings, file: Path) -> dict[str, object]:

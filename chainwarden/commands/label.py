@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from chainwarden.asking import ask
-from chainwarden.commands.alerts import address_of
-from chainwarden.errors import SettingsError
+from chainwarden.commands.alerts import address_of, time_of
 from chainwarden.report.words import moment
 from chainwarden.settings import load_settings
 from chainwarden.terminal import print_json, print_line, print_table
-from detect.label_lists import BadEntry, parse_time
 from detect.label_words import Verdict, word_verdict
 from store.label_answers import AnalystWord
 
@@ -64,8 +62,8 @@ def word_of(
         author,
         note,
         from_alert,
-        _time("--valid-from", valid_from),
-        _time("--valid-to", valid_to),
+        time_of("--valid-from", valid_from),
+        time_of("--valid-to", valid_to),
         every_chain,
     )
 
@@ -117,10 +115,3 @@ def _list_row(one: Mapping[str, Any]) -> tuple[object, ...]:
     counts = (one["loaded"], one["refused"], one["added"], one["removed"])
     source = one["source"] or one["format"] or "taken out"
     return (str(one["number"]), one["path"], source, one["licence"] or "not said", *counts)
-
-
-def _time(option: str, text: str | None) -> int | None:
-    try:
-        return parse_time(text or "")
-    except BadEntry as error:
-        raise SettingsError(f"{option}: {error}") from error

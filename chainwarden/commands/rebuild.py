@@ -13,7 +13,7 @@ from chainwarden.ledgers import open_ledger
 from chainwarden.replay import prepare_folder, replay
 from chainwarden.replay import rebuild as run_rebuild
 from chainwarden.settings import Settings, configured_chain, load_settings
-from chainwarden.terminal import print_error, print_json, print_line, progress
+from chainwarden.terminal import print_error, print_outcome, progress
 from ingest.files import count_blocks
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,7 @@ def rebuild(*, config: Path | None, flags: Mapping[str, object], to: Path, json:
         blocks = sum(file.rows for file in ledger.files("blocks"))
         with ledger, progress("rebuild", blocks, quiet=json) as advance:
             result = run_rebuild(ledger, source / "lake", to, settings, advance=advance)
-    if json:
-        print_json(result)
-    else:
-        for name, value in result.items():
-            print_line(f"{name.replace('_', ' ')}: {value}")
+    print_outcome(result, json)
 
 
 def _without_ledger(

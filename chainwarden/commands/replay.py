@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from chainwarden.errors import BadBlock
 from chainwarden.replay import ReplayResult, prepare_folder
 from chainwarden.replay import replay as run_replay
 from chainwarden.settings import configured_chain, load_settings
@@ -31,9 +30,6 @@ def replay(
     # The default folder is the replay's own: a second replay of the same file takes its place.
     prepare_folder(folder, configured_chain(settings), overwrite or out is None)
 
-    def rejected(error: BadBlock) -> None:
-        print_error(error)
-
     total = None if json else count_blocks(path, configured_chain(settings))
     with progress("replay", total, quiet=json) as advance:
         result = run_replay(
@@ -41,7 +37,7 @@ def replay(
             folder,
             settings,
             batch_blocks=batch_blocks,
-            on_rejected=rejected,
+            on_rejected=print_error,
             advance=advance,
         )
     if json:

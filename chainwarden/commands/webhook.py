@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from chainwarden.errors import DeliveryError, LabelError, SettingsError
+from chainwarden.commands.alerts import time_of
+from chainwarden.errors import DeliveryError, SettingsError
 from chainwarden.receivers import contact_sender, webhook_receiver, with_webhook
 from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.terminal import print_json, print_line
-from detect.label_lists import parse_time
 from store.message import message_schema
 from store.sample import KINDS, sample_message
 from store.trial import Outcome, try_hard, try_once
@@ -127,7 +127,8 @@ def _verify(act: Act, config: Path | None, json: bool) -> None:
         headers = _headers(head)
     else:
         headers, body = _headers(_read(str(act.headers))), given
-    parts = verify(headers, body, _secrets(config), _moment(act.at))
+    at = time_of("--at", act.at)
+    parts = verify(headers, body, _secrets(config), time.time() if at is None else float(at))
     if json:
         print_json([asdict(part) for part in parts])
     else:
@@ -210,14 +211,6 @@ def _named(name: str, text: str) -> dict[str, str]:
         except ValueError:
             raise SettingsError(f"{name}: a secret is not whsec_ and base64") from None
     return {name if len(keys) == 1 else f"{name} ({at})": key for at, key in enumerate(keys, 1)}
-
-
-def _moment(text: str | None) -> float:
-    try:
-        moment = None if text is None else parse_time(text)
-    except (ValueError, LabelError) as error:
-        raise SettingsError(f"--at {text}: {error}") from error
-    return time.time() if moment is None else float(moment)
 
 
 # --- sample -------------------------------------------------------------------------------------
