@@ -29,6 +29,8 @@ from dashboards.boards.board import PROMETHEUS, address
 
 HEIGHT: Final = 8
 STAT_HEIGHT: Final = 4
+STEP: Final = "1m"
+"""The least step of what counts by steps: a counter grows between two scrapes, not within one."""
 
 EVERY_RULE: Final = "&status=all"
 """What the variable ``rule`` of the fraud board is unless it is one rule's."""
@@ -108,7 +110,8 @@ def series(
         panel = panel.draw_style(GraphDrawStyle.BARS).stacking(
             looks.StackingConfig().mode(StackingMode.NORMAL)
         )
-        panel = panel.interval("1m")
+    if any("$__interval" in query.expr for query in queries):
+        panel = panel.interval(STEP)
     if link is not None:
         panel = panel.data_links([dashboard.DashboardLink(link[0]).url(link[1])])
     for query, letter in zip(queries, ascii_uppercase, strict=False):
@@ -176,7 +179,7 @@ def distribution(title: str, about: str, name: str, width: int = 12) -> heatmap.
         .span(width)
         .height(HEIGHT)
         .calculate(False)
-        .interval("1m")
+        .interval(STEP)
         .with_target(_target(query, "A").range().format(PromQueryFormat.HEATMAP))
     )
 

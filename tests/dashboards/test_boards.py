@@ -107,6 +107,26 @@ def test_a_board_is_well_made(name: str) -> None:
             assert target["datasource"] == panel["datasource"]
 
 
+def test_a_step_holds_more_than_one_scrape() -> None:
+    """However close one looks, what counts by steps has two scrapes in each: of one it has none."""
+    path = ROOT / "dashboards/prometheus/prometheus.yml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    scrape = int(config["global"]["scrape_interval"].removesuffix("s"))
+    steps = {
+        f"{name}: {panel['title']}": panel.get("interval", "0s")
+        for name, board in EVERY.items()
+        for panel in panels(board)
+        if any("$__interval" in target.get("expr", "") for target in panel["targets"])
+    }
+    seconds = {"s": 1, "m": 60}
+    assert len(steps) > 10
+    assert {
+        where: step
+        for where, step in steps.items()
+        if int(step[:-1]) * seconds[step[-1]] < 2 * scrape
+    } == {}
+
+
 def links(node: Any) -> list[str]:
     """Every address that something of a board leads to."""
     if isinstance(node, list):
