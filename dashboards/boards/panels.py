@@ -102,7 +102,7 @@ def series(
         .tooltip(
             looks.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
         )
-        .show_points(VisibilityMode.NEVER)
+        .show_points(VisibilityMode.AUTO)
         .line_width(1)
         .fill_opacity(60 if bars else 8)
     )

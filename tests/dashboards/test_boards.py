@@ -127,6 +127,17 @@ def test_a_step_holds_more_than_one_scrape() -> None:
     } == {}
 
 
+def test_what_happens_once_is_seen() -> None:
+    """A value between two that are none, as a quantile of one label's lag, is drawn: as a point."""
+    drawn = {
+        panel["fieldConfig"]["defaults"]["custom"]["showPoints"]
+        for board in EVERY.values()
+        for panel in panels(board)
+        if any("histogram_quantile" in target.get("expr", "") for target in panel["targets"])
+    }
+    assert drawn == {"auto"}
+
+
 def links(node: Any) -> list[str]:
     """Every address that something of a board leads to."""
     if isinstance(node, list):
