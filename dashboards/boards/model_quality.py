@@ -27,7 +27,7 @@ _PROMOTIONS: Final = (
     Column("in_force_from", "In force from block", NUMBER),
     Column("configuration", "Configuration"),
 )
-_CHANGES: Final = (
+LABEL_CHANGES: Final = (
     Column("said_at", "Said", SECONDS),
     Column("act", "Act"),
     Column("address", "Wallet", links=(WALLET,)),
@@ -203,7 +203,7 @@ def _words(made: dashboard.Dashboard) -> dashboard.Dashboard:
         .with_panel(
             rows(
                 "Who said what", "The newest 1,000, oldest first.",
-                "/api/v1/labels/history?limit=1000", "changes", _CHANGES, width=20,
+                "/api/v1/labels/history?limit=1000", "changes", LABEL_CHANGES, width=20,
             )
         )
     )  # fmt: skip

@@ -8,6 +8,7 @@ from grafana_foundation_sdk.builders import dashboard
 
 from dashboards.boards.board import board, with_outside
 from dashboards.boards.fraud import ALERT_COLUMNS
+from dashboards.boards.model_quality import LABEL_CHANGES
 from dashboards.boards.tables import (
     ADDRESS,
     ALERT,
@@ -43,16 +44,6 @@ _LABELS: Final = (
     Column("alert_id", "Alert", links=(ALERT, CONSOLE_ALERT)),
     Column("in_force_from", "In force from block", NUMBER),
 )
-_CHANGES: Final = (
-    Column("said_at", "Said", SECONDS),
-    Column("act", "Act"),
-    Column("label", "Label"),
-    Column("by", "Who"),
-    Column("why", "Why"),
-    Column("in_force_from", "In force from block", NUMBER),
-)
-
-
 _STANDING: Final = (
     Column("verdict", "Verdict"),
     Column("score.value", "Anomaly score", NUMBER),
@@ -164,7 +155,8 @@ def _labels(made: dashboard.Dashboard) -> dashboard.Dashboard:
         .with_panel(
             rows(
                 "Who said what", "Labels given and withdrawn, the newest 1,000, oldest first.",
-                "/api/v1/labels/history?address=${address}&limit=1000", "changes", _CHANGES,
+                "/api/v1/labels/history?address=${address}&limit=1000", "changes",
+                [c for c in LABEL_CHANGES if c.title != "Wallet"],
             )
         )
     )  # fmt: skip
