@@ -34,13 +34,23 @@ from store.lake import Lake
 from store.lake_blocks import head_time
 from store.ledger import AlertFilter, Ledger
 from store.model_answers import PromotionWord, models_answer, promote
-from store.parameters import MAX_PAGE
+from store.parameters import MAX_PAGE, YES_OR_NO
+from store.triage_answers import (
+    Hush,
+    InHand,
+    acknowledge,
+    end_suppression,
+    suppress,
+    suppressions_answer,
+    unacknowledge,
+)
 
 _ALERTS: Final = "/api/v1/alerts"
 _WALLETS: Final = "/api/v1/wallets"
 _LABELS: Final = "/api/v1/labels"
 _MODELS: Final = "/api/v1/models"
 _DELIVERIES: Final = "/api/v1/deliveries"
+_SUPPRESSIONS: Final = "/api/v1/suppressions"
 
 
 class Asked(Protocol):
@@ -75,6 +85,26 @@ class Asked(Protocol):
 
     def label_history(self, address: bytes | None, limit: int) -> dict[str, Any]:
         """``{changes, lists}``; see ``store.label_answers``."""
+        ...
+
+    def acknowledge(self, said: InHand) -> dict[str, Any]:
+        """Note who has an alert in hand."""
+        ...
+
+    def unacknowledge(self, said: InHand) -> dict[str, Any]:
+        """Note that nobody has it in hand any more."""
+        ...
+
+    def suppress(self, said: Hush) -> dict[str, Any]:
+        """Have nobody told of some alerts for a while."""
+        ...
+
+    def end_suppression(self, serial: int, author: str) -> dict[str, Any]:
+        """Have people told again."""
+        ...
+
+    def suppressions(self, limit: int, *, holding: bool) -> dict[str, Any]:
+        """``{suppressions, more}``; see ``store.triage_answers``."""
         ...
 
     def models(self) -> dict[str, Any]:
@@ -163,6 +193,23 @@ class _File:
         with self._ledger.reading():
             return label_history_answer(self._ledger, limit, address)
 
+    def acknowledge(self, said: InHand) -> dict[str, Any]:
+        return acknowledge(self._ledger, said)
+
+    def unacknowledge(self, said: InHand) -> dict[str, Any]:
+        return unacknowledge(self._ledger, said)
+
+    def suppress(self, said: Hush) -> dict[str, Any]:
+        return suppress(self._ledger, said)
+
+    def end_suppression(self, serial: int, author: str) -> dict[str, Any]:
+        return end_suppression(self._ledger, serial, author)
+
+    def suppressions(self, limit: int, *, holding: bool) -> dict[str, Any]:
+        with self._ledger.reading():
+            found = suppressions_answer(self._ledger, limit, None, holding=holding)
+        return _with_more(found)
+
     def models(self) -> dict[str, Any]:
         with self._ledger.reading():
             return models_answer(self._ledger)
@@ -191,6 +238,8 @@ class _Running:
 
     def alerts(self, wanted: AlertFilter) -> dict[str, Any]:
         severity = None if wanted.min_severity is None else wanted.min_severity.text
+        in_hand = wanted.acknowledged
+        acknowledged = None if in_hand is None else YES_OR_NO[0 if in_hand else 1]
         query = {
             "rule": wanted.rule,
             "severity": severity,
@@ -201,6 +250,7 @@ class _Running:
             "first_block": wanted.first_block,
             "last_block": wanted.last_block,
             "status": wanted.status,
+            "acknowledged": acknowledged,
             "after": wanted.after,
         }
         given: dict[str, object] = {k: v for k, v in query.items() if v is not None}
@@ -212,10 +262,10 @@ class _Running:
         return {"total": total, "alerts": alerts[: wanted.limit]}
 
     def alert(self, alert_id: str) -> dict[str, Any]:
-        return self._client.get(f"{_ALERTS}/{quote(alert_id, safe='')}")
+        return self._client.get(_alert_path(alert_id))
 
     def explain(self, alert_id: str) -> dict[str, Any]:
-        return self._client.get(f"{_ALERTS}/{quote(alert_id, safe='')}/explanation")
+        return self._client.get(f"{_alert_path(alert_id)}/explanation")
 
     def wallet(self, address: bytes, limit: int) -> dict[str, Any]:
         query = {"limit": min(limit, MAX_PAGE)}
@@ -244,6 +294,32 @@ class _Running:
             query["address"] = hex_of(address)
         return self._client.get(f"{_LABELS}/history", query)
 
+    def acknowledge(self, said: InHand) -> dict[str, Any]:
+        body = {"author": said.author, "note": said.note}
+        return self._client.post(f"{_alert_path(said.alert_id)}/acknowledgement", body)
+
+    def unacknowledge(self, said: InHand) -> dict[str, Any]:
+        query: dict[str, object] = {"author": said.author, "note": said.note}
+        return self._client.delete(f"{_alert_path(said.alert_id)}/acknowledgement", query)
+
+    def suppress(self, said: Hush) -> dict[str, Any]:
+        body = {
+            "until": said.until,
+            "rule": said.rule,
+            "subject": hex_of(said.subject) or "",
+            "author": said.author,
+            "note": said.note,
+        }
+        return self._client.post(_SUPPRESSIONS, body)
+
+    def end_suppression(self, serial: int, author: str) -> dict[str, Any]:
+        return self._client.delete(f"{_SUPPRESSIONS}/{serial}", {"author": author})
+
+    def suppressions(self, limit: int, *, holding: bool) -> dict[str, Any]:
+        status = "holding" if holding else "all"
+        query: dict[str, object] = {"status": status, "limit": min(limit, MAX_PAGE)}
+        return _with_more(self._client.get(_SUPPRESSIONS, query))
+
     def models(self) -> dict[str, Any]:
         return self._client.get(_MODELS)
 
@@ -264,6 +340,10 @@ class _Running:
 
     def enable(self, said: EnableWord) -> dict[str, Any]:
         return self._client.post(f"{_DELIVERIES}/enable", msgspec.structs.asdict(said))
+
+
+def _alert_path(alert_id: str) -> str:
+    return f"{_ALERTS}/{quote(alert_id, safe='')}"
 
 
 def _with_more(page: dict[str, Any]) -> dict[str, Any]:

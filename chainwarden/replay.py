@@ -187,7 +187,7 @@ def rebuild(
                     pipeline.handle(event)
             advance(pipeline.cursor.blocks, "")
         pipeline.flush()
-        stores.ledger.take_over_labels(ledger)
+        stores.ledger.take_over(ledger)
         archive.copy(stores.lists)
         before = {alert.id for alert in every_alert(ledger)}
         after = every_alert(stores.ledger)

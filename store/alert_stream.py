@@ -1,4 +1,4 @@
-"""Who listens to alerts, and what each is told: raised, moved and retracted, as they are committed.
+"""Who listens to alerts, and what each is told: raised, moved, retracted, taken in hand.
 
 Every change of an alert has a number, and an alert keeps that of its last one. A listener's place
 is the number up to which it was told, so what a listener missed is whatever has a higher one, be
@@ -20,6 +20,7 @@ import msgspec
 from chainwarden.errors import RequestRefused
 from chainwarden.schema import Severity
 from chainwarden.server.events import event, place
+from store.acknowledgements import Acknowledgement
 from store.alert_table import AlertRecord
 from store.answers import Answer, record_answers
 from store.ledger import Ledger
@@ -157,15 +158,18 @@ def changes_after(ledger: Ledger, told: int, wanted: Wanted) -> Page:
     records = ledger.alert_changes(told, PAGE)
     kept = [record for record in records if wanted.takes(record)]
     answers = record_answers(ledger, kept)
+    said = ledger.triage.latest([record.alert.id for record in kept])
     named = [
-        (_name(record), {**answer, "change": record.changed})
+        (_name(record, said.get(record.alert.id)), {**answer, "change": record.changed})
         for record, answer in zip(kept, answers, strict=True)
     ]
     return Page(named, records[-1].changed if records else told)
 
 
-def _name(record: AlertRecord) -> str:
-    """What happened to it last, in the words of the webhooks."""
+def _name(record: AlertRecord, said: Acknowledgement | None) -> str:
+    """What happened to it last, where the chain did it in the words of the webhooks."""
+    if said is not None and said.changed == record.changed:
+        return "alert.unacknowledged" if said.withdrawn else "alert.acknowledged"
     if record.retraction is not None:
         return "alert.retracted"
     return "alert.moved" if record.instance else "alert.raised"

@@ -167,6 +167,13 @@ def changed_after(
     return [record_of(row, chain) for row in rows]
 
 
+def touch(tx: Transaction, alert_id: str, number: int) -> None:
+    """Note the number of a change that is in none of an alert's columns."""
+    tx.cursor.execute(
+        "UPDATE ledger.alerts SET changed = ? WHERE id = ?", [number, uuid.UUID(alert_id)]
+    )
+
+
 def apply(
     tx: Transaction, chain: Chain, retractions: Sequence[Retraction], alerts: Sequence[Alert]
 ) -> tuple[list[AlertRecord], dict[CountKey, int]]:

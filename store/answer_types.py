@@ -64,6 +64,14 @@ class EvidenceForm(Form):
     path: list[HopForm]
 
 
+class InHandForm(Form):
+    """Who has an alert in hand, since when."""
+
+    at: Clock
+    by: str
+    note: str
+
+
 class AlertForm(Form):
     """An alert, and what became of it."""
 
@@ -89,6 +97,10 @@ class AlertForm(Form):
     status: Literal["active", "retracted"]
     retraction_reason: Literal["orphaned", "moved"] | None
     labels: list[str]
+    acknowledged: InHandForm | None
+    suppressed_until: Annotated[
+        float | None, Meta(description="until when nobody is told; wall clock, seconds since 1970")
+    ]
 
 
 class AlertsPage(Form):

@@ -14,6 +14,7 @@ from chainwarden import __version__
 from chainwarden.errors import RequestRefused
 from chainwarden.schema import Label, alert_to_dict, hex_of
 from chainwarden.server import Ready
+from store.acknowledgements import Acknowledgement
 from store.ledger import AlertFilter, AlertRecord, Ledger
 
 Answer = dict[str, object]
@@ -39,7 +40,15 @@ def alerts_answer(ledger: Ledger, wanted: AlertFilter) -> Answer:
 def record_answers(ledger: Ledger, records: Sequence[AlertRecord]) -> list[Answer]:
     """The documented form of alerts, with the labels of their subjects."""
     labels = ledger.label_words([record.alert.subject for record in records])
-    return [_alert(record, labels.get(record.alert.subject, [])) for record in records]
+    said = ledger.triage.latest([record.alert.id for record in records])
+    return [
+        {
+            **_alert(record, labels.get(record.alert.subject, [])),
+            "acknowledged": _in_hand(said.get(record.alert.id)),
+            "suppressed_until": ledger.triage.suppressed_until(record.alert),
+        }
+        for record in records
+    ]
 
 
 def alert_answer(ledger: Ledger, alert_id: str) -> Answer:
@@ -47,7 +56,8 @@ def alert_answer(ledger: Ledger, alert_id: str) -> Answer:
     record = ledger.record(whole_id(ledger, alert_id))
     if record is None:
         raise no_alert(alert_id)
-    return _alert(record, [label.label for label in ledger.labels(record.alert.subject)])
+    (answer,) = record_answers(ledger, [record])
+    return answer
 
 
 def wallet_answer(ledger: Ledger, address: bytes, limit: int) -> Answer:
@@ -138,6 +148,12 @@ def _alert(record: AlertRecord, labels: list[str]) -> Answer:
         "retraction_reason": None if record.retraction is None else record.retraction.value,
         "labels": labels,
     }
+
+
+def _in_hand(said: Acknowledgement | None) -> Answer | None:
+    if said is None or said.withdrawn:
+        return None
+    return {"at": said.said_at, "by": said.by, "note": said.why}
 
 
 def label_to_dict(label: Label, in_force_from: int | None) -> Answer:

@@ -4,13 +4,20 @@
     GET    /api/v1/health              whether the process works, how far behind it is
     GET    /api/v1/status              chain, head, counts by rule and severity, outbox
     GET    /api/v1/alerts              a page, newest first: rule, severity (at least), subject,
-                                       label, status, since, until, first_block, last_block,
-                                       after, limit
-    GET    /api/v1/alerts/stream       server-sent events, one for each alert that is raised, moved
-                                       or retracted: rule, severity, subject, last_event_id
+                                       label, status, acknowledged, since, until, first_block,
+                                       last_block, after, limit
+    GET    /api/v1/alerts/stream       server-sent events, one for each alert that is raised, moved,
+                                       retracted, taken in hand: rule, severity, subject,
+                                       last_event_id
     GET    /api/v1/alerts/{id}         one alert, retracted or not; four digits of an id may do
     GET    /api/v1/alerts/{id}/explanation   all that is known of it, where there is an explainer
     GET    /api/v1/alerts/{id}/evidence   the same with the lake's rows and checksums, as a ZIP
+    POST   /api/v1/alerts/{id}/acknowledgement   says who has it in hand: author, note
+    DELETE /api/v1/alerts/{id}/acknowledgement   says that nobody has any more: author, note
+    GET    /api/v1/suppressions        a page, newest first: status, after, limit
+    POST   /api/v1/suppressions        has nobody told of some alerts: rule, subject, until, author,
+                                       note
+    DELETE /api/v1/suppressions/{id}   has people told again: author
     GET    /api/v1/wallets/{address}   its newest alerts, its labels; where there is a lake its
                                        scores, features, history
     GET    /api/v1/wallets/{address}/flows   a page, newest first: direction, token, counterparty,
@@ -27,21 +34,18 @@
     POST   /api/v1/deliveries/replay   tries letters again: id, receiver, or everything
     POST   /api/v1/deliveries/enable   sends to a disabled receiver again: receiver
 
-Each route names the role it wants: to read, viewer; to label, analyst; to promote, to replay and to
-enable, admin. Who acts is the name of the token that was shown; only where that names nobody, who
-the request says.
+Each route names the role it wants: to read, viewer; to label, to acknowledge and to suppress,
+analyst; to promote, to replay and to enable, admin. Who acts is the name of the token that was
+shown; only where that names nobody, who the request says.
 Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
 takes too long is ended in the database, too. Errors are ``{error, hint}``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import get_ident
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -79,6 +83,7 @@ from store.label_answers import (
 )
 from store.lake_flows import FlowFilter
 from store.ledger import Ledger
+from store.ledger_threads import LedgerThreads
 from store.model_answers import PromotionWord, models_answer, promote
 from store.parameters import (
     address_reader,
@@ -91,8 +96,7 @@ from store.parameters import (
     query_of,
     stream_asked,
 )
-
-T = TypeVar("T")
+from store.triage_api import TriageRoutes
 
 _THREADS: Final = 2
 _LAKE_THREADS: Final = 2
@@ -153,10 +157,9 @@ class Api:
         self._explainer = explainer
         self._ready = ready
         self._wallets = wallets
-        # Few, and always the same ones: the ledger keeps a cursor for each thread.
-        self._threads = ThreadPoolExecutor(_THREADS, "api")
-        self._lake_threads = ThreadPoolExecutor(_LAKE_THREADS, "api-lake")
-        self._listeners = Listeners(ledger, self._read)
+        self._threads = LedgerThreads(ledger, _THREADS, "api")
+        self._lake_threads = LedgerThreads(ledger, _LAKE_THREADS, "api-lake")
+        self._listeners = Listeners(ledger, self._threads.read)
         self.routes = [
             GuardedRoute("/api/v1/openapi.json", self._openapi, Role.VIEWER, pages.OPENAPI),
             GuardedRoute("/api/v1/health", self._health, Role.VIEWER, pages.HEALTH),
@@ -190,13 +193,14 @@ class Api:
                 "/api/v1/labels", self._withdraw, Role.ANALYST, pages.WITHDRAW, ["DELETE"]
             ),
         ]
+        self.routes += TriageRoutes(self._threads, self._address).routes
         self._document = b""
 
     def close(self) -> None:
         """Wait for what is being asked."""
         self._listeners.close()
         for threads in (self._threads, self._lake_threads):
-            threads.shutdown(cancel_futures=True)
+            threads.close()
 
     # --- the pages -----------------------------------------------------------------------------
 
@@ -209,12 +213,12 @@ class Api:
     async def _health(self, request: Request) -> Response:
         query_of(request, pages.HEALTH.query)
         ready, clock = self._ready(), self._clock
-        found = await self._read(lambda ledger: health_answer(ledger, ready, int(clock())))
+        found = await self._threads.read(lambda ledger: health_answer(ledger, ready, int(clock())))
         return json_answer({**found, "listeners": len(self._listeners)})
 
     async def _status(self, request: Request) -> Response:
         query_of(request, pages.STATUS.query)
-        return json_answer(await self._read(status_answer))
+        return json_answer(await self._threads.read(status_answer))
 
     async def _alerts(self, request: Request) -> Response:
         wanted, query = alerts_asked(request, pages.ALERTS.query, self._address)
@@ -224,7 +228,7 @@ class Api:
                 raise no_alert(wanted.after, 422)
             return alerts_answer(ledger, wanted)
 
-        return json_answer(linked(await self._read(ask), "/api/v1/alerts", query))
+        return json_answer(linked(await self._threads.read(ask), "/api/v1/alerts", query))
 
     async def _stream(self, request: Request) -> Response:
         wanted, last_event_id = stream_asked(request, pages.STREAM.query, self._address)
@@ -234,17 +238,17 @@ class Api:
     async def _alert(self, request: Request) -> Response:
         query_of(request, pages.ALERT.query)
         alert_id: str = request.path_params["id"]
-        return json_answer(await self._read(lambda ledger: alert_answer(ledger, alert_id)))
+        return json_answer(await self._threads.read(lambda ledger: alert_answer(ledger, alert_id)))
 
     async def _explanation(self, request: Request) -> Response:
         query_of(request, pages.EXPLANATION.query)
         explain, one = self._explaining().explain, str(request.path_params["id"])
-        return json_answer(await self._read(lambda _: explain(one), self._lake_threads))
+        return json_answer(await self._lake_threads.read(lambda _: explain(one)))
 
     async def _evidence(self, request: Request) -> Response:
         query_of(request, pages.EVIDENCE.query)
         evidence, one = self._explaining().evidence, str(request.path_params["id"])
-        alert_id, content = await self._read(lambda _: evidence(one), self._lake_threads)
+        alert_id, content = await self._lake_threads.read(lambda _: evidence(one))
         name = f'attachment; filename="evidence-{alert_id}.zip"'
         return Response(content, media_type="application/zip", headers={_DISPOSITION: name})
 
@@ -252,12 +256,12 @@ class Api:
         query = query_of(request, pages.WALLET.query)
         address = self._address(request.path_params["address"])
         limit = limit_of(query)
-        found = await self._read(lambda ledger: wallet_answer(ledger, address, limit))
+        found = await self._threads.read(lambda ledger: wallet_answer(ledger, address, limit))
         rest = {"subject": "0x" + address.hex(), "status": "all", "limit": str(limit)}
         answer = linked(found, "/api/v1/alerts", rest)
         if self._wallets is not None:
             about = self._wallets.about
-            answer |= await self._run(lambda: about(address), self._lake_threads)
+            answer |= await self._lake_threads.run(lambda: about(address))
         return json_answer(answer)
 
     async def _flows(self, request: Request) -> Response:
@@ -266,7 +270,7 @@ class Api:
         if self._wallets is None:
             raise RequestRefused("nobody reads the lake here", 404)
         flows = self._wallets.flows
-        found = await self._run(lambda: flows(wanted), self._lake_threads)
+        found = await self._lake_threads.run(lambda: flows(wanted))
         path = f"/api/v1/wallets/0x{address.hex()}/flows"
         return json_answer(linked(found, path, query))
 
@@ -274,7 +278,9 @@ class Api:
         query = query_of(request, pages.LABELS.query)
         address = self._address(query["address"]) if "address" in query else None
         limit, after = limit_of(query), number_of("after", query.get("after", "0"))
-        found = await self._read(lambda ledger: labels_answer(ledger, limit, after, address))
+        found = await self._threads.read(
+            lambda ledger: labels_answer(ledger, limit, after, address)
+        )
         return json_answer(linked(found, "/api/v1/labels", query))
 
     async def _label(self, request: Request) -> Response:
@@ -290,7 +296,7 @@ class Api:
             body.valid_to,
             body.every_chain,
         )
-        done = await self._write(lambda ledger: set_label(ledger, said, int(self._clock())))
+        done = await self._threads.write(lambda ledger: set_label(ledger, said, int(self._clock())))
         return json_answer(done, 201 if done["new"] else 200)
 
     async def _withdraw(self, request: Request) -> Response:
@@ -300,39 +306,39 @@ class Api:
         address, label = self._address(query["address"]), query["label"]
         author = author_of(request, query.get("author", ""))
         said = AnalystWord(address, label, author, query.get("note", ""))
-        return json_answer(await self._write(lambda ledger: withdraw_label(ledger, said)))
+        return json_answer(await self._threads.write(lambda ledger: withdraw_label(ledger, said)))
 
     async def _history(self, request: Request) -> Response:
         query = query_of(request, pages.HISTORY.query)
         address = self._address(query["address"]) if "address" in query else None
         limit = limit_of(query)
         return json_answer(
-            await self._read(lambda ledger: label_history_answer(ledger, limit, address))
+            await self._threads.read(lambda ledger: label_history_answer(ledger, limit, address))
         )
 
     async def _models(self, request: Request) -> Response:
         query_of(request, pages.MODELS.query)
-        return json_answer(await self._read(models_answer))
+        return json_answer(await self._threads.read(models_answer))
 
     async def _promote(self, request: Request) -> Response:
         said = await body_of(request, _PROMOTION, "perhaps author, note, configuration")
         said = msgspec.structs.replace(said, author=author_of(request, said.author))
-        return json_answer(await self._write(lambda ledger: promote(ledger, said)), 201)
+        return json_answer(await self._threads.write(lambda ledger: promote(ledger, said)), 201)
 
     async def _deliveries(self, request: Request) -> Response:
         query = query_of(request, pages.DELIVERIES.query)
         after = number_of("after", query.get("after", "0"))
         wanted = LetterFilter(query.get("receiver"), query.get("state"), after, limit_of(query))
-        found = await self._read(lambda ledger: deliveries_answer(ledger, wanted))
+        found = await self._threads.read(lambda ledger: deliveries_answer(ledger, wanted))
         return json_answer(linked(found, "/api/v1/deliveries", query))
 
     async def _replay(self, request: Request) -> Response:
         said = await body_of(request, _REPLAY, "id, receiver, or everything")
-        return json_answer(await self._write(lambda ledger: replay(ledger, said)))
+        return json_answer(await self._threads.write(lambda ledger: replay(ledger, said)))
 
     async def _enable(self, request: Request) -> Response:
         said = await body_of(request, _ENABLE, "receiver")
-        return json_answer(await self._write(lambda ledger: enable(ledger, said)))
+        return json_answer(await self._threads.write(lambda ledger: enable(ledger, said)))
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -340,31 +346,3 @@ class Api:
         if self._explainer is None:
             raise RequestRefused("nobody explains alerts here", 404)
         return self._explainer
-
-    async def _read(
-        self, ask: Callable[[Ledger], T], threads: ThreadPoolExecutor | None = None
-    ) -> T:
-        def reading() -> T:
-            with self._ledger.reading():
-                return ask(self._ledger)
-
-        return await self._run(reading, threads)
-
-    async def _write(self, act: Callable[[Ledger], T]) -> T:
-        return await self._run(lambda: act(self._ledger))
-
-    async def _run(self, work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
-        """The work, on a thread of the API's; its query ends when this is given up."""
-        thread: list[int] = []
-
-        def noted() -> T:
-            thread.append(get_ident())
-            return work()
-
-        future = (threads or self._threads).submit(noted)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if thread and not future.done():
-                self._ledger.interrupt(thread[0])
-            raise

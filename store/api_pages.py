@@ -8,15 +8,16 @@ import msgspec
 
 from chainwarden.schema import Severity
 from chainwarden.server.described import ADDRESS, NUMBER, TIME, Described, Parameter, Schema
-from store import answer_types, process_types, wallet_types
+from store import answer_types, process_types, triage_types, wallet_types
 from store.delivery_answers import STATES, EnableWord, ReplayWord
 from store.lake_flows import Direction
 from store.model_answers import PromotionWord
-from store.parameters import COIN, MAX_PAGE, Status
+from store.parameters import COIN, MAX_PAGE, YES_OR_NO, Holding, Status
 
 _SEVERITY: Final[Schema] = {"type": "string", "enum": [level.text for level in Severity]}
 _ID: Final[Schema] = {"type": "string", "pattern": "^[0-9a-f]{4,32}$"}
 PATH_ID: Final = Parameter("id", "An alert's id; four digits of one may do.", _ID, "path")
+PATH_NUMBER: Final = Parameter("id", "A suppression's id.", NUMBER, "path")
 PATH_ADDRESS: Final = Parameter("address", "A wallet.", ADDRESS, "path")
 _LIMIT: Final = Parameter(
     "limit",
@@ -55,6 +56,23 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every_chain: bool = False
 
 
+class TakenInHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who has an alert in hand."""
+
+    author: str = ""
+    note: str = ""
+
+
+class NewSuppression(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of which alerts nobody is to be told, and until when: seconds since 1970."""
+
+    until: float
+    rule: str = ""
+    subject: str = ""
+    author: str = ""
+    note: str = ""
+
+
 OPENAPI: Final = Described("This document.", _one(dict[str, Any]))
 HEALTH: Final = Described(
     "Whether the process does its work, how far behind it is, and what waits.",
@@ -75,14 +93,20 @@ ALERTS: Final = Described(
         Parameter(
             "status", "Only of this status.", {"type": "string", "enum": list(get_args(Status))}
         ),
+        Parameter(
+            "acknowledged",
+            "Only those that somebody has in hand, or nobody has.",
+            {"type": "string", "enum": list(YES_OR_NO)},
+        ),
         *_SPAN,
         Parameter("after", "The id of the last alert of the page before.", _ID),
         _LIMIT,
     ),
 )
 STREAM: Final = Described(
-    "Server-sent events: alert.raised, alert.moved and alert.retracted, each with the alert and "
-    "the number of its change; reset, where the place is of another ledger. Last-Event-ID resumes.",
+    "Server-sent events: alert.raised, alert.moved, alert.retracted, alert.acknowledged and "
+    "alert.unacknowledged, each with the alert and the number of its change; reset, where the "
+    "place is of another ledger. Last-Event-ID resumes.",
     _one(None),
     (
         _RULE,
@@ -94,6 +118,19 @@ STREAM: Final = Described(
     tagged=False,
 )
 ALERT: Final = Described("One alert, retracted or not.", _one(answer_types.AlertForm), (PATH_ID,))
+ACKNOWLEDGE: Final = Described(
+    "Says who has an alert in hand; saying it again replaces it.",
+    _one(answer_types.AlertForm),
+    (PATH_ID,),
+    body=TakenInHand,
+    refusals=(507,),
+)
+UNACKNOWLEDGE: Final = Described(
+    "Says that nobody has an alert in hand any more.",
+    _one(answer_types.AlertForm),
+    (PATH_ID, _AUTHOR, _NOTE),
+    refusals=(507,),
+)
 EXPLANATION: Final = Described(
     "All that is known of an alert: its wallet, what is related, how it can be wrong.",
     _one(wallet_types.Explanation),
@@ -152,6 +189,30 @@ WITHDRAW: Final = Described(
         _NOTE,
     ),
     refusals=(404,),
+)
+SUPPRESSIONS: Final = Described(
+    "A page of suppressions, the newest first.",
+    _one(triage_types.SuppressionsPage),
+    (
+        Parameter(
+            "status",
+            "Those that hold, or all there ever were.",
+            {"type": "string", "enum": list(get_args(Holding))},
+        ),
+        _AFTER_NUMBER,
+        _LIMIT,
+    ),
+)
+SUPPRESS: Final = Described(
+    "Has nobody told of alerts of a rule, about a wallet, or both, until a time; they are kept.",
+    _one(triage_types.Suppressed, 201),
+    body=NewSuppression,
+    refusals=(409, 507),
+)
+END_SUPPRESSION: Final = Described(
+    "Has people told again from now on.",
+    _one(triage_types.SuppressionForm),
+    (PATH_NUMBER, _AUTHOR),
 )
 HISTORY: Final = Described(
     "Who gave and withdrew labels, and which lists took force.",

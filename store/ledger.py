@@ -43,6 +43,7 @@ from store.model_table import Promotion
 from store.outbox import Outbox
 from store.queries import AlertFilter, ids_with_prefix, key_of, select_alerts
 from store.results import first
+from store.triage import Triage
 
 __all__ = [
     "AlertFilter", "AlertRecord", "Commit", "InForce", "LabelChange", "Ledger", "ListNote", "Mode",
@@ -118,6 +119,7 @@ class Ledger:
         self.label_news = 0
         """Goes up with every label that is given or withdrawn, and with every promotion."""
         self._watchers: list[Callable[[], None]] = []
+        self.triage = Triage(database, chain, clock, self._changed)
         self.identity = cursor_table.identity(database.cursor())
         """Eight hex digits that another ledger does not have, be it made of the same blocks."""
         self._claim_chain()
@@ -174,7 +176,9 @@ class Ledger:
             changed, counts = alert_table.apply(tx, self.chain, commit.retractions, commit.alerts)
             news = 0
             if self.receivers and changed:
-                news = outbox.enqueue(tx, self.chain, changed, self.receivers, self._clock())
+                suppressed = self.triage.suppressed
+                now = self._clock()
+                news = outbox.enqueue(tx, self.chain, changed, self.receivers, now, suppressed)
             self._write_labels(tx, commit)
             if commit.models is not None:
                 model_table.put_figures(tx, self.chain.name, commit.models)
@@ -185,11 +189,10 @@ class Ledger:
         if news:
             self.outbox.wake()
         if changed:
-            for watcher in tuple(self._watchers):
-                watcher()
+            self._changed()
 
     def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called after each commit that changed alerts, in the thread of that.
+        """Have a function called after each change of alerts, in the thread of that.
 
         Returns what ends it.
         """
@@ -227,14 +230,18 @@ class Ledger:
             model_table.add(tx, self.chain.name, said)
             tx.then(self._heard)
 
-    def take_over_labels(self, other: Ledger) -> None:
-        """Have the labels and promotions of another ledger of this chain, with their history."""
+    def take_over(self, other: Ledger) -> None:
+        """Have what people said in another ledger of this chain, with its history.
+
+        Labels, promotions, acknowledgements and suppressions.
+        """
         with self._database.transaction() as tx:
             for change in other.label_changes():
                 label_table.repeat(tx, self.chain.name, change)
             label_journal.note_lists(tx, self.chain.name, other.label_lists())
             for promotion in other.promotions():
                 model_table.add(tx, self.chain.name, promotion)
+            self.triage.take_over(tx, other.triage)
 
     def add_snapshot(self, path: str, cursor: Cursor, size_bytes: int) -> None:
         """Note a saved snapshot in the index."""
@@ -386,6 +393,10 @@ class Ledger:
 
     def _heard(self) -> None:
         self.label_news += 1
+
+    def _changed(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher()
 
     def _write_labels(self, tx: Transaction, commit: Commit) -> None:
         for news in commit.labels:

@@ -20,13 +20,13 @@ log = logging.getLogger(__name__)
 
 COUNTED_TABLES: Final = (
     "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
-    "model_promotions",
+    "model_promotions", "acknowledgements", "suppressions",
 )  # fmt: skip
 """Tables whose row counts ``totals`` keeps, and which are counted again when a ledger is opened."""
 
 SERIALS: Final = (
     "alert_serial", "outbox_serial", "label_serial", "snapshot_serial", "change_serial",
-    "alert_change_serial",
+    "alert_change_serial", "triage_serial",
 )  # fmt: skip
 """The last serial given out, by kind. Serials increase and are never reused."""
 
@@ -208,6 +208,27 @@ MIGRATIONS: Final = (
             # Numbers of changes are this file's own: one that is made anew has another identity.
             "CREATE TABLE ledger.identity (id UUID NOT NULL)",
             "INSERT INTO ledger.identity VALUES (uuid())",
+        ),
+    ),
+    Migration(
+        7,
+        "who has which alert in hand, and of which nobody is told",
+        (
+            """CREATE TABLE ledger.acknowledgements (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL,
+                alert_id UUID NOT NULL, said_at DOUBLE NOT NULL,
+                said_by VARCHAR NOT NULL, why VARCHAR NOT NULL,
+                withdrawn BOOLEAN NOT NULL, changed BIGINT NOT NULL
+            )""",
+            """CREATE TABLE ledger.suppressions (
+                serial BIGINT NOT NULL, chain VARCHAR NOT NULL,
+                rule VARCHAR, subject BLOB, until DOUBLE NOT NULL,
+                said_at DOUBLE NOT NULL, said_by VARCHAR NOT NULL, why VARCHAR NOT NULL,
+                ended_at DOUBLE, ended_by VARCHAR NOT NULL
+            )""",
+            "ALTER TABLE ledger.totals ADD COLUMN acknowledgements BIGINT DEFAULT 0",
+            "ALTER TABLE ledger.totals ADD COLUMN suppressions BIGINT DEFAULT 0",
+            "ALTER TABLE ledger.totals ADD COLUMN triage_serial BIGINT DEFAULT 0",
         ),
     ),
 )

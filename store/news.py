@@ -18,13 +18,13 @@ never reached the receiver is cancelled when the chain takes the alert back, and
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from chainwarden.schema import Chain, Severity, alert_to_dict
+from chainwarden.schema import Alert, Chain, Severity, alert_to_dict
 from store.alert_table import AlertRecord, storable
 from store.database import Transaction
 from store.digests import refresh
@@ -45,11 +45,12 @@ def enqueue(
     records: Iterable[AlertRecord],
     receivers: Mapping[str, Severity],
     now: float,
+    suppressed: Callable[[Alert], bool] = lambda _: False,
 ) -> int:
     """Write what the receivers are to be told of these changed alerts. Returns how many rows.
 
-    ``receivers`` gives by name from which severity on one is told. What it was told of it is told
-    the rest of, however mild it became.
+    ``receivers`` gives by name from which severity on one is told; nobody is told of what is
+    ``suppressed``. What one was told of is told the rest of, however mild it became, or suppressed.
     """
     added: list[OutboxRow] = []
     digests: set[int] = set()
@@ -64,16 +65,33 @@ def enqueue(
             if told_before  # the first telling of an alert has none, and need not look
             else []
         )
+        silent = suppressed(record.alert)
         for receiver, least in receivers.items():
             mine = [row for row in rows if row.receiver == receiver]
             news = _news(mine, _wanted(record, receiver, now))
             digests |= _cancel(tx, [row for row in mine if row.open])
-            if news is not None and (news.kind != RAISED or record.alert.severity >= least):
+            told = record.alert.severity >= least and not silent
+            if news is not None and (news.kind != RAISED or told):
                 added.append(news)
     append_rows(tx, chain, added)
     for digest in sorted(digests):
         refresh(tx, digest)
     return len(added)
+
+
+def hush(tx: Transaction, chain: Chain, rule: str | None, subject: bytes | None) -> None:
+    """Cancel what waits to be told of alerts of a rule, about a wallet, or both.
+
+    What a receiver knows of, or may, it is told the rest of.
+    """
+    where = "chain = ? AND kind = ? AND state = 'pending'"
+    values: list[str | bytes] = [chain.name, RAISED]
+    for name, value in (("rule", rule), ("subject", subject)):
+        if value is not None:
+            where, values = f"{where} AND {name} = ?", [*values, value]
+    rows = rows_where(tx.cursor, where, values)
+    for digest in sorted(_cancel(tx, [row for row in rows if row.open])):
+        refresh(tx, digest)
 
 
 def reconsider(tx: Transaction, chain: Chain, row: OutboxRow) -> None:

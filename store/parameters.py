@@ -24,9 +24,11 @@ ReadAddress = Callable[[str], bytes]
 MAX_PAGE: Final = 1000
 COIN: Final = "coin"
 """How the chain's own coin is named where a token may be given."""
+YES_OR_NO: Final = ("yes", "no")
 _PAGE: Final = 100
 _MAX_NUMBER: Final = 2**63 - 1
 Status = Literal["active", "retracted", "all"]
+Holding = Literal["holding", "all"]
 
 
 def alerts_asked(
@@ -44,6 +46,7 @@ def alerts_asked(
         first_block=block_of(query, "first_block"),
         last_block=block_of(query, "last_block"),
         status=cast(Status, _one_of("status", query.get("status", "active"), get_args(Status))),
+        acknowledged=_yes_or_no(query, "acknowledged"),
         limit=limit_of(query),
         after=query.get("after"),
     )
@@ -65,6 +68,16 @@ def stream_asked(
         address_of(query["subject"]) if "subject" in query else None,
     )
     return wanted, request.headers.get("last-event-id", query.get("last_event_id", ""))
+
+
+def suppressions_asked(
+    request: Request, known: frozenset[str]
+) -> tuple[int, int | None, bool, dict[str, str]]:
+    """How many suppressions a request asks for, before which, whether such as hold; parameters."""
+    query = query_of(request, known)
+    status = _one_of("status", query.get("status", "holding"), get_args(Holding))
+    before = number_of("after", query["after"]) if "after" in query else None
+    return limit_of(query), before, status == "holding", query
 
 
 def flows_asked(
@@ -103,6 +116,12 @@ def _one_of(name: str, text: str, known: tuple[str, ...]) -> str:
     if text not in known:
         raise RequestRefused(f"no such {name}: {text[:64]}", 422, hint=", ".join(known))
     return text
+
+
+def _yes_or_no(query: Mapping[str, str], name: str) -> bool | None:
+    if name not in query:
+        return None
+    return _one_of(name, query[name], YES_OR_NO) == YES_OR_NO[0]
 
 
 def address_reader(parse: Callable[[str], bytes]) -> ReadAddress:

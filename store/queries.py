@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import duckdb
 
 from chainwarden.schema import Chain, Severity
+from store.acknowledgements import IN_FORCE
 from store.alert_table import COLUMNS, AlertRecord, record_of
 from store.database import Database
 from store.results import first
@@ -22,9 +23,9 @@ class AlertFilter:
     """Which alerts are asked for; what is None does not narrow.
 
     Times are block times, ``since`` included, ``until`` not; blocks are both included. ``label`` is
-    a word that somebody gave to the subject and did not take back. ``after`` is
-    the id of the last alert of the page before; pages go from the newest arrival to the oldest, or
-    the other way with ``oldest_first``.
+    a word that somebody gave to the subject and did not take back; ``acknowledged``, whether
+    somebody has the alert in hand. ``after`` is the id of the last alert of the page before; pages
+    go from the newest arrival to the oldest, or the other way with ``oldest_first``.
     """
 
     rule: str | None = None
@@ -37,6 +38,7 @@ class AlertFilter:
     first_block: int | None = None
     last_block: int | None = None
     status: Literal["active", "retracted", "all"] = "active"
+    acknowledged: bool | None = None
     limit: int = 100
     after: str | None = None
     oldest_first: bool = False
@@ -66,6 +68,9 @@ def select_alerts(
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    if wanted.acknowledged is not None:
+        conditions.append(f"id {'' if wanted.acknowledged else 'NOT '}IN ({IN_FORCE})")
+        values.append(chain.name)
     if wanted.after is not None:
         serial = _serial_of(cursor, wanted.after)
         if serial is None:

@@ -27,6 +27,10 @@ def alerts(
     status: Annotated[
         str, typer.Option(help="active, retracted or all.", autocompletion=statuses)
     ] = "active",
+    acknowledged: Annotated[
+        str | None,
+        typer.Option(help="yes: only those somebody has in hand; no: those nobody has."),
+    ] = None,
     retracted: Annotated[
         bool, typer.Option("--retracted", help="Also those taken back: --status all.")
     ] = False,
@@ -44,7 +48,15 @@ def alerts(
 
     command(
         AlertWords(
-            severity, rule, subject, label, since, until, "all" if retracted else status, limit
+            severity,
+            rule,
+            subject,
+            label,
+            since,
+            until,
+            "all" if retracted else status,
+            acknowledged,
+            limit,
         ),
         following=follow,
         config=config,

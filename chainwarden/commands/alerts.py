@@ -26,6 +26,7 @@ from chainwarden.terminal import (
 )
 from detect.label_lists import BadEntry, parse_address, parse_time
 from store.ledger import AlertFilter
+from store.parameters import YES_OR_NO
 
 WIDE: Final = 120
 """From so many columns on alerts are a table; on narrower terminals each has lines of its own."""
@@ -47,12 +48,17 @@ class AlertWords:
     since: str | None = None
     until: str | None = None
     status: str = "active"
+    acknowledged: str | None = None
     limit: int = 50
 
     def filter(self) -> AlertFilter:
         """The filter. Raises SettingsError for what cannot be one."""
         if self.status not in _STATUSES:
             raise SettingsError(f"no such status: {self.status[:64]!r}", hint=", ".join(_STATUSES))
+        if self.acknowledged not in (None, *YES_OR_NO):
+            raise SettingsError(
+                f"--acknowledged {self.acknowledged[:64]!r}", hint=" or ".join(YES_OR_NO)
+            )
         since, until = time_of("--since", self.since), time_of("--until", self.until)
         if since is not None and until is not None and since >= until:
             raise SettingsError(
@@ -67,6 +73,7 @@ class AlertWords:
             since=since,
             until=until,
             status=cast(Literal["active", "retracted", "all"], self.status),
+            acknowledged=None if self.acknowledged is None else self.acknowledged == YES_OR_NO[0],
             limit=self.limit,
         )
 
@@ -83,6 +90,8 @@ def alerts(
 
     ``following``: then tell what comes, oldest first, an alert a line, until a signal comes.
     """
+    if following and words.acknowledged is not None:
+        raise SettingsError("--follow takes no --acknowledged", hint="what comes, nobody has yet")
     settings = load_settings(config, os.environ, flags)
     wanted = words.filter()
     out = Path(settings.store.out)
@@ -139,7 +148,7 @@ def time_of(option: str, text: str | None) -> int | None:
 def _tell(news: list[dict[str, Any]]) -> None:
     """Two lines for each alert, the second one what happened."""
     for alert in news:
-        status = "" if alert["status"] == "active" else f"  {_status(alert)}"
+        status = f"  {said}" if (said := _status(alert)) else ""
         print_parts(
             (f"{alert['id'][:8]}  {moment(alert['block_timestamp'])}  ", ""),
             (alert["severity"], SEVERITY_STYLES.get(alert["severity"], "")),
@@ -156,7 +165,7 @@ def _tell_json(news: list[dict[str, Any]]) -> None:
 
 
 def _row(alert: Mapping[str, Any]) -> tuple[object, ...]:
-    status = "" if alert["status"] == "active" else f" [{_status(alert)}]"
+    status = f" [{said}]" if (said := _status(alert)) else ""
     return (
         alert["id"][:8],
         str(alert["block_number"]),
@@ -169,8 +178,16 @@ def _row(alert: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _status(alert: Mapping[str, Any]) -> str:
-    why = alert["retraction_reason"]
-    return "taken back" + (f": {why}" if why else "")
+    """What is to be said of an alert that is not as it was raised, or that somebody has in hand."""
+    said = []
+    if alert["status"] != "active":
+        why = alert["retraction_reason"]
+        said.append("taken back" + (f": {why}" if why else ""))
+    if in_hand := alert["acknowledged"]:
+        said.append(f"in hand: {in_hand['by'] or 'somebody'}")
+    if alert["suppressed_until"] is not None:
+        said.append("suppressed")
+    return ", ".join(said)
 
 
 def _brief(alert: Mapping[str, Any]) -> str:

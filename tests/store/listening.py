@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any, Final
 from chainwarden.server import HttpServer
 
 SECONDS: Final = 30.0
-"""How long a listener waits for the next line before the test has failed."""
+"""How long a listener waits for the next line that is no comment before the test has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,13 @@ class Listener:
 
     def line(self) -> str:
         """The next line that is no comment, empty at the end."""
-        while True:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
             line = self.answer.readline().decode()
             if not line.startswith(":"):
                 return line
             self.comments += 1
+        raise AssertionError(f"nothing but comments for {SECONDS:.0f} s")
 
 
 @contextmanager

@@ -45,6 +45,8 @@ def test_alerts_are_the_ledgers_field_by_field(client: Client, ledger: Ledger) -
             "status": record.status,
             "retraction_reason": record.retraction and record.retraction.value,
             "labels": ["exchange"] if record.alert.subject == OTHER else [],
+            "acknowledged": None,
+            "suppressed_until": None,
         }
         for record in ledger.records(AlertFilter(status="all"))
     ]

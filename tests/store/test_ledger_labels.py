@@ -88,7 +88,7 @@ def test_a_ledger_takes_over_anothers_labels(ledger: Ledger, tmp_path: Path) -> 
     ledger.withdraw_label(label, "bob", "no")
     ledger.commit(Commit(at(5), labels=[InForce(5, [4])]))
     with Ledger.open(tmp_path / "other.duckdb", ETHEREUM) as other:
-        other.take_over_labels(ledger)
+        other.take_over(ledger)
         assert other.labels() == ledger.labels()
         assert other.label_page(9) == [
             (2, Label(OTHER, "scam", "a"), None),
@@ -116,7 +116,7 @@ def test_promotions_are_a_trail_and_figures_are_replaced(ledger: Ledger, tmp_pat
     ledger.commit(Commit(at(4), reverted=4))
     assert [one.number for one in ledger.promotions()] == [4, None]
     with Ledger.open(tmp_path / "other.duckdb", ETHEREUM, "replay") as other:
-        other.take_over_labels(ledger)
+        other.take_over(ledger)
         assert [(one.configuration, one.number, one.by) for one in other.promotions()] == [
             ("abc", 4, "ana"),
             ("def", None, "bob"),

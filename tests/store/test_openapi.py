@@ -90,6 +90,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 files_added=files,
             )
         )
+        ledger.triage.acknowledge(ledger.alerts()[0].id, "ana", "asked the exchange")
+        ledger.triage.suppress(None, OTHER, 4e9, "ana", "known")
+        ledger.triage.end(ledger.triage.suppress("dusting", None, 4e9).serial, "bob")
         book = LabelBook([Label(WALLET, "scam", "list"), Label(MINE, "exchange", "list")])
         with serving_everything(ledger, folder, book) as server:
             client = Client(server)
