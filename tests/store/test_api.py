@@ -211,7 +211,7 @@ def test_a_label_that_cannot_be_kept_is_refused(
         (f"{ALERTS}?first_block=-1", 422, "no number"),
         (f"{ALERTS}?since=yesterday", 422, "no time"),
         (f"{ALERTS}?after=" + "00" * 16, 422, "no alert has the id"),
-        (f"{ALERTS}?sevrity=high", 422, "known: after"),
+        (f"{ALERTS}?sevrity=high", 422, "known: acknowledged, after"),
         (f"{ALERTS}/" + "00" * 16, 404, "no alert has the id"),
         (f"{ALERTS}/x", 404, "no alert has the id"),
         ("/api/v1/wallets/0x1", 422, "no address"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,11 +17,11 @@ from chainwarden.errors import StoreError
 from chainwarden.schema import ETHEREUM, Label
 from detect.label_lists import parse_address
 from store.api import Api
-from store.api_pages import NewLabel
+from store.api_pages import NewLabel, NewSuppression, TakenInHand
 from store.delivery_answers import EnableWord, ReplayWord
 from store.ledger import AlertFilter, Commit, Ledger
 from store.model_answers import PromotionWord
-from tests.store.asking import OTHER, Client, fill, serving
+from tests.store.asking import ALERTS, OTHER, Client, fill, serving
 
 # What sqlmap tries, by its five ways (boolean, error, union, stacked, time), for this dialect.
 INJECTIONS: Final = (
@@ -40,6 +41,8 @@ INJECTIONS: Final = (
 )  # fmt: skip
 BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "/api/v1/labels": NewLabel,
+    "/api/v1/alerts/{id}/acknowledgement": TakenInHand,
+    "/api/v1/suppressions": NewSuppression,
     "/api/v1/models/promotions": PromotionWord,
     "/api/v1/deliveries/replay": ReplayWord,
     "/api/v1/deliveries/enable": EnableWord,
@@ -98,9 +101,10 @@ def attempts(client: Client, ledger: Ledger) -> Iterator[tuple[str, str, bytes |
         (method,) = (route.methods or set()) - {"GET" if endless else "HEAD"}
         sound = re.sub(r"\{\w+\}", wallet, route.path)
         names = parameters(client, sound, method)
-        rest = {"address": wallet, "label": "x"} if method == "DELETE" else {}
+        needed = {"address": wallet, "label": "x"} if method == "DELETE" else {}
+        rest = {name: value for name, value in needed.items() if name in names}
         fields = BODIES[route.path].__struct_fields__ if method == "POST" else ()
-        filled = {"address": wallet, "label": "<", "configuration": "<"}
+        filled = {"address": wallet, "label": "<", "configuration": "<", "rule": "<", "until": 4e9}
         fits = {name: filled[name] for name in fields if name in filled}
         for text in INJECTIONS:
             value = quote(text, safe="")
@@ -125,7 +129,7 @@ def test_no_value_is_ever_sql(ledger: Ledger) -> None:
             status, said, _ = client.ask(target, method, body)
             assert 200 <= status < 500, (method, target, body, said)
             if method in ("GET", "HEAD") and status == 200:
-                names = ("alerts", "labels", "changes", "letters")
+                names = ("alerts", "labels", "changes", "letters", "suppressions")
                 rows = [row for name in names for row in (said or {}).get(name) or ()]
                 assert not rows, (method, target)
             else:
@@ -148,6 +152,15 @@ def test_what_an_analyst_writes_is_kept_as_it_is(ledger: Ledger) -> None:
                 kept += 1
                 newest = ledger.label_changes()[-1]
                 assert (newest.by, newest.why) == (text, text)
+                word = json.dumps({"author": text, "note": text}).encode()
+                page = f"{ALERTS}/{ledger.alerts()[0].id}/acknowledgement"
+                assert client.ask(page, "POST", word)[0] == 200
+                in_hand = ledger.triage.acknowledgements()[-1]
+                assert (in_hand.by, in_hand.why) == (text, text)
+                quiet = {"rule": "x", "until": time.time() + 60, "author": text, "note": text}
+                assert client.ask("/api/v1/suppressions", "POST", quiet)[0] == 201
+                suppressed = ledger.triage.suppressions(1)[0]
+                assert (suppressed.by, suppressed.why) == (text, text)
     assert kept > 30
     assert [label.label for label in ledger.labels()] == ["exchange", "scam"]
     assert len(ledger.alerts(AlertFilter(status="all"))) == 12
