@@ -19,7 +19,7 @@ from chainwarden.settings import load_settings
 from tests.anvil import Anvil
 from tests.command import wait_for
 from tests.conftest import ROOT
-from tests.ingest.test_parquet import aws, chain_rows, cryo, etl
+from tests.ingest.parquet_tables import aws, chain_rows, cryo, etl
 from tests.kafka_broker import free_ports
 from tests.rigs.composed import services
 from tests.rigs.pages import Desk, Page
