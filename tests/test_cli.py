@@ -246,6 +246,7 @@ def test_the_demo_ends_with_where_everything_is(tmp_path: Path) -> None:
     assert "flows/s" in done.stdout
     assert "precision" in done.stdout
     assert "recall" in done.stdout
+    assert re.search(r"; on the way forks took \d+ back", done.stdout)
     assert (tmp_path / "a demo" / "results" / "ledger.duckdb").exists()
     export, *following = re.findall(r"^(?:next:|     ) (.+)$", done.stdout, flags=re.MULTILINE)
 

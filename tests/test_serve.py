@@ -142,13 +142,18 @@ def test_beyond_loopback_it_wants_a_token(out: Path, tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_a_clear_error(out: Path, tmp_path: Path) -> None:
-    """The second of two servers on one port says so, and leaves the ledger free."""
+    """The second of two servers on one port says so, and leaves the ledger free; the first one is
+    stopped as it says."""
     other = tmp_path / "other"
     shutil.copytree(out, other)
     with running(("serve", "--out", out, "--port", 0), tmp_path) as process:
         address = api_address(tmp_path / "stderr.log", process)
         port = address.rpartition(":")[2]
         done = run("serve", "--out", other, "--port", port, cwd=tmp_path)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    said = (tmp_path / "stderr.log").read_text(encoding="utf-8")
+    assert said.endswith("chainwarden: stop with Ctrl-C\n")
     assert done.returncode == 3
     assert re.search(f"{port}.*free port", done.stderr)
     assert run_json("alerts", "--out", other, cwd=tmp_path)["total"] == 1203

@@ -51,10 +51,10 @@ def _show(result: ReplayResult, scores: list[RuleScore], chain: Path, port: int)
     print_line(
         f"{result.flows:,} flows of {result.blocks:,} blocks, every root recomputed, in "
         f"{result.seconds:.1f} s: {result.flows_per_second:,.0f} flows/s; "
-        f"{result.wallets:,} wallets"
+        f"{result.wallets:,} wallets remembered"
     )
     print_table(
-        f"{result.alerts} alerts against the truth, {result.retracted} taken back by forks",
+        f"{result.alerts} alerts against the truth; on the way forks took {result.retracted} back",
         ("rule", "catches", "alerts", "precision", "found", "of", "recall", "blocks to alert"),
         [
             (

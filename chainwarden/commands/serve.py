@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -37,5 +38,6 @@ def serve(*, config: Path | None, flags: Mapping[str, object], json: bool) -> No
             root = f"http://{server.address}"
             told = {"address": server.address, "api": f"{root}/api/v1/", "out": settings.store.out}
             print_json(told)
+        sys.stderr.write("chainwarden: stop with Ctrl-C\n")
         while not stop.wait(3600):
             pass
