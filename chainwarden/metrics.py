@@ -273,6 +273,7 @@ class Metrics:
         self.receiver_disabled = gauge(
             "receiver_disabled", "1 while nothing is sent to a receiver", "receiver"
         )
+        self.suppressions = gauge("suppressions", "Suppressions that hold: receivers hear nothing")
         # Series that exist from the start: a rate over a series that appears with its first
         # increment misses that increment.
         for outcome in ("verified", "unverified", "rejected"):

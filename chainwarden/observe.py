@@ -117,7 +117,7 @@ def observe_chain(metrics: Metrics, stats: Mapping[str, float]) -> None:
 
 
 def observe_delivery(metrics: Metrics, delivery: Delivery, ledger: Ledger) -> None:
-    """Posts by outcome, how much waits or was given up, and who is disabled."""
+    """Posts by outcome, what waits, was given up or is suppressed, and who is disabled."""
     dead = ledger.outbox.dead()
     for receiver, counts in delivery.counts().items():
         disabled = ledger.outbox.state(receiver).disabled
@@ -127,6 +127,7 @@ def observe_delivery(metrics: Metrics, delivery: Delivery, ledger: Ledger) -> No
         metrics.raise_counter(metrics.deliveries, counts.failed - counts.dead, receiver, "failed")
         metrics.raise_counter(metrics.deliveries, counts.dead, receiver, "dead")
     metrics.outbox_pending.labels(metrics.chain).set(sum(ledger.outbox.pending().values()))
+    metrics.suppressions.labels(metrics.chain).set(len(ledger.triage.holding()))
 
 
 def observe_node_calls(metrics: Metrics, stats: NodeCallsStats) -> None:

@@ -157,8 +157,8 @@ def page(
 
 
 def words(cursor: duckdb.DuckDBPyConnection, addresses: Iterable[bytes]) -> dict[bytes, list[str]]:
-    """The words of labels that were not withdrawn, by address, oldest first."""
-    found: dict[bytes, list[str]] = {}
+    """The words of labels that were not withdrawn, by address, each once, oldest first."""
+    found: dict[bytes, dict[str, None]] = {}
     wanted = list(dict.fromkeys(addresses))
     # One pass over the table for many addresses: a query for each takes seconds for a page.
     for start in range(0, len(wanted), 1024):
@@ -169,5 +169,5 @@ def words(cursor: duckdb.DuckDBPyConnection, addresses: Iterable[bytes]) -> dict
             part,
         ).fetchall()
         for address, word in rows:
-            found.setdefault(address, []).append(word)
-    return found
+            found.setdefault(address, {})[word] = None  # several sources may give one word
+    return {address: list(words) for address, words in found.items()}

@@ -81,7 +81,7 @@ def test_alerts_are_suppressed_by_command(out: Path) -> None:
     assert abs(held["until"] - time.time() - 7200) < 120
     quiet = [a for a in ask(out, "alerts")["alerts"] if a["suppressed_until"] is not None]
     assert {alert["subject"] for alert in quiet} == {WALLET}
-    assert run("alerts", "--out", out, cwd=out).stdout.count("suppressed") == len(quiet) == 3
+    assert run("alerts", "--out", out, cwd=out).stdout.count("[suppressed]") == len(quiet) == 3
     made = ask(out, "suppress", "--rule", "mixer_touch", "--author", "ana", "--note", "known")
     assert made["covers"] == 6
     assert ask(out, "suppressions", "end", 1, "--author", "bob")["ended_by"] == "bob"

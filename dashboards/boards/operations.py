@@ -202,6 +202,14 @@ def _delivery(made: dashboard.Dashboard) -> dashboard.Dashboard:
         Column("failing_since", "Failing since", SECONDS),
         Column("next_attempt", "Next attempt", SECONDS),
     )
+    suppressed = (
+        Column("id", "Number", NUMBER),
+        Column("rule", "Rule"),
+        Column("subject", "Wallet"),
+        Column("until", "Until", SECONDS),
+        Column("by", "Said by"),
+        Column("note", "Why"),
+    )
     return (
         made.with_row(dashboard.Row("Delivery"))
         .with_panel(
@@ -213,9 +221,10 @@ def _delivery(made: dashboard.Dashboard) -> dashboard.Dashboard:
         )
         .with_panel(
             series(
-                "Outbox", "Notifications that wait, and those that were given up.", "none",
+                "Outbox", "What waits or was given up, and suppressions that hold.", "none",
                 Query(now("chainwarden_outbox_pending"), "waiting"),
                 Query(now("chainwarden_outbox_dead"), "{{receiver}}, given up"),
+                Query(now("chainwarden_suppressions"), "suppressions"),
             )
         )
         .with_panel(
@@ -235,6 +244,12 @@ def _delivery(made: dashboard.Dashboard) -> dashboard.Dashboard:
             rows(
                 "Receivers", "chainwarden deliveries enables, and sends again.",
                 "/api/v1/deliveries?limit=1", "receivers", receivers,
+            )
+        )
+        .with_panel(
+            rows(
+                "Suppressed", "Receivers hear nothing of these; chainwarden suppressions ends it.",
+                "/api/v1/suppressions", "suppressions", suppressed,
             )
         )
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,11 +154,15 @@ def _take_in(behind: Detecting, events: Iterator[ChainEvent]) -> None:
 
 
 def _people(running: Busy) -> None:
-    """An analyst labels a wallet with a history, and an admin promotes the challenger."""
+    """An analyst labels a wallet with a history, takes its alert in hand, and wants to hear no more
+    of some; an admin promotes the challenger."""
     page = running.get("/api/v1/alerts?severity=medium&limit=1000")["alerts"]
     newest = next(one for one in page if _is_known(running, one["subject"]))
     said = {"address": newest["subject"], "label": "phishing", "author": "ana", "note": "seen"}
     running.post("/api/v1/labels", {**said, "from_alert": newest["id"]})
+    running.post(f"/api/v1/alerts/{newest['id']}/acknowledgement", {"author": "ana"})
+    known = {"rule": "dusting", "subject": newest["subject"], "note": "known"}
+    running.post("/api/v1/suppressions", {**known, "until": time.time() + 3600, "author": "ana"})
     running.post("/api/v1/models/promotions", {"author": "ana", "note": "better"})
 
 

@@ -37,8 +37,8 @@ def asked(command: str, server: HttpServer) -> subprocess.CompletedProcess[str]:
 
 
 def test_its_commands_do_what_it_says(server: HttpServer) -> None:
-    """The document, the newest alerts, and a stream that says where it begins."""
-    document, alerts, stream = COMMANDS
+    """The document, the newest alerts, a stream that says where it begins, a suppression."""
+    document, alerts, stream, suppress = COMMANDS
     described = json.loads(asked(document, server).stdout)
     assert described["openapi"] == "3.1.0"
     page = json.loads(asked(alerts, server).stdout)
@@ -47,6 +47,9 @@ def test_its_commands_do_what_it_says(server: HttpServer) -> None:
     heard = asked(stream, server)
     assert heard.returncode == 28, heard.stderr  # curl's for: as long as it was told to
     assert re.fullmatch(r"retry: \d+\n\nid: [0-9a-f]{8}-\d+\n\n", heard.stdout)
+    quiet = json.loads(asked(suppress, server).stdout)
+    assert (quiet["rule"], quiet["note"], quiet["holds"]) == ("dusting", "known", True)
+    assert 3000 < quiet["until"] - quiet["said_at"] < 3601
     for path in re.findall(r"`([a-z]+/[A-Za-z/]+)`", PAGE):
         assert (
             f"/api/v1/{path}".replace("ADDRESS", "{address}").replace("ID", "{id}")

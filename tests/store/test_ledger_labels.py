@@ -32,6 +32,7 @@ def test_labels_are_kept_replaced_and_withdrawn(ledger: Ledger) -> None:
     assert not ledger.add_label(again)
     assert ledger.add_label(other)
     assert ledger.labels() == [again, other]
+    assert ledger.label_words([WALLET, OTHER]) == {WALLET: ["phishing"]}
     assert ledger.labels(applied=False) == [again, other]
     ledger.commit(Commit(at(1), labels=[InForce(1, [1, 2])]))
     assert ledger.labels(applied=False) == [other]
