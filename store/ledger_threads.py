@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import TypeVar
 
 from store.ledger import Ledger
@@ -22,6 +22,7 @@ class LedgerThreads:
     def __init__(self, ledger: Ledger, count: int, name: str) -> None:
         self._ledger = ledger
         self._threads = ThreadPoolExecutor(count, name)
+        self._ending = Lock()
 
     def close(self) -> None:
         """Wait for what is being asked."""
@@ -42,16 +43,22 @@ class LedgerThreads:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do some work."""
-        thread: list[int] = []
+        at_it: list[int] = []
 
         def noted() -> T:
-            thread.append(get_ident())
-            return work()
+            at_it.append(get_ident())
+            try:
+                return work()
+            finally:
+                with self._ending:
+                    at_it.clear()
 
         future = self._threads.submit(noted)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            if thread and not future.done():
-                self._ledger.interrupt(thread[0])
+            # A thread that has ended the work may be at somebody else's question already.
+            with self._ending:
+                for thread in at_it:
+                    self._ledger.interrupt(thread)
             raise

@@ -9,10 +9,8 @@ Both answer ``{centre, nodes, edges, others, edges_left_out, since_block, whole}
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -30,6 +28,7 @@ from detect.labels import LabelBook
 from store.answers import no_alert, whole_id
 from store.lake import Lake
 from store.ledger import Ledger
+from store.ledger_threads import LedgerThreads
 from store.parameters import address_reader, query_of
 
 _address: Final = address_reader(parse_address)
@@ -53,7 +52,7 @@ class Graphs:
         self._lake = lake
         self._labels = labels
         # One: each reads much of a lake, and whoever follows the chain has the cores, too.
-        self._threads = ThreadPoolExecutor(1, "graphs")
+        self._threads = LedgerThreads(ledger, 1, "graphs")
         self.routes = [
             GuardedRoute("/api/v1/alerts/{id}/graph", self._alert, Role.VIEWER, ALERT_GRAPH),
             GuardedRoute(
@@ -63,7 +62,7 @@ class Graphs:
 
     def close(self) -> None:
         """Wait for what is being asked."""
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.close()
 
     def of_alert(self, alert_id: str) -> Answer:
         """The graph of an alert; four digits of an id may do. Raises RequestRefused for none."""
@@ -95,12 +94,9 @@ class Graphs:
     async def _alert(self, request: Request) -> Response:
         query_of(request, ALERT_GRAPH.query)
         alert_id = str(request.path_params["id"])
-        return await self._answer(lambda: self.of_alert(alert_id))
+        return json_answer(await self._threads.run(lambda: self.of_alert(alert_id)))
 
     async def _wallet(self, request: Request) -> Response:
         query_of(request, WALLET_GRAPH.query)
         address = _address(str(request.path_params["address"]))
-        return await self._answer(lambda: self.of_wallet(address))
-
-    async def _answer(self, ask: Callable[[], Answer]) -> Response:
-        return json_answer(await asyncio.wrap_future(self._threads.submit(ask)))
+        return json_answer(await self._threads.run(lambda: self.of_wallet(address)))
