@@ -129,11 +129,12 @@ class Asked(Protocol):
 
 
 @contextmanager
-def ask(out: Path, settings: Settings) -> Iterator[Asked]:
-    """Whoever answers for the ledger in a folder.
+def ask(settings: Settings) -> Iterator[Asked]:
+    """Whoever answers for the ledger in the folder of the settings.
 
     Raises LedgerLocked where another process has it open that does not answer.
     """
+    out = Path(settings.store.out)
     try:
         ledger = open_ledger(out, settings)
     except LedgerLocked as locked:

@@ -122,7 +122,6 @@ def _walk(asked: Answers, wanted: AlertFilter) -> Iterator[News]:
 
 
 def follow(
-    out: Path,
     settings: Settings,
     wanted: AlertFilter,
     tell: Callable[[list[News]], None],
@@ -138,10 +137,10 @@ def follow(
     begun = False
     while True:
         # Noted after the commit, and read before the look: nothing falls in between.
-        commits = _commits_of(out)
+        commits = _commits_of(Path(settings.store.out))
         if not begun or commits != seen or silent >= LONGEST_SECONDS:
             try:
-                with ask(out, settings) as asked:
+                with ask(settings) as asked:
                     news = follower.look(asked)
             except (LedgerLocked, Unreachable, RequestRefused) as error:
                 if not begun or not _passes(error):

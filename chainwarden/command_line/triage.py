@@ -8,7 +8,7 @@ import typer
 
 from chainwarden.command_line.application import app
 from chainwarden.command_line.completion import rules
-from chainwarden.command_line.options import ChainName, Config, Json, Out
+from chainwarden.command_line.options import ChainName, Config, Json, Out, flags_of
 
 
 @app.command(epilog="Example: chainwarden acknowledge 5f0c --note 'asked the exchange'")
@@ -32,7 +32,7 @@ def acknowledge(
         InHand(alert_id, author, note),
         withdraw=withdraw,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -56,7 +56,7 @@ def suppress(
     command(
         hush_of(rule, subject, hours, author, note),
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )
 
@@ -85,6 +85,6 @@ def suppressions(
         ever=ever,
         limit=limit,
         config=config,
-        flags={"store.out": str(out) if out else None, "chain": chain},
+        flags=flags_of(out, chain),
         json=json,
     )

@@ -94,10 +94,9 @@ def alerts(
         raise SettingsError("--follow takes no --acknowledged", hint="what comes, nobody has yet")
     settings = load_settings(config, os.environ, flags)
     wanted = words.filter()
-    out = Path(settings.store.out)
     if following:
-        follow(out, settings, wanted, _tell_json if json else _tell)
-    with ask(out, settings) as asked:
+        follow(settings, wanted, _tell_json if json else _tell)
+    with ask(settings) as asked:
         found = asked.alerts(wanted)
     if json:
         print_json(found)

@@ -47,7 +47,7 @@ class Act:
 def deliveries(act: Act, *, config: Path | None, flags: Mapping[str, object], json: bool) -> None:
     """List what receivers are still owed, try it again, or enable a receiver."""
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         found = act.asked_of(asked)
     if json:
         print_json(found)

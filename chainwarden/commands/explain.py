@@ -16,7 +16,7 @@ from chainwarden.terminal import print_json, print_line
 def explain(alert_id: str, *, config: Path | None, flags: Mapping[str, object], json: bool) -> None:
     """Show what an analyst needs to decide about an alert, on one screen or as one object."""
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         found = asked.explain(alert_id)
     if json:
         print_json(found)

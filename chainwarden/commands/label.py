@@ -32,7 +32,7 @@ def label(
 ) -> None:
     """Add a label to the ledger, or withdraw it. It takes force with the next block."""
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         done = asked.withdraw(said) if withdraw else asked.label(said)
     result = {name: done[name] for name in ("address", "label", "status")}
     verdict = word_verdict(done["label"])
@@ -79,7 +79,7 @@ def labels(
     """Show who labelled what and when, and which lists were in force from which block on."""
     settings = load_settings(config, os.environ, flags)
     wallet = None if address is None else address_of(address)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         found = asked.label_history(wallet, limit)
     if json:
         print_json(found)

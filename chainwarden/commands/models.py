@@ -44,7 +44,7 @@ def models(
 ) -> None:
     """Show the risk models side by side, or make the challenger the champion."""
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         found = asked.models() if said is None else asked.promote(said)
     if json:
         print_json(found)

@@ -10,6 +10,7 @@ from typing import Any
 
 from chainwarden.asking import ask
 from chainwarden.commands.alerts import address_of
+from chainwarden.commands.explain import options_of
 from chainwarden.errors import SettingsError
 from chainwarden.report.words import moment
 from chainwarden.settings import load_settings
@@ -22,7 +23,7 @@ def acknowledge(
 ) -> None:
     """Say who has an alert in hand, or that nobody has any more."""
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         alert = asked.unacknowledge(said) if withdraw else asked.acknowledge(said)
     if json:
         print_json(alert)
@@ -43,14 +44,15 @@ def hush_of(rule: str, subject: str, hours: float, author: str, note: str) -> Hu
 def suppress(said: Hush, *, config: Path | None, flags: Mapping[str, object], json: bool) -> None:
     """Have nobody told of some alerts for a while."""
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         done = asked.suppress(said)
     if json:
         print_json(done)
         return
     print_line(f"Until {moment(int(done['until']))} nobody is told of {_what(done)}.")
     print_line(f"{done['covers']} active alerts are such. They stay, and new ones are raised.")
-    print_line(f"To be told again: chainwarden suppressions end {done['id']}")
+    end = f"chainwarden suppressions end {done['id']}{options_of(settings)}"
+    print_line(f"To be told again: {end}")
 
 
 def suppressions(
@@ -68,7 +70,7 @@ def suppressions(
     if act not in ("list", "end") or (act == "end") != (serial is not None):
         raise SettingsError(f"suppressions cannot do that: {act}", hint="list, or end ID")
     settings = load_settings(config, os.environ, flags)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         if serial is None:
             found = asked.suppressions(limit, holding=not ever)
         else:

@@ -20,7 +20,7 @@ def wallet(
     """Show what is known of a wallet on one screen, or as one object."""
     settings = load_settings(config, os.environ, flags)
     wanted = address_of(address)
-    with ask(Path(settings.store.out), settings) as asked:
+    with ask(settings) as asked:
         found = asked.wallet(wanted, limit)
     if json:
         print_json(found)
