@@ -252,8 +252,9 @@ def test_alerts_fit_the_terminal(out: Path) -> None:
     unless NO_COLOR says otherwise, and none in a pipe."""
     for columns in (80, 100, 150):
         text = on_terminal(out, columns)
-        lines = [STYLE.sub("", line) for line in text.splitlines()]
+        *lines, command = (STYLE.sub("", line) for line in text.splitlines())
         assert max(map(len, lines)) <= columns
+        assert command.endswith(f"chainwarden explain ID --out {out}"), "whole, to be copied"
         assert ("│" in text) == (columns == 150)
         assert COLOUR.search(text)
         plain = STYLE.sub("", text)
