@@ -6,6 +6,7 @@ import { fill, h, dropUnloaded, loading, retold } from "./dom.js";
 import { moneyGraph } from "./graph.js";
 import { askForLabel, dismiss } from "./labelling.js";
 import { fact, subjectFacts } from "./subject.js";
+import { askToSuppress, inHand, suppressedBy, takeOrGiveBack } from "./triage.js";
 import { brief, count, decimal, exactAmount, linked, outside, plain, severity, tags, time, wallet } from "./words.js";
 
 /** Draws an alert's page; the signal ends it. */
@@ -18,14 +19,16 @@ export function alertPage(main, id, signal) {
   const graph = h("section", { class: "card", "aria-labelledby": "money-title" },
     h("h2", { id: "money-title" }, "Money flows"), loading());
   let explained = null;
+  let asked = 0;
+  let drawn = 0;
   fill(main, head, errors, graph, body);
 
   async function load(first) {
+    const turn = ++asked;
     try {
-      explained = await ask(`/api/v1/alerts/${encodeURIComponent(id)}/explanation`, { signal });
-      fill(title, severity(explained.alert.severity), " ", plain(explained.alert.rule));
-      retold(head, title, heading(explained, { label, dismiss: dismissed }));
-      fill(body, ...sections(explained));
+      const found = await ask(`/api/v1/alerts/${encodeURIComponent(id)}/explanation`, { signal });
+      const quiet = await suppressedBy(found.alert, signal);
+      if (turn > drawn) draw(turn, found, quiet);
       if (!first) return;
       document.title = `${plain(explained.alert.rule)} – chainwarden`;
       const money = await ask(`/api/v1/alerts/${encodeURIComponent(explained.alert.id)}/graph`, { signal });
@@ -38,6 +41,15 @@ export function alertPage(main, id, signal) {
     }
   }
 
+  // What was asked for later may come earlier.
+  function draw(turn, found, quiet) {
+    drawn = turn;
+    explained = found;
+    fill(title, severity(found.alert.severity), " ", plain(found.alert.rule));
+    retold(head, title, heading(found, quiet, { label, dismiss: dismissed, hand, suppress }));
+    fill(body, ...sections(found));
+  }
+
   function label() {
     if (explained?.suspect) askForLabel({ address: explained.suspect, word: explained.bad_label, alertId: explained.alert.id });
   }
@@ -46,11 +58,21 @@ export function alertPage(main, id, signal) {
     if (explained) dismiss(explained.alert.id);
   }
 
-  document.addEventListener("labels-changed", () => load(false), { signal });
+  function hand() {
+    if (explained) takeOrGiveBack(explained.alert.id, explained.alert.acknowledged !== null);
+  }
+
+  function suppress() {
+    if (explained) askToSuppress({ rule: explained.alert.rule, subject: explained.subject?.address ?? null });
+  }
+
+  document.addEventListener("analyst-said", () => load(false), { signal });
   load(true);
   return {
     label,
     dismiss: dismissed,
+    hand,
+    suppress,
     wallet: () => { if (explained?.subject) location.hash = `#/wallets/${explained.subject.address}`; },
     step(by) {
       const at = order.indexOf(explained?.alert.id);
@@ -60,10 +82,11 @@ export function alertPage(main, id, signal) {
   };
 }
 
-function heading({ alert, suspect, subject }, acts) {
+function heading({ alert, suspect, subject }, quiet, acts) {
   const retracted = alert.status !== "active" && `taken back${alert.retraction_reason ? `: ${plain(alert.retraction_reason)}` : ""}`;
   return [
     retracted && h("p", { class: "note" }, retracted),
+    quiet,
     h("p", { class: "sentence" }, linked(alert.sentence)),
     h(
       "dl",
@@ -75,15 +98,22 @@ function heading({ alert, suspect, subject }, acts) {
       fact("Block", [String(alert.block_number), " ", outside("block", alert.block_number)]),
       fact("Transaction", alert.transaction_hash ? [h("code", { class: "whole" }, alert.transaction_hash), " ", outside("tx", alert.transaction_hash)] : "none"),
       fact("Alert", h("code", { class: "whole" }, plain(alert.id))),
+      fact("In hand", inHand(alert)),
     ),
-    suspect !== null && h(
+    h(
       "div",
       { class: "actions" },
-      h("button", { type: "button", class: "main", onclick: acts.label, "aria-keyshortcuts": "l" }, "Label wallet ", h("kbd", null, "l")),
-      h("button", { type: "button", onclick: acts.dismiss, "aria-keyshortcuts": "d" }, "Dismiss ", h("kbd", null, "d")),
-      subject !== null && outside("address", subject.address, "Block explorer"),
+      suspect !== null && [button("l", "Label wallet", acts.label, "main"), button("d", "Dismiss", acts.dismiss)],
+      button("h", alert.acknowledged === null ? "Take in hand" : "Give back", acts.hand),
+      button("s", "Suppress …", acts.suppress),
+      suspect !== null && subject !== null && outside("address", subject.address, "Block explorer"),
     ),
   ];
+}
+
+function button(key, text, act, look) {
+  return h("button", { type: "button", class: look, id: `act-${key}`, onclick: act, "aria-keyshortcuts": key },
+    `${text} `, h("kbd", null, key));
 }
 
 function sections({ alert, about, related, subject }) {

@@ -4,6 +4,7 @@ import { ask, problem, Refused } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { filterForm } from "./filters.js";
 import { watch } from "./live.js";
+import { marks } from "./triage.js";
 import { brief, plain, severity, short, tags, time } from "./words.js";
 
 const PAGE = 50;
@@ -184,7 +185,7 @@ export function alertsPage(main, parameters, signal) {
     if (!rows.size) found.textContent = "";
   }
 
-  document.addEventListener("labels-changed", renew, { signal });
+  document.addEventListener("analyst-said", renew, { signal });
   first();
 
   const at = () => [...rows.values()].findIndex((row) => row.contains(document.activeElement));
@@ -195,18 +196,19 @@ export function alertsPage(main, parameters, signal) {
       links[to]?.querySelector("a").focus();
     },
     selected: () => list.children[at()]?.dataset.id,
+    held: () => list.children[at()]?.dataset.held === "",
   };
 }
 
 function version(alert) {
-  return `${alert.status} ${alert.severity} ${alert.labels.join()}`;
+  return JSON.stringify([alert.status, alert.severity, alert.labels, alert.acknowledged, alert.suppressed_until]);
 }
 
 function drawn(alert) {
   const chain = /^0x0{40}$/.test(alert.subject);
   return h(
     "li",
-    { "data-id": alert.id, "data-version": version(alert), class: alert.status === "active" ? "" : "past" },
+    { "data-id": alert.id, "data-version": version(alert), "data-held": alert.acknowledged !== null, class: alert.status === "active" ? "" : "past" },
     h(
       "a",
       { href: `#/alerts/${encodeURIComponent(alert.id)}` },
@@ -220,6 +222,7 @@ function drawn(alert) {
         chain ? "the chain itself" : h("code", null, short(alert.subject)),
         " ", tags(alert.labels),
         alert.status !== "active" && h("span", { class: "tag" }, plain(alert.status)),
+        marks(alert),
       ),
     ),
   );

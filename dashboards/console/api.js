@@ -15,6 +15,11 @@ export class Refused extends Error {
 
 let asking = null;
 
+/** Whether a token says who asks. */
+export function hasToken() {
+  return Boolean(sessionStorage.getItem(TOKEN));
+}
+
 /** The JSON that is there. Throws Refused; asks the person for a token where one is wanted. */
 export async function ask(path, { method = "GET", body, signal } = {}) {
   const answer = await send(path, { method, body, signal });

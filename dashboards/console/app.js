@@ -7,6 +7,7 @@ import { fill, h } from "./dom.js";
 import { FILTERS } from "./filters.js";
 import { listen, showKeys } from "./keyboard.js";
 import { askForLabel, dismiss } from "./labelling.js";
+import { askToSuppress, takeOrGiveBack } from "./triage.js";
 import { knows, learn, plain } from "./words.js";
 import { walletPage } from "./wallet.js";
 
@@ -79,6 +80,8 @@ function listActions(list) {
     step: list.step,
     label: () => explained(({ suspect, bad_label: word }, id) => suspect && askForLabel({ address: suspect, word, alertId: id })),
     dismiss: () => list.selected() !== undefined && dismiss(list.selected()),
+    hand: () => list.selected() !== undefined && takeOrGiveBack(list.selected(), list.held()),
+    suppress: () => explained(({ alert, subject }) => askToSuppress({ rule: alert.rule, subject: subject?.address ?? null })),
     wallet: () => explained(({ suspect }) => { if (suspect) location.hash = `#/wallets/${suspect}`; }),
   };
 }

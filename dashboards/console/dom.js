@@ -29,10 +29,12 @@ export function fill(element, ...children) {
   return filled(element, null, children);
 }
 
-/** Put these after an element's heading, which is not touched and so keeps the focus. */
+/** Put these after an element's heading; what has the focus keeps it, by its id where it is made anew. */
 export function retold(element, heading, parts) {
+  const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
   while (element.lastChild !== heading) element.lastChild.remove();
   filled(element, null, parts);
+  if (focused) document.getElementById(focused)?.focus();
 }
 
 /** What stands in a section until its content comes. */

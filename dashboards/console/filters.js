@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { knows } from "./words.js";
 
 /** The names that the list's address and the API share. */
-export const FILTERS = ["rule", "severity", "status", "subject", "label", "since", "until"];
+export const FILTERS = ["rule", "severity", "status", "acknowledged", "subject", "label", "since", "until"];
 
 export function filterForm(parameters) {
   const { rules, severities } = knows();
@@ -13,11 +13,13 @@ export function filterForm(parameters) {
     rule: [["", "any"], ...[...new Set(rule ? [...rules, rule] : rules)].sort().map((one) => [one, one])],
     severity: [["", "any"], ...severities.map((one) => [one, one === "critical" ? one : `${one} or above`])],
     status: [["", "active"], ["retracted", "retracted"], ["all", "all"]],
+    acknowledged: [["", "any"], ["no", "nobody"], ["yes", "somebody"]],
   };
   const fields = [
     select("rule", "Rule", choices.rule, parameters),
     select("severity", "Severity", choices.severity, parameters),
     select("status", "Status", choices.status, parameters),
+    select("acknowledged", "In hand", choices.acknowledged, parameters),
     input("subject", "Wallet", { type: "text", placeholder: "0x…", spellcheck: "false", autocomplete: "off", size: "14" }, parameters),
     input("label", "Label", { type: "text", placeholder: "phishing", spellcheck: "false", autocomplete: "off", size: "12" }, parameters),
     input("since", "Since (UTC)", { type: "datetime-local" }, parameters),

@@ -1,8 +1,9 @@
 // The money around a wallet as a picture that can be moved, magnified and expanded, and as a table.
 
 import { ask, Refused } from "./api.js";
+import { failed } from "./done.js";
 import { fill, h, s, say } from "./dom.js";
-import { askForLabel, failed } from "./labelling.js";
+import { askForLabel } from "./labelling.js";
 import { COMPACT, WIDE, layout, merge, newGraph } from "./graph_layout.js";
 import { briefAmount, count, exactAmount, moment, outside, plain, short, span, tags, wallet } from "./words.js";
 

@@ -1,14 +1,16 @@
 // Keys. None is taken from whoever types, or from the browser's own.
 
+import { undo } from "./done.js";
 import { h, isTyping } from "./dom.js";
-import { undo } from "./labelling.js";
 
 const KEYS = [
   ["j / k", "the next, the previous alert"],
   ["Enter", "open the alert; expand the wallet of the graph"],
   ["l", "label the wallet"],
   ["d", "dismiss the alert: a false positive"],
-  ["u", "undo what was labelled last"],
+  ["h", "take the alert in hand, or give it back"],
+  ["s", "suppress alerts like it for a while"],
+  ["u", "undo what was done last"],
   ["w", "open the alert's wallet"],
   ["/", "find a wallet or an alert"],
   ["Esc", "back to the list"],
@@ -18,7 +20,7 @@ const KEYS = [
   ["?", "this page of keys"],
 ];
 
-/** page() is what is on screen: it may have step, label, dismiss, wallet and back. */
+/** page() is what is on screen: it may have step, label, dismiss, hand, suppress, wallet and back. */
 export function listen(page, { theme }) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -30,6 +32,8 @@ export function listen(page, { theme }) {
       k: () => page().step?.(-1),
       l: () => page().label?.(),
       d: () => page().dismiss?.(),
+      h: () => page().hand?.(),
+      s: () => page().suppress?.(),
       w: () => page().wallet?.(),
       u: undo,
       t: theme,

@@ -1,42 +1,20 @@
 // Saying what a wallet is, and taking that back.
 
-import { ask, problem, Refused } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { ask, Refused } from "./api.js";
+import { authorField, formDialog } from "./dialog.js";
+import { attempt, done, remembered } from "./done.js";
+import { h } from "./dom.js";
 import { knows, plain, short } from "./words.js";
 
-const AUTHOR = "chainwarden.author";
-let last = null; // what undo takes back
-
-function remembered() {
-  try {
-    return localStorage.getItem(AUTHOR) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-/** Label a wallet at once. Returns whether that was done. */
+/** Label a wallet at once. */
 export async function setLabel({ address, label, alertId = "", note = "", author = remembered() }) {
   const body = { address, label, author, note, from_alert: alertId };
-  const done = await ask("/api/v1/labels", { method: "POST", body });
-  last = done.new ? { address: done.address, label: done.label, author } : null;
-  const text = done.new
-    ? `${short(done.address)} is labelled ${plain(done.label)}`
-    : `${short(done.address)} was labelled ${plain(done.label)} before`;
-  toast(text, Boolean(last));
-  document.dispatchEvent(new CustomEvent("labels-changed"));
-}
-
-/** Take back what was said last. */
-export async function undo() {
-  const said = last;
-  if (said === null) return;
-  last = null;
-  try {
-    await withdraw(said.address, said.label, said.author, "undone in the console");
-  } catch (error) {
-    if (error instanceof Refused) failed(error);
-    else throw error;
+  const said = await ask("/api/v1/labels", { method: "POST", body });
+  if (said.new) {
+    done(`${short(said.address)} is labelled ${plain(said.label)}`,
+      () => withdraw(said.address, said.label, author, "undone in the console"));
+  } else {
+    done(`${short(said.address)} was labelled ${plain(said.label)} before`);
   }
 }
 
@@ -44,37 +22,16 @@ export async function undo() {
 export async function withdraw(address, label, author = remembered(), note = "") {
   const query = new URLSearchParams({ address, label, author, note });
   await ask(`/api/v1/labels?${query}`, { method: "DELETE" });
-  toast(`the label ${plain(label)} of ${short(address)} is taken back`, false);
-  document.dispatchEvent(new CustomEvent("labels-changed"));
+  done(`the label ${plain(label)} of ${short(address)} is taken back`);
 }
 
 /** The alert was wrong: its suspect is labelled so, from this alert. */
-export async function dismiss(alertId) {
-  try {
+export function dismiss(alertId) {
+  return attempt(async () => {
     const { suspect } = await ask(`/api/v1/alerts/${encodeURIComponent(alertId)}/explanation`);
     if (suspect === null) throw new Refused(0, "the alert is about no wallet: there is nothing to label", "");
     await setLabel({ address: suspect, label: "false_positive", alertId, note: "dismissed in the console" });
-  } catch (error) {
-    if (error instanceof Refused) failed(error);
-    else throw error;
-  }
-}
-
-/** Tell what was done; it stays until the next thing is done or it is closed. */
-export function toast(text, undoable) {
-  const box = document.getElementById("toast");
-  fill(
-    box,
-    h("span", null, text),
-    undoable && h("button", { type: "button", onclick: undo, "aria-keyshortcuts": "u" }, "Undo ", h("kbd", null, "u")),
-    h("button", { type: "button", class: "plain", onclick: () => (box.hidden = true) }, "Close"),
-  );
-  box.hidden = false;
-  say(undoable ? `${text}. Press u to undo.` : text);
-}
-
-export function failed(error) {
-  toast(error.hint ? `${error.message}: ${error.hint}` : error.message, false);
+  });
 }
 
 /** Ask which label a wallet is to have. */
@@ -86,15 +43,10 @@ export function askForLabel({ address, word = "", alertId = "" }) {
     autocomplete: "off", spellcheck: "false", "aria-describedby": "label-hint",
   });
   const note = h("input", { id: "label-note", maxlength: "2000", autocomplete: "off" });
-  const author = h("input", { id: "label-author", maxlength: "100", value: remembered(), autocomplete: "off" });
-  const errors = h("div");
-  const dialog = h(
-    "dialog",
-    { "aria-labelledby": "label-title" },
-    h(
-      "form",
-      { onsubmit: apply },
-      h("h2", { id: "label-title" }, "Label a wallet"),
+  const author = authorField();
+  formDialog({
+    title: "Label a wallet",
+    content: [
       h("p", null, h("code", { class: "whole" }, address)),
       h("label", { for: "label-word" }, "Label"),
       label,
@@ -103,35 +55,10 @@ export function askForLabel({ address, word = "", alertId = "" }) {
         "phishing, scam … call it bad; benign trusts it; false_positive only says that the alert was wrong."),
       h("label", { for: "label-note" }, "Why (optional)"),
       note,
-      h("label", { for: "label-author" }, "Your name (a token's name goes before it)"),
-      author,
-      errors,
-      h(
-        "div",
-        { class: "actions" },
-        h("button", { class: "main" }, "Label"),
-        h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
-      ),
-    ),
-  );
-
-  async function apply(event) {
-    event.preventDefault();
-    try {
-      localStorage.setItem(AUTHOR, author.value.trim());
-    } catch {
-      // It is asked for again.
-    }
-    try {
-      await setLabel({ address, label: label.value, alertId, note: note.value, author: author.value.trim() });
-      dialog.close();
-    } catch (error) {
-      fill(errors, problem(error));
-    }
-  }
-
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+      author.parts,
+    ],
+    act: "Label",
+    apply: () => setLabel({ address, label: label.value, alertId, note: note.value, author: author.keep() }),
+  });
   label.select();
 }

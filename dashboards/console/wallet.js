@@ -1,11 +1,13 @@
 // One wallet: its labels, its alerts, its money, and who said what of it.
 
-import { ask, problem, Refused } from "./api.js";
+import { ask, problem } from "./api.js";
+import { attempt } from "./done.js";
 import { fill, h, dropUnloaded, loading, retold } from "./dom.js";
 import { flowsSection } from "./flows.js";
 import { moneyGraph } from "./graph.js";
-import { askForLabel, failed, withdraw } from "./labelling.js";
+import { askForLabel, withdraw } from "./labelling.js";
 import { fact, historyFacts, labelled } from "./subject.js";
+import { marks } from "./triage.js";
 import { brief, count, decimal, moment, outside, plain, severity, tags, time } from "./words.js";
 
 const ALERTS = 50;
@@ -59,7 +61,7 @@ export function walletPage(main, address, signal) {
     if (known) askForLabel({ address: known.address });
   }
 
-  document.addEventListener("labels-changed", () => load(false), { signal });
+  document.addEventListener("analyst-said", () => load(false), { signal });
   load(true);
   return { label };
 }
@@ -115,20 +117,11 @@ function labelList({ address, labels }) {
   return h("ul", { class: "bare" }, labels.map((one) => {
     const item = labelled(one);
     if (one.source === "analyst") {
-      item.append(" ", h("button", { type: "button", class: "plain", onclick: () => takeBack(address, one.label) },
+      item.append(" ", h("button", { type: "button", class: "plain", onclick: () => attempt(() => withdraw(address, one.label)) },
         "Take back", h("span", { class: "unseen" }, ` the label ${plain(one.label)}`)));
     }
     return item;
   }));
-}
-
-async function takeBack(address, label) {
-  try {
-    await withdraw(address, label);
-  } catch (error) {
-    if (error instanceof Refused) failed(error);
-    else throw error;
-  }
 }
 
 function alertList({ alerts, next, address }) {
@@ -141,6 +134,7 @@ function alertList({ alerts, next, address }) {
       h("a", { href: `#/alerts/${encodeURIComponent(one.id)}` }, plain(one.rule)), " ",
       h("span", { class: "dim" }, time(one.block_timestamp), one.status === "active" ? "" : ` ${plain(one.status)}`),
       h("div", { class: "says" }, brief(one.sentence)),
+      marks(one),
     ))),
     next !== null && h("p", null, h("a", { href: `#/alerts?subject=${address}&status=all` }, "All of them")),
   ];

@@ -144,7 +144,7 @@ def test_keys_lead_from_the_list_to_the_alert_and_back(chromium: Page, console: 
     chromium.press("?")
     assert "the next" in chromium.value("document.querySelector('dialog[open]').innerText")
     chromium.press("Escape")
-    assert chromium.value("document.querySelector('dialog[open]')") is None
+    chromium.wait("!document.querySelector('dialog[open]')")
     chromium.press("/")
     assert chromium.value("document.activeElement.id") == "find-text"
     chromium.press("j", "d", "?")
@@ -166,7 +166,7 @@ def test_a_label_that_is_set_is_in_the_ledger_and_undone_is_not(
     assert chromium.wait("document.querySelector('#label-word')?.value") == "phishing"
     chromium.value("document.querySelector('#label-note').focus()")
     chromium.type("drains owners")
-    chromium.value("document.querySelector('#label-author').focus()")
+    chromium.value("document.querySelector('#author').focus()")
     chromium.type("ana")
     chromium.press("Enter")
     chromium.wait("document.querySelector('.head .tag')?.textContent == 'phishing'")
