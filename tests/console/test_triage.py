@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from chainwarden.server import Role
 from chainwarden.server.tokens import FILE, TokenFile
-from store.ledger import AlertFilter
+from store.ledger import AlertFilter, Commit
 from tests.chromium import Page
 from tests.console.conftest import Console, serving, sound, visit
 from tests.console.test_pages import AXE, ROWS, SHOWN
@@ -212,6 +213,37 @@ def test_each_suppression_of_an_alert_is_said_and_no_other(
     chromium.wait(f"{ends}.length == 1")
     assert second not in triage.holding()
     assert len(triage.holding()) == 2
+    sound(chromium, console)
+
+
+def test_from_a_row_alerts_are_suppressed_and_the_wallet_says_so(
+    chromium: Page, console: Console
+) -> None:
+    """s acts on the row with the focus; where a chain is the subject only its rule is offered."""
+    last = console.ledger.alerts()[0]
+    cursor = console.ledger.cursor()
+    assert cursor is not None
+    of_the_chain = dataclasses.replace(last, id=f"{1:032x}", subject=bytes(20))
+    console.ledger.commit(Commit(cursor, [of_the_chain]))
+    console.ledger.triage.acknowledge(last.id, "ana")
+    visit(chromium, console.url)
+    offered = "[...document.querySelector('#suppress-scope')?.options ?? []].map(e => e.text)"
+    chromium.press("j", "s")
+    chromium.wait(f"{offered}.length")
+    assert chromium.value(offered) == [f"all {last.rule} alerts"]
+    chromium.press("Escape")
+    chromium.wait(NO_DIALOG)
+    chromium.press("j", "s")
+    chromium.wait(f"{offered}.length == 3")
+    chromium.click("dialog .main")
+    chromium.wait(f"{ROWS}[1].innerText.includes('suppressed until')")
+    assert "suppressed" not in chromium.value(f"{ROWS}[0].innerText")
+    (said,) = console.ledger.triage.holding()
+    assert (said.rule, said.subject) == (last.rule, last.subject)
+    visit(chromium, f"{console.url}#/wallets/0x{last.subject.hex()}")
+    told = chromium.wait("document.querySelector('#alerts-title ~ ol')?.innerText")
+    assert "in hand: ana" in told
+    assert "suppressed until" in told
     sound(chromium, console)
 
 
