@@ -347,6 +347,7 @@ ELSEWHERE: Final = {
     "chainwarden.replay": "its own replay.json, none where damaged; tests/report/test_gather.py",
     "store.lake_rows": "files of the manifest, as store.lake; tests/store/test_evidence.py",
     "store.api": "bodies: tests/store/test_injection.py and test_api.py ask over HTTP",
+    "store.triage_api": "the same; tests/store/test_injection.py and test_triage_api.py",
     "ingest.pool": "one text of a node, in a ValueError; tests/ingest/rpc/test_hostile_answers.py",
     "store.parameters": "the same bodies; tests/store/test_openapi.py makes up more",
     "store.verification": "a message that somebody checks; tests/store/test_verification.py",

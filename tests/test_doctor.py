@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,14 +188,23 @@ def test_a_ledger_that_is_open_elsewhere_says_by_whom(out: Path, tmp_path: Path)
     assert beside.found.endswith("head 6")
 
 
-def test_a_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that everybody may enter and only its owner write to.
+
+    Not below pytest's own, which any pytest that starts closes to everybody else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_folder_that_cannot_be_written_fails(tmp_path: Path, closed: Path) -> None:
     """Somebody without the permission is told; so is root, of a path below a file."""
     (tmp_path / "file").write_text("x", encoding="utf-8")
     below = check_writable(tmp_path / "file" / "out")
     assert (below.status, below.hint) == ("failed", "set store.out to a folder")
     # Root may write anywhere: a process of somebody else's looks.
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o755)
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
@@ -207,9 +217,6 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path: Path) -> None:
         "    found = check_writable(Path(path))\n"
         "    print(found.status, found.found, sep='|')\n"
     )
-    for folder in (closed, *closed.parents):
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(folder.stat().st_mode | 0o055)
     done = subprocess.run(
         [sys.executable, "-c", script, str(closed), str(closed / "new" / "deep")],
         cwd=ROOT, capture_output=True, text=True, check=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from chainwarden.errors import BadBlock
 from ingest.endpoint import EndpointConfig
@@ -21,6 +22,10 @@ QUICK = RpcConfig(
         endpoint=EndpointConfig(timeout_seconds=0.5),
     )
 )
+"""For nodes that never answer: it gives up soon."""
+
+LASTING = replace(QUICK, pool=replace(QUICK.pool, patience_seconds=30, deadline_seconds=30))
+"""For nodes that do answer in the end: it gives up on no machine, however busy."""
 
 
 def hash_at(recording: Recording, index: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingest.rpc import RpcConfig, RpcSource
-from tests.ingest.rpc.asked import QUICK
+from tests.ingest.rpc.asked import LASTING
 from tests.rigs.liar import Liar, Recording
 
 
@@ -40,7 +40,7 @@ def sources() -> Iterator[Any]:
     """Opens sources that are closed after the test."""
     with ExitStack() as stack:
 
-        def source(*liars: Liar, config: RpcConfig = QUICK) -> RpcSource:
+        def source(*liars: Liar, config: RpcConfig = LASTING) -> RpcSource:
             return stack.enter_context(RpcSource([each.url for each in liars], config=config))
 
         yield source
