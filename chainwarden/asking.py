@@ -36,8 +36,8 @@ from store.ledger import AlertFilter, Ledger
 from store.model_answers import PromotionWord, models_answer, promote
 from store.parameters import MAX_PAGE, YES_OR_NO
 from store.triage_answers import (
-    Hush,
-    InHand,
+    AcknowledgeWord,
+    SuppressWord,
     acknowledge,
     end_suppression,
     suppress,
@@ -87,15 +87,15 @@ class Asked(Protocol):
         """``{changes, lists}``; see ``store.label_answers``."""
         ...
 
-    def acknowledge(self, said: InHand) -> dict[str, Any]:
+    def acknowledge(self, said: AcknowledgeWord) -> dict[str, Any]:
         """Note who has an alert in hand."""
         ...
 
-    def unacknowledge(self, said: InHand) -> dict[str, Any]:
+    def unacknowledge(self, said: AcknowledgeWord) -> dict[str, Any]:
         """Note that nobody has it in hand any more."""
         ...
 
-    def suppress(self, said: Hush) -> dict[str, Any]:
+    def suppress(self, said: SuppressWord) -> dict[str, Any]:
         """Have nobody told of some alerts for a while."""
         ...
 
@@ -194,13 +194,13 @@ class _File:
         with self._ledger.reading():
             return label_history_answer(self._ledger, limit, address)
 
-    def acknowledge(self, said: InHand) -> dict[str, Any]:
+    def acknowledge(self, said: AcknowledgeWord) -> dict[str, Any]:
         return acknowledge(self._ledger, said)
 
-    def unacknowledge(self, said: InHand) -> dict[str, Any]:
+    def unacknowledge(self, said: AcknowledgeWord) -> dict[str, Any]:
         return unacknowledge(self._ledger, said)
 
-    def suppress(self, said: Hush) -> dict[str, Any]:
+    def suppress(self, said: SuppressWord) -> dict[str, Any]:
         return suppress(self._ledger, said)
 
     def end_suppression(self, serial: int, author: str) -> dict[str, Any]:
@@ -295,15 +295,15 @@ class _Running:
             query["address"] = hex_of(address)
         return self._client.get(f"{_LABELS}/history", query)
 
-    def acknowledge(self, said: InHand) -> dict[str, Any]:
+    def acknowledge(self, said: AcknowledgeWord) -> dict[str, Any]:
         body = {"author": said.author, "note": said.note}
         return self._client.post(f"{_alert_path(said.alert_id)}/acknowledgement", body)
 
-    def unacknowledge(self, said: InHand) -> dict[str, Any]:
+    def unacknowledge(self, said: AcknowledgeWord) -> dict[str, Any]:
         query: dict[str, object] = {"author": said.author, "note": said.note}
         return self._client.delete(f"{_alert_path(said.alert_id)}/acknowledgement", query)
 
-    def suppress(self, said: Hush) -> dict[str, Any]:
+    def suppress(self, said: SuppressWord) -> dict[str, Any]:
         body = {
             "until": said.until,
             "rule": said.rule,

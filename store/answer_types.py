@@ -64,7 +64,7 @@ class EvidenceForm(Form):
     path: list[HopForm]
 
 
-class InHandForm(Form):
+class AcknowledgementForm(Form):
     """Who has an alert in hand, since when."""
 
     at: Clock
@@ -97,7 +97,7 @@ class AlertForm(Form):
     status: Literal["active", "retracted"]
     retraction_reason: Literal["orphaned", "moved"] | None
     labels: list[str]
-    acknowledged: InHandForm | None
+    acknowledged: AcknowledgementForm | None
     suppressed_until: Annotated[
         float | None, Meta(description="until when nobody is told; wall clock, seconds since 1970")
     ]

@@ -56,7 +56,7 @@ class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every_chain: bool = False
 
 
-class TakenInHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NewAcknowledgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who has an alert in hand."""
 
     author: str = ""
@@ -122,7 +122,7 @@ ACKNOWLEDGE: Final = Described(
     "Says who has an alert in hand; saying it again replaces it.",
     _one(answer_types.AlertForm),
     (PATH_ID,),
-    body=TakenInHand,
+    body=NewAcknowledgement,
     refusals=(507,),
 )
 UNACKNOWLEDGE: Final = Described(

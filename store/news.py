@@ -79,7 +79,7 @@ def enqueue(
     return len(added)
 
 
-def hush(tx: Transaction, chain: Chain, rule: str | None, subject: bytes | None) -> None:
+def cancel_raised(tx: Transaction, chain: Chain, rule: str | None, subject: bytes | None) -> None:
     """Cancel what waits to be told of alerts of a rule, about a wallet, or both.
 
     What a receiver knows of, or may, it is told the rest of.

@@ -10,7 +10,7 @@ from chainwarden.schema import Alert, Chain
 from store import acknowledgements, alert_table, suppressions
 from store.acknowledgements import Acknowledgement
 from store.database import Database, Transaction
-from store.news import hush
+from store.news import cancel_raised
 from store.suppressions import Suppression
 
 MOST_HOLDING: Final = 1000
@@ -72,7 +72,7 @@ class Triage:
         said = Suppression(0, rule, subject, until, self._clock(), by, why)
         with self._database.transaction() as tx:
             said = replace(said, serial=suppressions.add(tx, self._chain.name, said))
-            hush(tx, self._chain, rule, subject)
+            cancel_raised(tx, self._chain, rule, subject)
             tx.then(lambda: self._hold([*self.holding(), said]))
         return said
 
@@ -121,7 +121,8 @@ class Triage:
         with self._database.transaction() as tx:
             last = acknowledgements.latest(tx.cursor, self._chain.name, [alert_id]).get(alert_id)
             in_hand = None if last is None or last.withdrawn else (last.by, last.why)
-            if in_hand is None if withdrawn else in_hand == (by, why):
+            nothing_new = in_hand is None if withdrawn else in_hand == (by, why)
+            if nothing_new:
                 return False
             (number,) = tx.serials("alert_change_serial", 1)
             said = Acknowledgement(alert_id, self._clock(), by, why, withdrawn, number)

@@ -21,7 +21,7 @@ _RULE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
-class InHand:
+class AcknowledgeWord:
     """Somebody has an alert in hand, or no longer; the id may be how it begins."""
 
     alert_id: str
@@ -30,7 +30,7 @@ class InHand:
 
 
 @dataclass(frozen=True, slots=True)
-class Hush:
+class SuppressWord:
     """Nobody is to be told of alerts of a rule, about a wallet, or both, until a time.
 
     ``until`` is wall clock, in seconds since 1970.
@@ -43,14 +43,14 @@ class Hush:
     note: str = ""
 
 
-def acknowledge(ledger: Ledger, said: InHand) -> Answer:
+def acknowledge(ledger: Ledger, said: AcknowledgeWord) -> Answer:
     """Note who has an alert in hand. Returns the alert."""
     alert_id, author, note = _checked(ledger, said)
     ledger.triage.acknowledge(alert_id, author, note)
     return alert_answer(ledger, alert_id)
 
 
-def unacknowledge(ledger: Ledger, said: InHand) -> Answer:
+def unacknowledge(ledger: Ledger, said: AcknowledgeWord) -> Answer:
     """Note that nobody has it in hand any more. Returns the alert.
 
     Raises RequestRefused (404) where nobody had.
@@ -61,7 +61,7 @@ def unacknowledge(ledger: Ledger, said: InHand) -> Answer:
     return alert_answer(ledger, alert_id)
 
 
-def suppress(ledger: Ledger, said: Hush) -> Answer:
+def suppress(ledger: Ledger, said: SuppressWord) -> Answer:
     """Have nobody told of some alerts for a while.
 
     Returns the suppression, and how many of the active alerts it covers. Raises RequestRefused for
@@ -111,7 +111,7 @@ def suppressions_answer(ledger: Ledger, limit: int, before: int | None, holding:
     }
 
 
-def _checked(ledger: Ledger, said: InHand) -> tuple[str, str, str]:
+def _checked(ledger: Ledger, said: AcknowledgeWord) -> tuple[str, str, str]:
     author, note = checked_text("author", said.author), checked_text("note", said.note)
     _expect_room(ledger)
     return whole_id(ledger, said.alert_id), author, note

@@ -20,8 +20,8 @@ from store.parameters import (
     suppressions_asked,
 )
 from store.triage_answers import (
-    Hush,
-    InHand,
+    AcknowledgeWord,
+    SuppressWord,
     acknowledge,
     end_suppression,
     suppress,
@@ -29,7 +29,7 @@ from store.triage_answers import (
     unacknowledge,
 )
 
-_TAKEN_IN_HAND: Final = msgspec.json.Decoder(pages.TakenInHand)
+_NEW_ACKNOWLEDGEMENT: Final = msgspec.json.Decoder(pages.NewAcknowledgement)
 _NEW_SUPPRESSION: Final = msgspec.json.Decoder(pages.NewSuppression)
 
 
@@ -70,15 +70,15 @@ class TriageRoutes:
         ]
 
     async def _acknowledge(self, request: Request) -> Response:
-        body = await body_of(request, _TAKEN_IN_HAND, "perhaps author, note")
+        body = await body_of(request, _NEW_ACKNOWLEDGEMENT, "perhaps author, note")
         author = author_of(request, body.author)
-        said = InHand(request.path_params["id"], author, body.note)
+        said = AcknowledgeWord(request.path_params["id"], author, body.note)
         return json_answer(await self._threads.write(lambda ledger: acknowledge(ledger, said)))
 
     async def _unacknowledge(self, request: Request) -> Response:
         query = query_of(request, pages.UNACKNOWLEDGE.query)
         author = author_of(request, query.get("author", ""))
-        said = InHand(request.path_params["id"], author, query.get("note", ""))
+        said = AcknowledgeWord(request.path_params["id"], author, query.get("note", ""))
         return json_answer(await self._threads.write(lambda ledger: unacknowledge(ledger, said)))
 
     async def _suppressions(self, request: Request) -> Response:
@@ -93,7 +93,7 @@ class TriageRoutes:
         body = await body_of(request, _NEW_SUPPRESSION, hint)
         subject = self._address(body.subject) if body.subject else None
         author = author_of(request, body.author)
-        said = Hush(body.rule, subject, body.until, author, body.note)
+        said = SuppressWord(body.rule, subject, body.until, author, body.note)
         return json_answer(await self._threads.write(lambda ledger: suppress(ledger, said)), 201)
 
     async def _end_suppression(self, request: Request) -> Response:

@@ -26,10 +26,10 @@ def acknowledge(
 ) -> None:
     """Say that you have an alert in hand, so that nobody else begins with it."""
     from chainwarden.commands.triage import acknowledge as command
-    from store.triage_answers import InHand
+    from store.triage_answers import AcknowledgeWord
 
     command(
-        InHand(alert_id, author, note),
+        AcknowledgeWord(alert_id, author, note),
         withdraw=withdraw,
         config=config,
         flags=flags_of(out, chain),
@@ -50,11 +50,11 @@ def suppress(
     json: Json = False,
 ) -> None:
     """Have receivers told nothing of some alerts for a while; they are raised and kept."""
-    from chainwarden.commands.triage import hush_of
     from chainwarden.commands.triage import suppress as command
+    from chainwarden.commands.triage import word_of
 
     command(
-        hush_of(rule, subject, hours, author, note),
+        word_of(rule, subject, hours, author, note),
         config=config,
         flags=flags_of(out, chain),
         json=json,

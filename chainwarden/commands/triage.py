@@ -15,11 +15,16 @@ from chainwarden.errors import SettingsError
 from chainwarden.report.words import moment
 from chainwarden.settings import load_settings
 from chainwarden.terminal import print_json, print_line, print_table
-from store.triage_answers import Hush, InHand
+from store.triage_answers import AcknowledgeWord, SuppressWord
 
 
 def acknowledge(
-    said: InHand, *, withdraw: bool, config: Path | None, flags: Mapping[str, object], json: bool
+    said: AcknowledgeWord,
+    *,
+    withdraw: bool,
+    config: Path | None,
+    flags: Mapping[str, object],
+    json: bool,
 ) -> None:
     """Say who has an alert in hand, or that nobody has any more."""
     settings = load_settings(config, os.environ, flags)
@@ -33,15 +38,17 @@ def acknowledge(
         print_line(f"{alert['id'][:8]}: {alert['acknowledged']['by'] or 'somebody'} has it in hand")
 
 
-def hush_of(rule: str, subject: str, hours: float, author: str, note: str) -> Hush:
+def word_of(rule: str, subject: str, hours: float, author: str, note: str) -> SuppressWord:
     """What the command line says. Raises SettingsError for what it cannot be."""
     if not rule and not subject:
         raise SettingsError("say which alerts", hint="--rule, --subject, or both")
     wallet = address_of(subject) if subject else None
-    return Hush(rule, wallet, time.time() + hours * 3600, author, note)
+    return SuppressWord(rule, wallet, time.time() + hours * 3600, author, note)
 
 
-def suppress(said: Hush, *, config: Path | None, flags: Mapping[str, object], json: bool) -> None:
+def suppress(
+    said: SuppressWord, *, config: Path | None, flags: Mapping[str, object], json: bool
+) -> None:
     """Have nobody told of some alerts for a while."""
     settings = load_settings(config, os.environ, flags)
     with ask(settings) as asked:

@@ -17,7 +17,7 @@ from chainwarden.errors import StoreError
 from chainwarden.schema import ETHEREUM, Label
 from detect.label_lists import parse_address
 from store.api import Api
-from store.api_pages import NewLabel, NewSuppression, TakenInHand
+from store.api_pages import NewAcknowledgement, NewLabel, NewSuppression
 from store.delivery_answers import EnableWord, ReplayWord
 from store.ledger import AlertFilter, Commit, Ledger
 from store.model_answers import PromotionWord
@@ -41,7 +41,7 @@ INJECTIONS: Final = (
 )  # fmt: skip
 BODIES: Final[dict[str, type[msgspec.Struct]]] = {
     "/api/v1/labels": NewLabel,
-    "/api/v1/alerts/{id}/acknowledgement": TakenInHand,
+    "/api/v1/alerts/{id}/acknowledgement": NewAcknowledgement,
     "/api/v1/suppressions": NewSuppression,
     "/api/v1/models/promotions": PromotionWord,
     "/api/v1/deliveries/replay": ReplayWord,

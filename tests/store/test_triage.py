@@ -15,7 +15,7 @@ from chainwarden.schema import ETHEREUM, Cursor
 from store import triage_answers
 from store.ledger import AlertFilter, Commit, Ledger
 from store.outbox import DIGEST, MOVED, RAISED, RETRACTED, OutboxRow
-from store.triage_answers import Hush, InHand, acknowledge, suppress
+from store.triage_answers import AcknowledgeWord, SuppressWord, acknowledge, suppress
 from tests.store.made import WALLET, alert, position
 from tests.store.test_outbox import LOST, Bench
 
@@ -118,19 +118,19 @@ def test_what_cannot_be_said_of_an_alert_is_refused(bench: Bench) -> None:
     """No such alert, a name that cannot be printed, a ledger that is full: and nothing is kept."""
     bench.raise_(alert(1))
     for said, status in (
-        (InHand("00" * 16), 404),
-        (InHand("zz"), 404),
-        (InHand(alert(1).id, "a\x00"), 422),
-        (InHand(alert(1).id, "ana", "n" * 2001), 422),
+        (AcknowledgeWord("00" * 16), 404),
+        (AcknowledgeWord("zz"), 404),
+        (AcknowledgeWord(alert(1).id, "a\x00"), 422),
+        (AcknowledgeWord(alert(1).id, "ana", "n" * 2001), 422),
     ):
         with pytest.raises(RequestRefused) as refused:
             acknowledge(bench.ledger, said)
         assert refused.value.status == status
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("store.triage.MOST_EVER", 1)
-        acknowledge(bench.ledger, InHand(alert(1).id[:6], "ana"))
+        acknowledge(bench.ledger, AcknowledgeWord(alert(1).id[:6], "ana"))
         with pytest.raises(RequestRefused) as refused:
-            acknowledge(bench.ledger, InHand(alert(1).id, "bob"))
+            acknowledge(bench.ledger, AcknowledgeWord(alert(1).id, "bob"))
         assert refused.value.status == 507
     assert [one.by for one in bench.ledger.triage.acknowledgements()] == ["ana"]
 
@@ -229,25 +229,25 @@ def test_what_cannot_be_suppressed_is_refused(bench: Bench) -> None:
     """Nothing named, a rule that has no name's form, no time or one too far, too many at once."""
     now = bench.clock()
     for said in (
-        Hush("", None, now + HOUR),
-        Hush("Drop Table", None, now + HOUR),
-        Hush("dusting", None, now),
-        Hush("dusting", None, now - 1),
-        Hush("dusting", None, now + triage_answers.LONGEST_SECONDS + 1),
-        Hush("dusting", None, float("inf")),
-        Hush("dusting", None, now + HOUR, "a\x1b"),
+        SuppressWord("", None, now + HOUR),
+        SuppressWord("Drop Table", None, now + HOUR),
+        SuppressWord("dusting", None, now),
+        SuppressWord("dusting", None, now - 1),
+        SuppressWord("dusting", None, now + triage_answers.LONGEST_SECONDS + 1),
+        SuppressWord("dusting", None, float("inf")),
+        SuppressWord("dusting", None, now + HOUR, "a\x1b"),
     ):
         with pytest.raises(RequestRefused) as refused:
             suppress(bench.ledger, said)
         assert refused.value.status == 422
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(triage_answers, "MOST_HOLDING", 1)
-        suppress(bench.ledger, Hush("dusting", None, now + HOUR))
+        suppress(bench.ledger, SuppressWord("dusting", None, now + HOUR))
         with pytest.raises(RequestRefused) as refused:
-            suppress(bench.ledger, Hush("other", None, now + HOUR))
+            suppress(bench.ledger, SuppressWord("other", None, now + HOUR))
         assert refused.value.status == 409
         bench.clock.advance(HOUR)
-        assert suppress(bench.ledger, Hush("other", None, now + 2 * HOUR))["holds"] is True
+        assert suppress(bench.ledger, SuppressWord("other", None, now + 2 * HOUR))["holds"] is True
 
 
 def test_a_ledger_made_anew_has_every_word(bench: Bench, tmp_path: Path) -> None:
