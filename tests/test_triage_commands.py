@@ -75,7 +75,12 @@ def test_alerts_are_suppressed_by_command(out: Path) -> None:
     """It says until when, how many there are, and how to end it; that does."""
     shown = run("suppress", "--subject", WALLET, "--hours", "2", "--out", out, cwd=out)
     assert shown.returncode == 0, shown.stderr
-    for word in (WALLET, "3 active alerts", f"chainwarden suppressions end 1 --out {out}"):
+    for word in (
+        WALLET,
+        " UTC nobody is told",
+        "3 active alerts",
+        f"chainwarden suppressions end 1 --out {out}",
+    ):
         assert word in shown.stdout
     (held,) = ask(out, "suppressions")["suppressions"]
     assert abs(held["until"] - time.time() - 7200) < 120

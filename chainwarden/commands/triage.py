@@ -56,7 +56,7 @@ def suppress(
     if json:
         print_json(done)
         return
-    print_line(f"Until {moment(int(done['until']))} nobody is told of {_what(done)}.")
+    print_line(f"Until {moment(int(done['until']))} UTC nobody is told of {_what(done)}.")
     print_line(f"{done['covers']} active alerts are such. They stay, and new ones are raised.")
     end = f"chainwarden suppressions end {done['id']}{options_of(settings)}"
     print_line(f"To be told again: {end}")
