@@ -45,7 +45,7 @@ def enqueue(
     records: Iterable[AlertRecord],
     receivers: Mapping[str, Severity],
     now: float,
-    suppressed: Callable[[Alert], bool] = lambda _: False,
+    suppressed: Callable[[Alert], bool],
 ) -> int:
     """Write what the receivers are to be told of these changed alerts. Returns how many rows.
 

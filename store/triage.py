@@ -79,13 +79,13 @@ class Triage:
     def end(self, serial: int, by: str = "") -> Suppression | None:
         """Have people told again from now on. None where none of that serial holds."""
         now = self._clock()
-        found = next((one for one in self.holding() if one.serial == serial), None)
-        if found is not None:
-            with self._database.transaction() as tx:
-                suppressions.end(tx, self._chain.name, serial, now, by)
-                tx.then(lambda: self._hold([one for one in self.holding() if one != found]))
-            found = replace(found, ended_at=now, ended_by=by)
-        return found
+        with self._database.transaction() as tx:  # nobody else ends it meanwhile
+            found = next((one for one in self.holding() if one.serial == serial), None)
+            if found is None:
+                return None
+            suppressions.end(tx, self._chain.name, serial, now, by)
+            tx.then(lambda: self._hold([one for one in self.holding() if one != found]))
+        return replace(found, ended_at=now, ended_by=by)
 
     def holding(self) -> list[Suppression]:
         """Those that hold now, oldest first."""

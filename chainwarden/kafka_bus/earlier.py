@@ -48,6 +48,7 @@ def _decoded(record: Any, parts: Parts, config: KafkaConfig) -> BlockRecord | No
         whole = parts.add(record.offset, record.value, record.headers)
         if whole is not None:
             block = decode_block(whole[1], config.chain.name)
-            block.position(), block.parent()  # they raise what decoding has let pass
+            block.position()  # they raise what decoding has let pass
+            block.parent()
             return block
     return None

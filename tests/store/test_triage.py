@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from chainwarden.errors import RequestRefused
 from chainwarden.schema import ETHEREUM, Cursor
 from store import triage_answers
+from store.database import Transaction
 from store.ledger import AlertFilter, Commit, Ledger
 from store.outbox import DIGEST, MOVED, RAISED, RETRACTED, OutboxRow
 from store.triage_answers import AcknowledgeWord, SuppressWord, acknowledge, suppress
@@ -179,6 +181,22 @@ def test_a_suppression_ends(bench: Bench, how: str) -> None:
     assert bench.drain() == [(RAISED, alert(3).id, position(3))]
     (kept,) = bench.ledger.triage.suppressions(9)
     assert (kept.by, kept.why, kept.until) == ("ana", "known", said.until)
+
+
+def test_a_suppression_is_ended_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two who end it at the same moment the first is noted, and the second is told."""
+    triage, database = bench.ledger.triage, bench.ledger._database
+    said = triage.suppress(None, WALLET, bench.clock() + HOUR)
+    transaction = database.transaction
+
+    def late() -> AbstractContextManager[Transaction]:
+        monkeypatch.undo()
+        assert triage.end(said.serial, "ana")
+        return transaction()
+
+    monkeypatch.setattr(database, "transaction", late)
+    assert triage.end(said.serial, "bob") is None
+    assert [one.ended_by for one in triage.suppressions(9)] == ["ana"]
 
 
 def test_who_was_told_hears_the_end_of_it(bench: Bench) -> None:
