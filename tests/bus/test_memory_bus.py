@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
 
 from chainwarden.bus import Consumer, Producer
 from chainwarden.errors import BusError, OffsetGone
 from chainwarden.memory_bus import MemoryBus
-from chainwarden.schema import ETHEREUM
-from tests.bus.blocks import added
+from chainwarden.schema import ETHEREUM, TABLES, BlockBatch, BlocksAdded
+from tests.bus.blocks import added, batches
 from tests.bus.contracts import BusContract, Rig, drain, told
 
 
@@ -39,6 +40,21 @@ class TestMemoryBus(BusContract):
         rig = MemoryRig()
         yield rig
         rig.close()
+
+
+@settings(deadline=None, max_examples=60)
+@given(batch=batches())
+def test_any_batch_comes_back_exactly(batch: BlockBatch) -> None:
+    """Every column of every table comes off the bus as it went on, in one chunk."""
+    bus = MemoryBus()
+    bus.publish(BlocksAdded(batch))
+    (delivery,) = bus.poll(0.0, len(batch))
+    assert isinstance(delivery.event, BlocksAdded)
+    for name, schema in TABLES.items():
+        came = getattr(delivery.event.batch, name)
+        assert came.schema == schema
+        assert came.to_pylist() == getattr(batch, name).to_pylist(), name
+        assert all(column.num_chunks <= 1 for column in came.columns), name
 
 
 def test_publishing_waits_for_room() -> None:
