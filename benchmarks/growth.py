@@ -35,6 +35,13 @@ ALERTS: Final = """
     FROM range(1, ? + 1) alert(i)
 """
 
+AUDIT: Final = """
+    INSERT INTO ledger.audit SELECT
+        i, 'alert', printf('%08x000040008000000000000000', i), unhex(sha256('content' || i)),
+        unhex(sha256('digest' || i))
+    FROM range(1, ? + 1) entry(i)
+"""
+
 
 def run() -> list[Result]:
     """Microseconds a flow by size of block; seconds to open a ledger by its alerts."""
@@ -96,7 +103,8 @@ def _ledger_seconds(folder: Path, alerts: int) -> tuple[float, float, float]:
     database = Database(path)
     with database.transaction() as tx:
         tx.cursor.execute(ALERTS, [alerts])
-        tx.totals["alerts"] = tx.totals["alert_serial"] = alerts
+        tx.cursor.execute(AUDIT, [alerts])
+        tx.totals["alerts"] = tx.totals["alert_serial"] = tx.totals["audit"] = alerts
         tx.cursor.execute(
             "INSERT INTO ledger.alert_counts (chain, rule, severity, status, alerts) "
             "VALUES ('ethereum', 'taint', 2, 'active', ?)",

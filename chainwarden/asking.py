@@ -20,6 +20,7 @@ from chainwarden.server.whereabouts import find
 from chainwarden.settings import Settings
 from detect.labels import LabelBook
 from store.answers import alert_answer, alerts_answer, wallet_answer
+from store.audit_answers import head_answer, verification_answer
 from store.delivery_answers import (
     EnableWord,
     LetterFilter,
@@ -50,6 +51,7 @@ _WALLETS: Final = "/api/v1/wallets"
 _LABELS: Final = "/api/v1/labels"
 _MODELS: Final = "/api/v1/models"
 _DELIVERIES: Final = "/api/v1/deliveries"
+_AUDIT: Final = "/api/v1/audit"
 _SUPPRESSIONS: Final = "/api/v1/suppressions"
 
 
@@ -113,6 +115,14 @@ class Asked(Protocol):
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         """Make the challenger the champion."""
+        ...
+
+    def audit(self, entries: int | None = None) -> dict[str, Any]:
+        """The end of the audit chain; see ``store.audit_answers``."""
+        ...
+
+    def verify(self) -> dict[str, Any]:
+        """Whether every record still is what was written."""
         ...
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
@@ -217,6 +227,14 @@ class _File:
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         return promote(self._ledger, said)
+
+    def audit(self, entries: int | None = None) -> dict[str, Any]:
+        with self._ledger.reading():
+            return head_answer(self._ledger, entries)
+
+    def verify(self) -> dict[str, Any]:
+        with self._ledger.reading():
+            return verification_answer(self._ledger)
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
         return _with_more(deliveries_answer(self._ledger, wanted))
@@ -326,6 +344,12 @@ class _Running:
 
     def promote(self, said: PromotionWord) -> dict[str, Any]:
         return self._client.post(f"{_MODELS}/promotions", msgspec.structs.asdict(said))
+
+    def audit(self, entries: int | None = None) -> dict[str, Any]:
+        return self._client.get(_AUDIT, {} if entries is None else {"entries": entries})
+
+    def verify(self) -> dict[str, Any]:
+        return self._client.get(f"{_AUDIT}/verification")
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
         given: dict[str, object] = {

@@ -23,6 +23,7 @@
     │   ├── LedgerLocked        another process has the ledger open
     │   ├── LeaseLost           the ledger's lock is no longer this process'
     │   ├── LedgerDamaged       the ledger's own counts disagree; rebuild it
+    │   ├── LedgerAltered       what the ledger says is not what was written to it
     │   └── DiskFull            no space left; nothing was acknowledged
     ├── LabelError              a label or a label list is malformed
     └── DeliveryError           a receiver did not accept a notification
@@ -222,6 +223,10 @@ class LeaseLost(StoreError):
 
 class LedgerDamaged(StoreError):
     """The ledger's own counts disagree: rows were lost below it."""
+
+
+class LedgerAltered(StoreError):
+    """What the ledger says is not what was written to it: the audit chain does not hold."""
 
 
 class DiskFull(StoreError):

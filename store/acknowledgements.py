@@ -14,6 +14,7 @@ from typing import Any, Final
 import duckdb
 
 from store.alert_table import storable
+from store.audit_table import note_record
 from store.database import Transaction
 
 _COLUMNS: Final = "alert_id, said_at, said_by, why, withdrawn, changed"
@@ -59,6 +60,7 @@ def add(tx: Transaction, chain: str, said: Acknowledgement) -> None:
         ],
     )
     tx.totals["acknowledgements"] += 1
+    note_record(tx, "acknowledgement", serial)
 
 
 def latest(

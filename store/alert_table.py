@@ -10,6 +10,7 @@ import math
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Final
 
 import duckdb
@@ -29,6 +30,8 @@ from chainwarden.schema import (
     Severity,
     hex_of,
 )
+from store.audit_chain import Note, content_of
+from store.audit_table import TRAILS
 from store.database import Transaction
 
 ACTIVE: Final = "active"
@@ -62,6 +65,7 @@ _INCOMING: Final = pa.schema(
 )
 COLUMNS: Final = tuple(_INCOMING.names)
 _UPDATED: Final = tuple(name for name in COLUMNS if name not in ("id", "serial", "chain"))
+_audited: Final = itemgetter(*map(COLUMNS.index, TRAILS["alert"].columns))
 _POINT_LOOKUPS: Final = 256  # above it, joining with the whole table is the faster way
 
 
@@ -215,8 +219,10 @@ def apply(
             changed.append(record)
     numbers = tx.serials("alert_change_serial", len(changed))
     changed = [replace(one, changed=n) for one, n in zip(changed, numbers, strict=True)]
-    _insert(tx, [record for record in changed if record.alert.id not in before])
-    _update(tx, [record for record in changed if record.alert.id in before])
+    rows = {record.alert.id: _row(record) for record in changed}
+    _insert(tx, [row for key, row in rows.items() if key not in before])
+    _update(tx, [row for key, row in rows.items() if key in before])
+    tx.note(*(Note("alert", key, content_of(_audited(row))) for key, row in rows.items()))
     return changed, _count_changes(before, changed)
 
 
@@ -255,17 +261,17 @@ def _count_key(record: AlertRecord) -> CountKey:
     return record.alert.rule, int(record.alert.severity), record.status
 
 
-def _insert(tx: Transaction, records: Sequence[AlertRecord]) -> None:
-    tx.insert("alerts", _INCOMING, [_row(record) for record in records])
+def _insert(tx: Transaction, rows: Sequence[tuple[Any, ...]]) -> None:
+    tx.insert("alerts", _INCOMING, rows)
 
 
-def _update(tx: Transaction, records: Sequence[AlertRecord]) -> None:
-    if not records:
+def _update(tx: Transaction, rows: Sequence[tuple[Any, ...]]) -> None:
+    if not rows:
         return
     # In place, never deleted and inserted again: the same key twice in one transaction is what
     # DuckDB's log replay has failed on.
     assignments = ", ".join(f"{name} = incoming.{name}" for name in _UPDATED)
-    with tx.arrow(_INCOMING, [_row(record) for record in records]):
+    with tx.arrow(_INCOMING, rows):
         tx.cursor.execute(
             f"UPDATE ledger.alerts SET {assignments} FROM incoming "
             "WHERE ledger.alerts.id = incoming.id::UUID"

@@ -30,13 +30,15 @@
     GET    /api/v1/models              the risk models, how good they are, who was promoted
     POST   /api/v1/models/promotions   makes the challenger the champion: author, note,
                                        configuration
+    GET    /api/v1/audit               the end of the audit chain: entries
+    GET    /api/v1/audit/verification  whether every record still is what was written
     GET    /api/v1/deliveries          what receivers are owed: receiver, state, after, limit
     POST   /api/v1/deliveries/replay   tries letters again: id, receiver, or everything
     POST   /api/v1/deliveries/enable   sends to a disabled receiver again: receiver
 
 Each route names the role it wants: to read, viewer; to label, to acknowledge and to suppress,
-analyst; to promote, to replay and to enable, admin. Who acts is the name of the token that was
-shown; only where that names nobody, who the request says.
+analyst; to promote, to replay, to enable and to have all verified, admin. Who acts is the name of
+the token that was shown; only where that names nobody, who the request says.
 Every value is bound, never put into a query; a read sees one moment and can write nothing; one that
 takes too long is ended in the database, too. Errors are ``{error, hint}``.
 """
@@ -66,6 +68,7 @@ from store.answers import (
     status_answer,
     wallet_answer,
 )
+from store.audit_api import AuditRoutes
 from store.delivery_answers import (
     EnableWord,
     LetterFilter,
@@ -194,6 +197,7 @@ class Api:
             ),
         ]
         self.routes += TriageRoutes(self._threads, self._address).routes
+        self.routes += AuditRoutes(self._threads, self._lake_threads).routes
         self._document = b""
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from chainwarden.schema import Severity
 from chainwarden.server.described import ADDRESS, NUMBER, TIME, Described, Parameter, Schema
-from store import answer_types, process_types, triage_types, wallet_types
+from store import answer_types, audit_types, process_types, triage_types, wallet_types
 from store.delivery_answers import STATES, EnableWord, ReplayWord
 from store.lake_flows import Direction
 from store.model_answers import PromotionWord
@@ -226,6 +226,16 @@ PROMOTE: Final = Described(
     "Makes the challenger the champion from the next block on.",
     _one(process_types.Promoted, 201),
     body=PromotionWord,
+)
+AUDIT: Final = Described(
+    "The end of the audit chain, which covers every alert and every word of people.",
+    _one(audit_types.AuditForm),
+    (Parameter("entries", "As it was with so many entries.", NUMBER),),
+    refusals=(404,),
+)
+VERIFICATION: Final = Described(
+    "Computes the audit chain anew and holds every record against it; a large ledger takes long.",
+    _one(audit_types.VerificationForm),
 )
 DELIVERIES: Final = Described(
     "What receivers are owed, oldest first.",

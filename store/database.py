@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from chainwarden.errors import DiskFull, LeaseLost, LedgerDamaged, LedgerLocked, StoreError
+from store.audit_chain import GENESIS, Note, linked
 from store.migrations import COUNTED_TABLES, SERIALS, migrate
 from store.results import first
 
@@ -37,15 +38,31 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 }
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
 _FEW_ROWS: Final = 16
+_AUDIT: Final = pa.schema(
+    [
+        ("serial", pa.int64()),
+        ("kind", pa.string()),
+        ("key", pa.string()),
+        ("content", pa.binary()),
+        ("digest", pa.binary()),
+    ]
+)
 REBUILD: Final = "run `chainwarden rebuild` to make it anew from the lake and the bus"
 
 
 class Transaction:
-    """A transaction in progress: a cursor, and the counters as they will be when it commits."""
+    """A transaction in progress: a cursor, and the counters as they will be when it commits.
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, totals: dict[str, int]) -> None:
+    ``audit_digest`` is that of the audit chain's last entry.
+    """
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, totals: dict[str, int], audit_digest: bytes
+    ) -> None:
         self.cursor = cursor
         self.totals = totals
+        self.audit_digest = audit_digest
+        self._notes: list[Note] = []
         self._then: list[Callable[[], None]] = []
 
     def serials(self, kind: str, count: int) -> range:
@@ -87,6 +104,18 @@ class Transaction:
         yield
         self.cursor.unregister("incoming")
 
+    def note(self, *notes: Note) -> None:
+        """Have records that were written in the audit chain, in that order."""
+        self._notes += notes
+
+    def link_notes(self) -> None:
+        """Write the entries of what was noted so far. The end of the transaction does."""
+        entries = list(linked(self.audit_digest, self.totals["audit"], self._notes))
+        self._notes.clear()
+        if entries:
+            self.insert("audit", _AUDIT, [[getattr(e, n) for n in _AUDIT.names] for e in entries])
+            self.audit_digest = entries[-1].digest
+
     def then(self, action: Callable[[], None]) -> None:
         """Call ``action`` once the transaction is durable; never, if it fails."""
         self._then.append(action)
@@ -114,6 +143,7 @@ class Database:
             self._connection = _attach(path)
             try:
                 self.totals = self._checked_totals()
+                self._audit_digest = self._last_audit_digest()
             except BaseException:
                 self._connection.close()
                 raise
@@ -161,11 +191,12 @@ class Database:
         """
         with self._writing:
             cursor = self.cursor()
-            tx = Transaction(cursor, dict(self.totals))
+            tx = Transaction(cursor, dict(self.totals), self._audit_digest)
             self._fence()
             try:
                 cursor.execute("BEGIN TRANSACTION")
                 yield tx
+                tx.link_notes()
                 tx.totals["commits"] += 1
                 columns = ", ".join(f"{name} = ?" for name in _COUNTERS)
                 cursor.execute(
@@ -178,7 +209,7 @@ class Database:
                 if isinstance(error, (duckdb.Error, OSError)):
                     raise translated(error, self.path) from error
                 raise
-            self.totals = tx.totals
+            self.totals, self._audit_digest = tx.totals, tx.audit_digest
             self._witness(tx.totals["commits"])
             tx.committed()
 
@@ -241,6 +272,19 @@ class Database:
                 hint=f"{REBUILD}, or delete {witness_of(self.path)} to go on from the older one",
             )
         return totals
+
+    def _last_audit_digest(self) -> bytes:
+        entries = self.totals["audit"]
+        if not entries:
+            return GENESIS
+        row = first(
+            self._connection.execute("SELECT digest FROM ledger.audit WHERE serial = ?", [entries])
+        )
+        if row is None:
+            raise LedgerDamaged(
+                f"{self.path}: the audit chain has no entry {entries}", hint=REBUILD
+            )
+        return bytes(row[0])
 
     def _witnessed(self) -> int:
         try:

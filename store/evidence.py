@@ -4,7 +4,8 @@
     explanation.json    all that is known of it
     labels.json         who said what of its wallet, and took it back
     rows/<table>.jsonl  the lake's rows of its block and its transactions, orphaned ones included
-    manifest.json       which ledger, at which block, what was not found, and what is in each file
+    manifest.json       which ledger, at which block, where its audit chain ended, what was not
+                        found, and what is in each file
     SHA256SUMS          of all of these, as ``sha256sum --check`` takes them
 
 The same ledger and lake make the same file, byte for byte: no clock, no order of chance, and
@@ -24,6 +25,7 @@ import msgspec
 from chainwarden import __version__
 from chainwarden.schema import Alert, hex_of
 from store.answers import Answer
+from store.audit_answers import head_answer
 from store.label_answers import label_history_answer
 from store.lake_rows import FoundRows
 from store.ledger import Ledger
@@ -39,6 +41,8 @@ def bundle(ledger: Ledger, alert: Alert, explanation: Answer, found: FoundRows) 
     """The file. ``found`` are the rows of the alert's transactions."""
     cursor = ledger.cursor()
     head = cursor.head if cursor else None
+    end = head_answer(ledger)
+    audit = {name: end[name] for name in ("entries", "digest")}
     files = {
         "alert.json": _json(explanation["alert"]),
         "explanation.json": _json(explanation),
@@ -62,6 +66,7 @@ def bundle(ledger: Ledger, alert: Alert, explanation: Answer, found: FoundRows) 
             "alert": alert.id,
             "chain": {"name": ledger.chain.name, "id": ledger.chain.id},
             "ledger": ledger.identity,
+            "audit": audit,
             "head": None if head is None else {"number": head.number, "hash": hex_of(head.hash)},
             "chainwarden": __version__,
             "transactions_not_found": [hex_of(one) for one in found.missing],

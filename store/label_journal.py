@@ -14,6 +14,7 @@ import duckdb
 
 from chainwarden.schema import Label
 from store.alert_table import storable
+from store.audit_table import note_record
 from store.database import Transaction
 
 _LABEL: Final = "address, label, source, valid_from, valid_to, label_chain, author, note, alert_id"
@@ -82,6 +83,7 @@ def note_change(
         ],
     )  # fmt: skip
     tx.totals["label_changes"] += 1
+    note_record(tx, "label change", serial)
 
 
 def in_force(tx: Transaction, chain: str, serials: Iterable[int], number: int) -> None:
@@ -107,6 +109,7 @@ def note_lists(tx: Transaction, chain: str, notes: Sequence[ListNote]) -> None:
             ],
         )  # fmt: skip
         tx.totals["label_lists"] += 1
+        note_record(tx, "label list", serial)
 
 
 def reverted(tx: Transaction, chain: str, number: int) -> None:

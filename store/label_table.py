@@ -15,6 +15,7 @@ import duckdb
 from chainwarden.schema import Label
 from store import label_journal
 from store.alert_table import storable
+from store.audit_table import note_record
 from store.database import Transaction
 from store.label_journal import LabelChange, note_change
 from store.results import first
@@ -57,6 +58,7 @@ def put(tx: Transaction, chain: str, labels: Iterable[Label], said_at: float) ->
         elif _label_of(same[1:]) == label:
             continue
         else:
+            serial = same[0]
             tx.cursor.execute(
                 "UPDATE ledger.labels SET valid_from = ?, valid_to = ?, author = ?, note = ?, "
                 "alert_id = ?, applied_number = NULL WHERE serial = ?",
@@ -66,9 +68,10 @@ def put(tx: Transaction, chain: str, labels: Iterable[Label], said_at: float) ->
                     storable(label.author),
                     storable(label.note),
                     storable(label.alert_id),
-                    same[0],
+                    serial,
                 ],
             )
+        note_record(tx, "label", serial)
         note_change(tx, chain, label, said_at, withdrawn=False, by=label.author, why=label.note)
     return added
 
@@ -110,12 +113,14 @@ def withdraw(
     """Withdraw a label. False if there is none about the same thing."""
     row = first(
         tx.cursor.execute(
-            f"UPDATE ledger.labels SET withdrawn = true WHERE {_SAME} RETURNING {_COLUMNS}",
+            f"UPDATE ledger.labels SET withdrawn = true WHERE {_SAME} RETURNING serial, {_COLUMNS}",
             _key(label),
         )
     )
     if row is not None:
-        note_change(tx, chain, _label_of(row), said_at, withdrawn=True, by=by, why=why)
+        serial, *values = row
+        note_record(tx, "label", serial)
+        note_change(tx, chain, _label_of(values), said_at, withdrawn=True, by=by, why=why)
     return row is not None
 
 

@@ -29,6 +29,7 @@ from chainwarden.schema import (
 from store import (
     alert_counts,
     alert_table,
+    audit_table,
     cursor_table,
     label_journal,
     label_table,
@@ -37,6 +38,8 @@ from store import (
     outbox,
 )
 from store.alert_table import AlertRecord, CountKey
+from store.audit import Audit, verify
+from store.audit_table import Head
 from store.database import Database, Transaction
 from store.label_journal import LabelChange, ListNote
 from store.model_table import Promotion
@@ -122,6 +125,7 @@ class Ledger:
         self.triage = Triage(database, chain, clock, self._changed)
         self.identity = cursor_table.identity(database.cursor())
         """Eight hex digits that another ledger does not have, be it made of the same blocks."""
+        audit_table.adopt(database)
         self._claim_chain()
         self._cursor = cursor_table.read(database.cursor(), chain.name)
         self._counts = alert_counts.read(database.cursor(), chain.name)
@@ -233,9 +237,11 @@ class Ledger:
     def take_over(self, other: Ledger) -> None:
         """Have what people said in another ledger of this chain, with its history.
 
-        Labels, promotions, acknowledgements and suppressions.
+        Labels, promotions, acknowledgements and suppressions. Where its audit chain ended is in
+        this one's.
         """
         with self._database.transaction() as tx:
+            audit_table.note_taken_over(tx, other.identity, other.audit_head())
             for change in other.label_changes():
                 label_table.repeat(tx, self.chain.name, change)
             label_journal.note_lists(tx, self.chain.name, other.label_lists())
@@ -388,6 +394,17 @@ class Ledger:
             .fetchall()
         )
         return [SnapshotRecord(row[0], cursor_table.cursor_of(row[1:7]), row[7]) for row in rows]
+
+    def audit_head(self, entries: int | None = None) -> Head | None:
+        """The audit chain as it is, or was with so many entries; None where it never had."""
+        return audit_table.head_of(self._database.cursor(), entries)
+
+    def verify(self) -> Audit:
+        """Whether alerts and people's words still are what was written; see ``store.audit``.
+
+        Within ``reading``, or while nobody writes.
+        """
+        return verify(self._database.cursor())
 
     # --- inside --------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 COUNTED_TABLES: Final = (
     "alerts", "outbox", "labels", "lake_files", "snapshots", "label_changes", "label_lists",
-    "model_promotions", "acknowledgements", "suppressions",
+    "model_promotions", "acknowledgements", "suppressions", "audit",
 )  # fmt: skip
 """Tables whose row counts ``totals`` keeps, and which are counted again when a ledger is opened."""
 
@@ -229,6 +229,18 @@ MIGRATIONS: Final = (
             "ALTER TABLE ledger.totals ADD COLUMN acknowledgements BIGINT DEFAULT 0",
             "ALTER TABLE ledger.totals ADD COLUMN suppressions BIGINT DEFAULT 0",
             "ALTER TABLE ledger.totals ADD COLUMN triage_serial BIGINT DEFAULT 0",
+        ),
+    ),
+    Migration(
+        8,
+        "the audit chain",
+        (
+            # The last serial is the count. What was there before is noted when it is opened.
+            """CREATE TABLE ledger.audit (
+                serial BIGINT NOT NULL, kind VARCHAR NOT NULL, key VARCHAR NOT NULL,
+                content BLOB NOT NULL, digest BLOB NOT NULL
+            )""",
+            "ALTER TABLE ledger.totals ADD COLUMN audit BIGINT DEFAULT 0",
         ),
     ),
 )

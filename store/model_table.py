@@ -15,6 +15,7 @@ import duckdb
 import msgspec
 
 from store.alert_table import storable
+from store.audit_table import note_record
 from store.database import Transaction
 from store.results import first
 
@@ -56,6 +57,7 @@ def add(tx: Transaction, chain: str, promotion: Promotion) -> None:
         ],
     )
     tx.totals["model_promotions"] += 1
+    note_record(tx, "promotion", serial)
 
 
 def in_force(tx: Transaction, chain: str, serials: Iterable[int], number: int) -> None:

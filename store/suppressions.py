@@ -14,6 +14,7 @@ import duckdb
 
 from chainwarden.schema import Alert
 from store.alert_table import storable
+from store.audit_table import note_record
 from store.database import Transaction
 
 _COLUMNS: Final = "serial, rule, subject, until, said_at, said_by, why, ended_at, ended_by"
@@ -68,6 +69,7 @@ def add(tx: Transaction, chain: str, said: Suppression) -> int:
         ],
     )
     tx.totals["suppressions"] += 1
+    note_record(tx, "suppression", serial)
     return serial
 
 
@@ -77,6 +79,7 @@ def end(tx: Transaction, chain: str, serial: int, now: float, by: str) -> None:
         "UPDATE ledger.suppressions SET ended_at = ?, ended_by = ? WHERE chain = ? AND serial = ?",
         [now, storable(by), chain, serial],
     )
+    note_record(tx, "suppression", serial)
 
 
 def holding(cursor: duckdb.DuckDBPyConnection, chain: str, now: float) -> tuple[Suppression, ...]:

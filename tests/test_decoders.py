@@ -50,6 +50,7 @@ from ingest.parquet import ParquetSource
 from ingest.publish import load_cursor
 from ingest.raw import RawBlock
 from ingest.verify import Verifier
+from store.audit_seal import read_seal, seal
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.snapshots import SnapshotStore
@@ -308,6 +309,11 @@ DECODERS: Final[dict[str, Decoder]] = {
             lambda path: SnapshotStore(path.parent, path.parent / "snapshot.key").load(path),
         ),
         _snapshots, ("store.snapshots",),
+    ),
+    "audit seals": Decoder(
+        _in_file("x.seal.json", read_seal),
+        lambda folder: [_json(seal(folder, "beefbeef", "ethereum", 7, "ab" * 32, 1.7e9))],
+        ("store.audit_seal",),
     ),
     "detector states": Decoder(_unpacked, _state, ("detect.snapshot",), examples=200),
     "ingest cursors": Decoder(

@@ -70,6 +70,28 @@ def webhook(
     command(Act(act, target, kind, strict, signed, headers, at), config=config, json=json)
 
 
+@app.command(epilog="Example: chainwarden audit verify --seal 2026-11-01.seal.json")
+def audit(
+    act: Annotated[str, typer.Argument(help="seal, or verify.")],
+    seals: Annotated[
+        list[Path] | None, typer.Option("--seal", help="Verify: a seal; may be repeated.")
+    ] = None,
+    signer: Annotated[
+        str,
+        typer.Option(help="Verify: whose address must have signed.", show_default="audit.key's"),
+    ] = "",
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Sign where the audit chain ends, to keep it elsewhere; or verify that nothing was changed."""
+    from chainwarden.commands.audit import Act
+    from chainwarden.commands.audit import audit as command
+
+    command(Act(act, seals or (), signer), config=config, flags=flags_of(out, chain), json=json)
+
+
 @app.command(epilog="Example: chainwarden token create ana --role analyst --days 90")
 def token(
     act: Annotated[str, typer.Argument(help="create, list or revoke.")],

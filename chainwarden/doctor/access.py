@@ -19,7 +19,7 @@ from chainwarden.server.keys import Keys
 from chainwarden.server.tokens import DAY, FILE, TokenFile
 from chainwarden.settings import Secret, Settings
 
-PRIVATE: Final = ("snapshot.key", "hash.key", FILE)
+PRIVATE: Final = ("snapshot.key", "hash.key", "audit.key", FILE)
 """Files of the results' folder that nobody but their owner may read."""
 _SOON_DAYS: Final = 14
 

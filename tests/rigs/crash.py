@@ -94,6 +94,8 @@ def check(folder: Path, acknowledged: int) -> int:
         gone = [r.alert.position.number for r in records if r.status == "retracted"]
         assert gone == [n for n in range(2, head) if (n + 1) % 3 == 0]
         assert sum(ledger.alert_counts().values()) == head
+        audit = ledger.verify()
+        assert (audit.faults, audit.head) == ((), ledger.audit_head())
         for record in records:
             number = record.alert.position.number
             assert ledger.record(record.alert.id) == record, number

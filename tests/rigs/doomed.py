@@ -195,9 +195,11 @@ def agree(stores: Stores) -> None:
     """The manifest's files are whole, and are the blocks up to the ledger's cursor, each once.
 
     Every file under a final name can be read, whether the manifest names it or not; an alert that
-    holds is about a block of the lake.
+    holds is about a block of the lake, and as it was written.
     """
     ledger, lake = stores.ledger, stores.lake
+    audit = ledger.verify()
+    assert (audit.faults, audit.head) == ((), ledger.audit_head())
     manifest, cursor = ledger.files(), ledger.cursor()
     assert lake.verify(manifest) == ()
     named = {lake.folder / file.path for file in manifest}

@@ -63,7 +63,13 @@ def compare_states(verdict: Verdict, outcome: Any, replayed: Any) -> None:
 
 
 def compare_stores(verdict: Verdict, out: Path, replay_out: Path) -> list[AlertRecord]:
-    """The alerts of the ledger and every row of the lake; returns the ledger's records."""
+    """The alerts of the ledger and every row of the lake; returns the ledger's records.
+
+    The ledger's audit chain must hold.
+    """
+    with Ledger.open(out / "ledger.duckdb", ETHEREUM, "replay") as ledger:
+        if faults := ledger.verify().faults:
+            verdict.problems.append(f"{len(faults)} records are not as they were written")
     records, lake, verdict.deepest = _contents(out)
     expected, expected_lake, _ = _contents(replay_out)
     active = {
