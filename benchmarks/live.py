@@ -1,9 +1,9 @@
 """A block as it comes live: from a node's JSON in hand to its alerts committed.
 
-All that ``run`` does with it is on: every root and sender verified, the bus in memory with its
-records, models, rules and policy, the lake's files flushed, the ledger's transaction. The chain is
-simulated, with every attack and without its orphans; what comes from a network, and snapshots,
-which are saved between two blocks, are left out.
+All that ``run`` does with it is on: every root and sender verified, the bus in memory, models,
+rules and policy, the lake's files flushed, the ledger's transaction. The chain is simulated, with
+every attack and without its orphans; what comes from a network, and snapshots, which are saved
+between two blocks, are left out.
 
 The baseline is what nobody can do without: the JSON decoded to plain objects, and one row committed
 by DuckDB, which flushes it to disk.
@@ -116,7 +116,7 @@ def _taker(behind: Detecting) -> Callable[[bytes, bytes], float]:
         for event in follower.add(accept(raw)):
             bus.publish(event)
         for delivery in bus.poll(0.0, 64):
-            behind.pipeline.handle(delivery.event)
+            behind.pipeline.handle(delivery.event, last=True)
         behind.pipeline.flush()
         seconds = time.perf_counter() - began
         behind.observe()

@@ -14,14 +14,14 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from chainwarden.backfill import Node
-from chainwarden.bus import Consumer
+from chainwarden.bus import Consumer, Delivery
 from chainwarden.errors import BadBlock
 from chainwarden.metrics import Metrics
 from chainwarden.pipeline import Pipeline
@@ -187,8 +187,10 @@ def detect_loop(
     idle_since = time.monotonic()
     while not stop():
         deliveries = consumer.poll(0.2, MAX_EVENTS)
-        for delivery in deliveries:
-            pipeline.handle(delivery.event, delivery.offsets if options.offsets else None)
+        last = _last_blocks(deliveries)
+        for place, delivery in enumerate(deliveries):
+            offsets = delivery.offsets if options.offsets else None
+            pipeline.handle(delivery.event, offsets, last=place == last)
         now = time.monotonic()
         if pipeline.turning and deliveries:
             continue  # what was reverted is taken back with all of its branch: the rest comes now
@@ -208,6 +210,12 @@ def detect_loop(
             snapshot_at = time.monotonic() + (wait if taken else min(wait, SNAPSHOT_RETRY_SECONDS))
         observe()
     pipeline.save_snapshot()
+
+
+def _last_blocks(deliveries: Sequence[Delivery]) -> int:
+    """The place of the last that brings blocks, -1 where none does."""
+    places = (n for n, one in enumerate(deliveries) if isinstance(one.event, BlocksAdded))
+    return max(places, default=-1)
 
 
 def accept_blocks(chain: Chain, metrics: Metrics) -> Callable[[RawBlock], BlockBatch]:

@@ -2,8 +2,8 @@
 
 For every commit, in this order and nowhere else:
 
-1. the lake's files are written (in a replay while the next blocks are scored), fsynced and renamed:
-   invisible until a manifest names them;
+1. the lake's files are written and fsynced (in a replay while the next blocks are scored, live
+   while the block itself is), then renamed: invisible until a manifest names them;
 2. **one** DuckDB transaction takes the alerts and retractions, the outbox rows, the manifest of
    those files, the bus offsets and the chain position;
 3. the bus is told, for monitoring only.
@@ -79,21 +79,49 @@ class _Pending:
     _batches: list[BlockBatch] = field(default_factory=list)
     _features: list[pa.Table] = field(default_factory=list)
     _waiting: int = 0
+    _concluding: LakeWriter | None = None
 
     def add(self, batch: BlockBatch, detections: Detections) -> None:
         """Take in a batch; what has come together is written while the next is scored."""
-        self._batches.append(batch)
-        self._features.append(detections.features)
         self.alerts.extend(detections.alerts)
         self.flows += batch.flows.num_rows
-        self._waiting += batch.flows.num_rows
         self.head = int(batch.numbers()[-1])
+        if self._concluding is not None:
+            return
+        self._batches.append(batch)
+        self._features.append(detections.features)
+        self._waiting += batch.flows.num_rows
         if self._waiting >= GROUP_FLOWS:
             self._writer = self._writer or self.lake.writer()
             self._writer.append(*self._take())
 
+    @property
+    def concluded(self) -> bool:
+        """Whether nothing can be added any more."""
+        return self._concluding is not None
+
+    def conclude(self, batch: BlockBatch) -> None:
+        """Begin to write what waits and the last batch, which is to be scored and added yet."""
+        self._concluding = self._writer or self.lake.writer()
+        self._batches.append(batch)
+        self._concluding.conclude(self._take_batches())
+
+    def conclude_features(self, features: pa.Table) -> None:
+        """Write the features of what waited and of the last batch."""
+        assert self._concluding is not None
+        self._features.append(features)
+        self._concluding.conclude_features(self._take_features())
+
+    def discard(self) -> None:
+        """Leave nothing of it in the lake."""
+        writer = self._concluding or self._writer
+        if writer is not None:
+            writer.discard()
+
     def write(self) -> tuple[LakeFile, ...]:
         """Have all of it in the lake, on disk."""
+        if self._concluding is not None:
+            return self._concluding.finish()
         if self._writer is None:
             return self.lake.write(*self._take()) if self._batches else ()
         if self._batches:
@@ -101,9 +129,15 @@ class _Pending:
         return self._writer.finish()
 
     def _take(self) -> tuple[BlockBatch, pa.Table]:
-        batch, features = BlockBatch.concat(self._batches, combine=False), self._features
-        self._batches, self._features, self._waiting = [], [], 0
-        return batch, pa.concat_tables(features)
+        return self._take_batches(), self._take_features()
+
+    def _take_batches(self) -> BlockBatch:
+        batches, self._batches, self._waiting = self._batches, [], 0
+        return BlockBatch.concat(batches, combine=False)
+
+    def _take_features(self) -> pa.Table:
+        features, self._features = self._features, []
+        return pa.concat_tables(features)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +185,13 @@ class Pipeline:
         self._reverted: list[Position] = []  # not taken back yet, from the head down
         self._promotions = Promotions(stores.ledger, detector)
 
-    def handle(self, event: ChainEvent, offsets: Offsets | None = None) -> None:
+    def handle(
+        self, event: ChainEvent, offsets: Offsets | None = None, *, last: bool = False
+    ) -> None:
         """Score one event; ``offsets`` are the bus offsets behind it.
+
+        ``last``: these are the last blocks of their commit, so that the lake's files are written
+        while they are scored. Blocks that come all the same are in the next.
 
         Raises DeepReorg for a block that is final, or cannot be undone; nothing has changed then.
         """
@@ -161,7 +200,7 @@ class Pipeline:
             self.cursor = replace(self.cursor, offsets=offsets)
         match event:
             case BlocksAdded(batch, gap):
-                self._add(batch, gap)
+                self._add(batch, gap, last)
             case BlockReverted(position):
                 self._reverted.append(position)
             case BlockFinalized(position):
@@ -258,16 +297,16 @@ class Pipeline:
             self.flush()
 
     def _joins(self, batch: BlockBatch) -> bool:
-        """Whether numbers still increase, as within a batch, with this one in the commit."""
-        return bool(batch.numbers()[0] > self._pending.head)
+        """Whether the commit is open and numbers still increase, as within a batch, with this."""
+        return not self._pending.concluded and bool(batch.numbers()[0] > self._pending.head)
 
-    def _add(self, batch: BlockBatch, gap: bool) -> None:
+    def _add(self, batch: BlockBatch, gap: bool, last: bool) -> None:
         if self.labelling is not None:
             timestamp = batch.blocks["block_timestamp"][0].as_py()
             self.labelling.before(int(batch.numbers()[0]), timestamp)
         self._promotions.before(int(batch.numbers()[0]))
         began = time.perf_counter()
-        detections = self.detector.process(batch, gap)
+        detections = self._scored(batch, gap, last and len(batch) > 0)
         self._observe(batch, detections.features, time.perf_counter() - began)
         self._pending.add(batch, detections)
         self.cursor = replace(
@@ -279,6 +318,17 @@ class Pipeline:
         )
         if self._pending.flows >= COMMIT_FLOWS:
             self.flush()
+
+    def _scored(self, batch: BlockBatch, gap: bool, last: bool) -> Detections:
+        if not last:
+            return self.detector.process(batch, gap)
+        pending = self._pending
+        pending.conclude(batch)
+        try:
+            return self.detector.process(batch, gap, pending.conclude_features)
+        except BaseException:
+            pending.discard()
+            raise
 
     def _turn(self) -> None:
         """Take the reverted blocks back, all in one commit, and go back to where the fork began."""

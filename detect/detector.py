@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any, Final, Protocol
@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 
 RULE_BUDGET_SECONDS: Final = 1.0
 SCORES: Final = ("flow_score", "from_score", "to_score", "from_risk", "to_risk")
+Heard = Callable[[pa.Table], object]
 
 
 class Policy(Protocol):
@@ -159,10 +160,13 @@ class Detector:
         """How many wallets are remembered."""
         return len(self._wallets)
 
-    def process(self, batch: BlockBatch, gap: bool = False) -> Detections:
+    def process(
+        self, batch: BlockBatch, gap: bool = False, heard: Heard = lambda _: None
+    ) -> Detections:
         """Score whole blocks that follow the head; ``gap``: they start anew.
 
-        After a gap, what came before it can no longer be reverted.
+        After a gap, what came before it can no longer be reverted. ``heard`` is given the
+        features of the ``Detections`` as soon as they are there: before the rules look.
         """
         if batch.chain != self.chain:
             raise DetectError(f"a batch of {batch.chain.name}, this is {self.chain.name}")
@@ -185,6 +189,7 @@ class Detector:
         seen.flow_facts["score"] = flows.scores
         rated = self._rate(batch, events, seen, flows.scores, scores.astype(np.float64))
         features = _features(batch, seen, _risks(seen, rated))
+        heard(features)
         scored = ScoredBatch(batch, first, seen.flow_facts, seen.approval_facts, features)
         findings = self._find(scored)
         findings += flow_findings(scored, flows, self._flow_model, self.config.gates)
@@ -196,9 +201,8 @@ class Detector:
         findings.sort(key=_chain_order)
         alerts = self._policy.decide(findings, scored)
         self._serial += len(batch)
-        self._positions = (self._positions + _last_positions(batch, self.config.undo_depth + 1))[
-            -(self.config.undo_depth + 1) :
-        ]
+        kept = self.config.undo_depth + 1
+        self._positions = (self._positions + _last_positions(batch, kept))[-kept:]
         self._forget(self._serial - self.config.undo_depth)
         return Detections(alerts, scored.features)
 

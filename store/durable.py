@@ -41,9 +41,23 @@ def temporary_beside(path: Path) -> Path:
 
 def publish(temporary: Path, path: Path) -> None:
     """Flush a file to disk, give it its name in the same folder, and flush the folder."""
-    _flush(temporary)
+    flush(temporary)
+    put_in_place(temporary, path)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a file that is flushed its name in the same folder, and flush the folder."""
     os.replace(temporary, path)
-    _flush(path.parent)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have what was written to a file, or which names are in a folder, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -63,11 +77,3 @@ def _translated(error: OSError, path: Path) -> StoreError:
             f"no space left for {path}", hint="free some space; nothing was acknowledged"
         )
     return StoreError(f"{path} cannot be written: {text}")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -27,7 +27,7 @@ from chainwarden.errors import StoreError
 from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
 from store.durable import TEMPORARY, replace_file
 from store.encoding import write_parquet
-from store.lake_writer import LakeWriter, content_of, path_of
+from store.lake_writer import LakeWriter, content_of, crew, path_of
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Lake:
     def __init__(self, folder: Path, chain: Chain) -> None:
         self.folder = folder
         self.chain = chain
+        self._crew = crew()
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, batch: BlockBatch, features: pa.Table | None = None) -> tuple[LakeFile, ...]:
@@ -60,7 +61,7 @@ class Lake:
 
     def writer(self) -> LakeWriter:
         """Files that grow while more batches come, for what one ``write`` would have at once."""
-        return LakeWriter(self.folder, self.chain)
+        return LakeWriter(self.folder, self.chain, self._crew)
 
     def write_orphans(self, branch: BlockBatch) -> tuple[LakeFile, ...]:
         """Publish reverted blocks and their transactions in data sets of their own.

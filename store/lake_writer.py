@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,35 +16,42 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
-from store.durable import publish, refusals, temporary_beside
+from store.durable import flush, put_in_place, refusals, temporary_beside
 from store.encoding import ROW_GROUP_ROWS, parquet_writer
 
 # Files that are encoded, and flushed, at the same time: flushes that meet cost the disk one.
 WORKERS: Final = 4
 
 
+def crew() -> ThreadPoolExecutor:
+    """The threads that encode and flush, for writers one after another."""
+    return ThreadPoolExecutor(WORKERS, "lake")
+
+
 @dataclass(slots=True)
 class _Growing:
-    """A file that does not have its name yet."""
+    """A file that does not have its name yet; it is opened with its first rows."""
 
     temporary: Path
-    writer: pq.ParquetWriter
+    writer: pq.ParquetWriter | None = None
     rows: int = 0
     size: int = 0
+    flushed: bool = False
 
 
 class LakeWriter:
     """One file for each table, of blocks that come in batches; nobody sees them before ``finish``.
 
     ``append`` returns while the batch is written by other threads, and waits while the one before
-    it is, so that at most one is held. What went wrong there is raised by the next call (DiskFull,
-    StoreError): nothing is there then but files in no manifest. One caller at a time.
+    it is, so that at most one is held. With the last batch, given to ``conclude``, the files are
+    flushed as well while the caller goes on. What went wrong there is raised by the next call
+    (DiskFull, StoreError): nothing is there then but files in no manifest. One caller at a time.
     """
 
-    def __init__(self, folder: Path, chain: Chain) -> None:
+    def __init__(self, folder: Path, chain: Chain, crew: ThreadPoolExecutor) -> None:
         self._folder = folder
         self._chain = chain
-        self._pool = ThreadPoolExecutor(WORKERS, "lake")
+        self._crew = crew
         self._working: list[Future[None]] = []
         self._files: dict[str, _Growing] = {}
         self._timestamp = 0
@@ -55,22 +62,24 @@ class LakeWriter:
 
     def append(self, batch: BlockBatch, features: pa.Table | None = None) -> None:
         """Add blocks that follow those before, as row groups of every table that has rows."""
-        if not len(batch):
-            return
+        if len(batch):
+            with self._whole_or_not():
+                self._settle()
+                self._add(batch, _grow)
+                if features is not None:
+                    self._submit("features", features, _grow)
+
+    def conclude(self, batch: BlockBatch) -> None:
+        """Add the last blocks; their features, if any, follow by ``conclude_features``."""
+        if len(batch):
+            with self._whole_or_not():
+                self._settle()
+                self._add(batch, _grow_and_flush)
+
+    def conclude_features(self, features: pa.Table) -> None:
+        """Add the features of the last blocks."""
         with self._whole_or_not():
-            self._settle()
-            if self._first is None:
-                self._first = batch.position(0)
-                self._timestamp = int(batch.blocks["block_timestamp"][0].as_py())
-            self._last = batch.position(-1)
-            self._blocks.append(batch.blocks)
-            for name, table in batch.tables.items():
-                self._counts[name] = self._counts.get(name, 0) + table.num_rows
-            tables = batch.tables if features is None else {**batch.tables, "features": features}
-            for dataset, table in tables.items():
-                if table.num_rows:
-                    growing = self._files.get(dataset) or self._begun(dataset, table.schema)
-                    self._working.append(self._pool.submit(_grow, growing, table))
+            self._submit("features", features, _grow_and_flush)
 
     def finish(self) -> tuple[LakeFile, ...]:
         """Have all on disk under their names. Nothing can be added then."""
@@ -86,16 +95,27 @@ class LakeWriter:
                 if dataset in self._files
             }
             self._working = [
-                self._pool.submit(_name, self._files[dataset], self._folder / path)
+                self._crew.submit(_name, self._files[dataset], self._folder / path)
                 for dataset, path in paths.items()
             ]
             self._settle()
-        self._pool.shutdown()
         return tuple(
             LakeFile(str(path), dataset, *span, growing.rows, growing.size)
             for dataset, path in paths.items()
             for growing in [self._files[dataset]]
         )
+
+    def discard(self) -> None:
+        """Leave nothing behind: what was written has no name yet."""
+        for one in self._working:
+            one.cancel()
+        wait(self._working)
+        self._working = []
+        for growing in self._files.values():
+            if growing.writer is not None:
+                with suppress(OSError, pa.ArrowException):
+                    growing.writer.close()
+            growing.temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _whole_or_not(self) -> Iterator[None]:
@@ -103,47 +123,71 @@ class LakeWriter:
         try:
             yield
         except BaseException:
-            self._pool.shutdown(cancel_futures=True)
-            for growing in self._files.values():
-                with suppress(OSError, pa.ArrowException):
-                    growing.writer.close()
-                growing.temporary.unlink(missing_ok=True)
+            self.discard()
             raise
 
-    def _begun(self, dataset: str, schema: pa.Schema) -> _Growing:
-        assert self._first is not None
-        alone = self._first, self._first
-        path = self._folder / path_of(self._chain, dataset, alone, self._timestamp, "unfinished")
-        temporary = temporary_beside(path)
-        with refusals(temporary):
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                growing = _Growing(temporary, parquet_writer(schema, temporary))
-            except BaseException:  # it may be there and hold nothing: the disk is full
-                temporary.unlink(missing_ok=True)
-                raise
-        self._files[dataset] = growing
-        return growing
+    def _add(self, batch: BlockBatch, write: Callable[[_Growing, pa.Table], None]) -> None:
+        if self._first is None:
+            self._first = batch.position(0)
+            self._timestamp = int(batch.blocks["block_timestamp"][0].as_py())
+        self._last = batch.position(-1)
+        self._blocks.append(batch.blocks)
+        for name, table in batch.tables.items():
+            self._counts[name] = self._counts.get(name, 0) + table.num_rows
+            self._submit(name, table, write)
+
+    def _submit(
+        self, dataset: str, table: pa.Table, write: Callable[[_Growing, pa.Table], None]
+    ) -> None:
+        growing = self._files.get(dataset)
+        if growing is None:
+            if not table.num_rows:
+                return
+            assert self._first is not None
+            alone = self._first, self._first
+            path = path_of(self._chain, dataset, alone, self._timestamp, "unfinished")
+            growing = self._files[dataset] = _Growing(temporary_beside(self._folder / path))
+        self._working.append(self._crew.submit(write, growing, table))
 
     def _settle(self) -> None:
         """Wait for what is under way, and raise what went wrong there."""
+        wait(self._working)
         working, self._working = self._working, []
-        wait(working)
         for one in working:
             one.result()
 
 
 def _grow(growing: _Growing, table: pa.Table) -> None:
+    if not table.num_rows:
+        return
     with refusals(growing.temporary):
+        if growing.writer is None:
+            growing.temporary.parent.mkdir(parents=True, exist_ok=True)
+            growing.writer = parquet_writer(table.schema, growing.temporary)
         growing.writer.write_table(table, ROW_GROUP_ROWS)
     growing.rows += table.num_rows
 
 
-def _name(growing: _Growing, path: Path) -> None:
-    with refusals(path):
+def _grow_and_flush(growing: _Growing, table: pa.Table) -> None:
+    _grow(growing, table)
+    _flush(growing)
+
+
+def _flush(growing: _Growing) -> None:
+    """Close a file, and have it on disk."""
+    assert growing.writer is not None
+    with refusals(growing.temporary):
         growing.writer.close()
         growing.size = growing.temporary.stat().st_size
-        publish(growing.temporary, path)
+        flush(growing.temporary)
+    growing.flushed = True
+
+
+def _name(growing: _Growing, path: Path) -> None:
+    if not growing.flushed:  # those that got no rows from the last batch
+        _flush(growing)
+    with refusals(path):
+        put_in_place(growing.temporary, path)
 
 
 def path_of(

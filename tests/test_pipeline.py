@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from chainwarden.schema import (
     alerts_digest,
 )
 from chainwarden.settings import Settings
+from detect.detector import Detector
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig
@@ -68,8 +70,16 @@ class Run:
     def feed(self, events: list[ChainEvent]) -> None:
         """Handle and commit each event, as live."""
         for event in events:
-            self.pipeline.handle(event)
+            self.pipeline.handle(event, last=True)
             self.pipeline.flush()
+
+    def on_disk(self) -> set[Path]:
+        """Every file of the lake."""
+        return {path for path in self.stores.lake.folder.rglob("*") if path.is_file()}
+
+    def in_force(self) -> set[Path]:
+        """The files of the manifest."""
+        return {self.stores.lake.folder / file.path for file in self.stores.ledger.files()}
 
     def outcome(self) -> tuple[str, str, int]:
         """What must be equal: state, alerts, blocks in the lake."""
@@ -137,6 +147,84 @@ def test_what_is_written_while_the_next_blocks_are_scored_counts_with_the_commit
     run.pipeline.flush()
     assert run.outcome() == undisturbed
     assert run.stores.lake.verify(run.stores.ledger.files()) == ()
+    run.close()
+
+
+def test_what_is_written_while_its_blocks_are_scored_is_what_is_written_after(
+    events: list[ChainEvent], undisturbed: tuple[str, str, int], tmp_path: Path
+) -> None:
+    """The same files, byte for byte, of one block and of several, and the same of all else."""
+    meanwhile, after = Run(tmp_path / "meanwhile"), Run(tmp_path / "after")
+    for run, last in ((meanwhile, True), (after, False)):
+        for place, event in enumerate(events):
+            run.pipeline.handle(event, last=last and place % 3 == 2)
+            if place % 3 == 2:
+                run.pipeline.flush()
+        run.pipeline.flush()
+        assert run.outcome() == undisturbed
+        assert run.on_disk() == run.in_force()
+    files = [file.path for file in meanwhile.stores.ledger.files()]
+    assert files == [file.path for file in after.stores.ledger.files()]
+    for path in files:
+        here, there = (run.stores.lake.folder / path for run in (meanwhile, after))
+        assert here.read_bytes() == there.read_bytes(), path
+    meanwhile.close()
+    after.close()
+
+
+def test_blocks_behind_the_last_of_a_commit_are_in_the_next(
+    events: list[ChainEvent], tmp_path: Path
+) -> None:
+    """Who calls blocks the last of their commit and goes on has them committed."""
+    run, fork = Run(tmp_path), next(i for i, e in enumerate(events) if isinstance(e, BlockReverted))
+    for event in events[:fork]:
+        run.pipeline.handle(event, last=True)
+    committed = run.stores.ledger.cursor()
+    assert committed is not None
+    assert committed.blocks == fork - 1
+    run.pipeline.flush()
+    assert run.on_disk() == run.in_force()
+    assert len(run.stores.ledger.files("blocks")) == fork
+    run.close()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_blocks_that_cannot_be_scored_leave_nothing_in_the_lake(
+    late: bool,
+    events: list[ChainEvent],
+    undisturbed: tuple[str, str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An error before or after the features are there: their files are gone, a retry has them."""
+    run = Run(tmp_path)
+    run.feed(events[:40])
+    before = run.on_disk()
+    place = "_find" if late else "_rate"
+    written: set[Path] = set()
+
+    def fail(*_: object) -> None:
+        deadline = time.monotonic() + 10
+        while (
+            len(run.on_disk()) < len(before) + 3
+        ):  # the blocks', transactions' and flows' at least
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        written.update(run.on_disk() - before)
+        raise RuntimeError("a rule does not stand this block")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Detector, place, fail)
+        with pytest.raises(RuntimeError, match="stand"):
+            run.pipeline.handle(events[40], last=True)
+    assert written
+    assert {path.suffix for path in written} == {".tmp"}
+    assert run.on_disk() == before == run.in_force()
+    run.close()
+    run = Run(tmp_path)
+    run.feed(events[40:])
+    assert run.outcome() == undisturbed
+    assert run.on_disk() == run.in_force()
     run.close()
 
 

@@ -20,6 +20,7 @@ from detect.detector import Detector
 from store import cursor_table, database
 from store.label_archive import LabelArchive
 from store.lake import Lake
+from store.lake_writer import LakeWriter
 from store.ledger import Ledger
 from store.outbox import Outbox
 from store.snapshots import SnapshotStore
@@ -36,7 +37,9 @@ POINTS: Final[dict[str, tuple[Any, str]]] = {
     "sweep": (Lake, "sweep"),
     "restore": (Detector, "restore"),
     "resume": (Resumption, "__call__"),
-    "lake write": (Lake, "write"),
+    "lake begin": (LakeWriter, "conclude"),
+    "features": (LakeWriter, "conclude_features"),
+    "lake write": (LakeWriter, "finish"),
     "orphan": (Lake, "write_orphans"),
     "split": (Lake, "without"),
     "commit": (Ledger, "commit"),

@@ -88,6 +88,38 @@ def test_batches_that_come_one_by_one_are_one_file(lake: Lake) -> None:
     assert [file.path for file in at_once] == [file.path for file in files]
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_the_last_blocks_are_flushed_before_they_have_names(lake: Lake, before: int) -> None:
+    """Concluded, the files are whole but for their names, which ``finish`` gives them."""
+    parts = [blocks(100, 3), blocks(103, 2), blocks(105, 1, flows=0)][-1 - before :]
+    writer = lake.writer()
+    for part in parts[:-1]:
+        writer.append(part, features(part))
+    writer.conclude(parts[-1])
+    writer.conclude_features(features(parts[-1]))
+    assert all(path.endswith(".tmp") for path in paths(lake))
+    files = writer.finish()
+    assert lake.verify(files) == ()
+    assert paths(lake) == {file.path for file in files}
+    content = {file.path: (lake.folder / file.path).read_bytes() for file in files}
+    other = lake.writer()
+    for part in parts:
+        other.append(part, features(part))
+    assert other.finish() == files
+    assert {path: (lake.folder / path).read_bytes() for path in content} == content
+
+
+def test_what_is_discarded_leaves_nothing(lake: Lake) -> None:
+    """Neither unfinished files nor, of the same blocks, any that a commit names."""
+    files = lake.write(blocks(100, 2), features(blocks(100, 2)))
+    writer = lake.writer()
+    writer.conclude(blocks(100, 2))
+    writer.conclude_features(features(blocks(100, 2)))
+    writer.discard()
+    assert paths(lake) == {file.path for file in files}
+    assert lake.verify(files) == ()
+
+
 def test_what_goes_wrong_behind_is_raised_and_leaves_no_piece(lake: Lake) -> None:
     """A batch that cannot be written is an error of the next call; unfinished files are gone."""
     writer = lake.writer()
