@@ -10,7 +10,7 @@ import numpy as np
 from chainwarden.errors import DetectError
 from detect.compiled import Array
 from detect.features import RELATION
-from detect.kernels.relations import WAYS, RelationUndo, undo_relations
+from detect.kernels.relations import WAYS, Related, RelationUndo, undo_relations
 from detect.snapshot import digest_of
 
 
@@ -20,7 +20,13 @@ class Relations:
     def __init__(self, capacity: int) -> None:
         if capacity < WAYS or capacity & (capacity - 1):
             raise DetectError("the relation table's size must be a power of two")
-        self.rows: Array = np.zeros(capacity, RELATION)
+        self.related = Related(
+            np.zeros(capacity, np.uint64),
+            np.zeros(capacity, np.int32),
+            np.zeros(capacity, np.int32),
+            np.zeros(capacity, RELATION),
+            np.zeros(1, np.int64),
+        )
         self.blank: Array = np.zeros(1, RELATION)
         self._undo: list[tuple[int, int, RelationUndo]] = []  # first serial, blocks, undo
 
@@ -50,7 +56,7 @@ class Relations:
         first, blocks, undo = self._undo[-1]
         if first + blocks - 1 != serial:
             raise DetectError(f"block serial {serial} is not the last one")
-        undo_relations(self.rows, undo, blocks - 1)
+        undo_relations(self.related, undo, blocks - 1)
         self._undo[-1] = (first, blocks - 1, undo)
         if blocks == 1:
             self._undo.pop()
@@ -78,8 +84,15 @@ class Relations:
 
     def load(self, undone: list[list[int]], arrays: dict[str, Array]) -> None:
         """Take over what ``dump`` gave, of a table of the same size."""
-        self.rows[:] = self.blank[0]
-        self.rows[arrays["places"]] = arrays["relation_rows"]
+        related, places = self.related, arrays["places"]
+        taken, count = int(related.used[0]), len(places)
+        related.rows[:taken] = self.blank[0]
+        related.keys[:], related.row[:] = 0, 0
+        related.rows[:count] = arrays["relation_rows"]
+        related.keys[places] = arrays["relation_rows"]["key"]
+        related.row[places] = np.arange(1, count + 1)
+        related.place[:count] = places
+        related.used[0] = count
         self._undo = []
         for number, (first, blocks) in enumerate(undone):
             names = ("places", "relation_rows", "used", "marks")
@@ -87,5 +100,5 @@ class Relations:
             self._undo.append((first, blocks, undo))
 
     def _content(self) -> tuple[Array, Array]:
-        places = np.flatnonzero(self.rows["key"])
-        return places, self.rows[places]
+        places = np.flatnonzero(self.related.keys)
+        return places, self.related.rows[self.related.row[places] - 1]

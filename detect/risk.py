@@ -358,7 +358,7 @@ class RiskModel:
             model.head,
             model.mix,
             learners,
-            self._relations.rows,
+            self._relations.related,
             self._relations.blank,
             relations,
             first,

@@ -1,6 +1,6 @@
 """What a flow changes of what is remembered of its parties' relations, and the features of those.
 
-Rows are placed by the wallet's keyed hash in sets of four, as pairs are: the wallet with the fewest
+Wallets are placed by their keyed hash in sets of four, as pairs are: the wallet with the fewest
 events, the longest unseen, gives way. Everything is read as it was before the flow, then updated.
 """
 
@@ -34,6 +34,20 @@ _U1 = np.uint64(1)
 _S7 = np.uint64(7)
 
 
+class Related(NamedTuple):
+    """Who has which place, and what is known of them.
+
+    A place is given the next row when it is first taken, and keeps it: searches go by the keys
+    alone, which are close together, and of the rows only those in use are ever touched.
+    """
+
+    keys: Array  # uint64 (capacity,): keyed hashes, the lowest bit set; 0 where nobody is
+    row: Array  # int32 (capacity,): row + 1 of a place, 0 before it is first taken
+    place: Array  # int32 (capacity,): of a row
+    rows: Array  # records (capacity,)
+    used: Array  # int64 (1,): rows given out
+
+
 class RelationUndo(NamedTuple):
     """Rows as they were before each change, in order."""
 
@@ -44,68 +58,83 @@ class RelationUndo(NamedTuple):
 
 
 @inlined
-def place_of(rows: Array, hashed: np.uint64, kept: int) -> int:
-    """The place of a wallet, or the one that it may take, never ``kept``."""
+def row_at(table: Related, place: int) -> int:
+    """The row of a place, given to it if it has none."""
+    if table.row[place] == 0:
+        n = table.used[0]
+        table.place[n] = place
+        table.row[place] = n + 1
+        table.used[0] = n + 1
+    return int(table.row[place]) - 1
+
+
+@inlined
+def row_of(table: Related, hashed: np.uint64, kept: int) -> int:
+    """The row of a wallet, or the one that it may take, never ``kept``."""
     key = hashed | _U1
-    first = int((key >> _S7) & np.uint64(len(rows) // WAYS - 1)) * WAYS
+    first = int((key >> _S7) & np.uint64(len(table.keys) // WAYS - 1)) * WAYS
     best = NOBODY
     for place in range(first, first + WAYS):
-        if rows[place].key == key:
-            return place
+        if table.keys[place] == key:
+            return int(table.row[place]) - 1
     for place in range(first, first + WAYS):
-        if place == kept:
+        if table.keys[place] == 0:
+            return row_at(table, place)
+        row = int(table.row[place]) - 1
+        if row == kept:
             continue
-        if rows[place].key == 0:
-            return place
         if (
             best < 0
-            or rows[place].events < rows[best].events
+            or table.rows[row].events < table.rows[best].events
             or (
-                rows[place].events == rows[best].events
-                and rows[place].last_seen < rows[best].last_seen
+                table.rows[row].events == table.rows[best].events
+                and table.rows[row].last_seen < table.rows[best].last_seen
             )
         ):
-            best = place
+            best = row
     return best
 
 
-@compiled
-def find_place(rows: Array, hashed: np.uint64) -> int:
-    """The place of a wallet, -1 where it has none."""
+@inlined
+def find_row(table: Related, hashed: np.uint64) -> int:
+    """The row of a wallet, -1 where it has none."""
     key = hashed | _U1
-    first = int((key >> _S7) & np.uint64(len(rows) // WAYS - 1)) * WAYS
+    first = int((key >> _S7) & np.uint64(len(table.keys) // WAYS - 1)) * WAYS
     for place in range(first, first + WAYS):
-        if rows[place].key == key:
-            return place
+        if table.keys[place] == key:
+            return int(table.row[place]) - 1
     return NOBODY
 
 
 @compiled
-def undo_relations(rows: Array, undo: RelationUndo, block: int) -> None:
+def undo_relations(table: Related, undo: RelationUndo, block: int) -> None:
     """Put back the rows that the journalled blocks from ``block`` on changed."""
     first = undo.marks[block]
     for n in range(undo.used[0] - 1, first - 1, -1):
-        rows[undo.places[n]] = undo.rows[n]
+        place = undo.places[n]
+        table.rows[table.row[place] - 1] = undo.rows[n]
+        table.keys[place] = undo.rows[n].key
     undo.used[0] = first
 
 
 @inlined
-def remember(rows: Array, undo: RelationUndo, journalled: bool, place: int) -> None:
+def remember(table: Related, undo: RelationUndo, journalled: bool, row: int) -> None:
     """Journal a row that is about to change."""
     if journalled:
         n = undo.used[0]
-        undo.places[n] = place
-        undo.rows[n] = rows[place]
+        undo.places[n] = table.place[row]
+        undo.rows[n] = table.rows[row]
         undo.used[0] = n + 1
 
 
 @inlined
-def occupy(rows: Array, blank: Array, place: int, hashed: np.uint64) -> None:
-    """Give a place to a wallet, empty where it was somebody else's."""
+def occupy(table: Related, blank: Array, row: int, hashed: np.uint64) -> None:
+    """Give a row to a wallet, empty where it was somebody else's."""
     key = hashed | _U1
-    if rows[place].key != key:
-        rows[place] = blank[0]
-        rows[place].key = key
+    if table.rows[row].key != key:
+        table.rows[row] = blank[0]
+        table.rows[row].key = key
+        table.keys[table.place[row]] = key
 
 
 @compiled

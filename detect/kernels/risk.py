@@ -27,14 +27,15 @@ from detect.kernels.boosting import (
 )
 from detect.kernels.relations import (
     NOBODY,
+    Related,
     RelationUndo,
-    find_place,
+    find_row,
     occupy,
-    place_of,
     receive,
     relate,
     relation_features,
     remember,
+    row_of,
     spend,
 )
 from detect.kernels.scaling import probability
@@ -239,57 +240,57 @@ def teach(
 
 @inlined
 def learn_due(
-    model: Weights, mix: Mix, learners: Learners, relations: Array, undo: RelationUndo,
+    model: Weights, mix: Mix, learners: Learners, related: Related, undo: RelationUndo,
     journalled: bool, held: Held, r: int,
 ) -> None:  # fmt: skip
     """Learn one held row whose outcome is known, and remember who is bad."""
-    place = find_place(relations, held.hashed[r])
-    if place >= 0 and relations[place].early_value > 0.0 and not held.copied[r]:
-        total = relations[place].early_value
+    row, known = find_row(related, held.hashed[r]), related.rows
+    if row >= 0 and known[row].early_value > 0.0 and not held.copied[r]:
+        total = known[row].early_value
         held.stakes[r] = min(1.0, max(0.0, (total - held.received[r]) / total))
     teach(model, mix, learners, journalled, held, r)
-    if place < 0:
+    if row < 0:
         return
     bad = held.outcomes[r] == 1
-    if bad and relations[place].is_bad == 0:
-        remember(relations, undo, journalled, place)
-        relations[place].is_bad = 1
-    elif not bad and held.copied[r] and relations[place].is_bad == 1:
-        remember(relations, undo, journalled, place)
-        relations[place].is_bad = 0
+    if bad and known[row].is_bad == 0:
+        remember(related, undo, journalled, row)
+        known[row].is_bad = 1
+    elif not bad and held.copied[r] and known[row].is_bad == 1:
+        remember(related, undo, journalled, row)
+        known[row].is_bad = 0
 
 
 @inlined
 def meet_parties(
-    relations: Array, blank: Array, undo: RelationUndo, journalled: bool, flows: Flows, i: int
+    related: Related, blank: Array, undo: RelationUndo, journalled: bool, flows: Flows, i: int
 ) -> tuple[int, int]:
-    """Update the relations of a flow's parties; their places."""
+    """Update the relations of a flow's parties; their rows."""
     sender = receiver = NOBODY
-    now, value = flows.at[i], flows.value[i]
+    now, value, known = flows.at[i], flows.value[i], related.rows
     if not flows.no_sender[i]:
-        sender = place_of(relations, flows.sender[i], NOBODY)
-        remember(relations, undo, journalled, sender)
-        occupy(relations, blank, sender, flows.sender[i])
+        sender = row_of(related, flows.sender[i], NOBODY)
+        remember(related, undo, journalled, sender)
+        occupy(related, blank, sender, flows.sender[i])
     if flows.receiver[i] == flows.sender[i]:
         receiver = sender
     elif not flows.no_receiver[i]:
-        receiver = place_of(relations, flows.receiver[i], sender)
-        remember(relations, undo, journalled, receiver)
-        occupy(relations, blank, receiver, flows.receiver[i])
+        receiver = row_of(related, flows.receiver[i], sender)
+        remember(related, undo, journalled, receiver)
+        occupy(related, blank, receiver, flows.receiver[i])
     if flows.is_coin[i] and sender != receiver:
         if sender >= 0 and receiver >= 0:
-            relate(relations, sender, receiver, now, value, flows.met[i])
+            relate(known, sender, receiver, now, value, flows.met[i])
         if flows.moved[i] and value > 0.0:
             if receiver >= 0:
-                receive(relations, receiver, now, value, flows.early[i])
+                receive(known, receiver, now, value, flows.early[i])
             if sender >= 0:
-                spend(relations, sender, now, value)
+                spend(known, sender, now, value)
     if sender >= 0:
-        relations[sender].events += 1
-        relations[sender].last_seen = now
+        known[sender].events += 1
+        known[sender].last_seen = now
     if receiver >= 0 and receiver != sender:
-        relations[receiver].events += 1
-        relations[receiver].last_seen = now
+        known[receiver].events += 1
+        known[receiver].last_seen = now
     return sender, receiver
 
 
@@ -405,7 +406,7 @@ def rate_row(
 
 @compiled
 def risk_pass(
-    model: Weights, mix: Mix, learners: Learners, relations: Array, blank: Array,
+    model: Weights, mix: Mix, learners: Learners, related: Related, blank: Array,
     undo: RelationUndo, journal_from: int, held: Held, begin: int, until: Array, flows: Flows,
     rows: Rows,
 ) -> None:  # fmt: skip
@@ -423,15 +424,15 @@ def risk_pass(
             copy(learners.stake_undo.marks[mark], learners.stake_undo.used)
         for r in range(begin, until[b]):
             if is_learnt(model, held.outcomes[r]):
-                learn_due(model, mix, learners, relations, undo, journalled, held, r)
+                learn_due(model, mix, learners, related, undo, journalled, held, r)
         begin = until[b]
         r = rows.starts[b]
         for i in range(flows.starts[b], flows.starts[b + 1]):
-            sender, receiver = meet_parties(relations, blank, undo, journalled, flows, i)
+            sender, receiver = meet_parties(related, blank, undo, journalled, flows, i)
             while r < rows.starts[b + 1] and rows.flow[r] == i:
                 mine, other = receiver, sender
                 if rows.sends[r]:
                     mine, other = sender, receiver
-                read_row(relations, flows, rows, r, mine, other)
-                rate_row(model, mix, learners, relations, held, rows, r, mine)
+                read_row(related.rows, flows, rows, r, mine, other)
+                rate_row(model, mix, learners, related.rows, held, rows, r, mine)
                 r += 1

@@ -171,7 +171,7 @@ def test_neighbours_know_at_once_and_forget_who_is_cleared() -> None:
     warden.advance(told.batch(0, 59))
 
     def is_bad() -> bool:
-        rows = warden._relations.rows
+        rows = warden._relations.related.rows
         return bool(rows["is_bad"][rows["key"] == hashed].any())
 
     assert not is_bad()
