@@ -13,10 +13,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from detect.compiled import Array, compiled
+from detect.compiled import Array, compiled, inlined
 
 COUNTER: Final = 0  # Forest.state: rows learnt in the window under way
 WINDOWS: Final = 1  # windows completed: 0 is warm-up
+ROWS: Final = 128  # looked up at a time
+
+_U0, _U2 = np.uint64(0), np.uint64(2)
 
 
 class Forest(NamedTuple):
@@ -31,30 +34,48 @@ class Forest(NamedTuple):
     state: Array  # int64 (2,)
 
 
+@inlined
+def below(splits: Array, bounds: Array, row: Array, node: np.uint64) -> np.uint64:
+    """The child that a row goes on to."""
+    return _U2 * node + _U2 - np.uint64(row[np.uint64(splits[node])] < bounds[node])
+
+
 @compiled
 def find_leaves(feature: Array, threshold: Array, height: int, X: Array, leaves: Array) -> None:
     """``leaves[i, t]`` is where row ``i`` of ``X`` ends in tree ``t``; NaN goes right."""
-    first = (1 << height) - 1
-    whole = len(X) // 4 * 4
-    for t in range(len(feature)):
-        splits, bounds = feature[t], threshold[t]
-        # Each step down waits for the one before: four rows at a time keep the processor busy.
-        for i in range(0, whole, 4):
-            a = b = c = d = 0
-            for _ in range(height):
-                a = 2 * a + 2 - (X[i, splits[a]] < bounds[a])
-                b = 2 * b + 2 - (X[i + 1, splits[b]] < bounds[b])
-                c = 2 * c + 2 - (X[i + 2, splits[c]] < bounds[c])
-                d = 2 * d + 2 - (X[i + 3, splits[d]] < bounds[d])
-            leaves[i, t] = a - first
-            leaves[i + 1, t] = b - first
-            leaves[i + 2, t] = c - first
-            leaves[i + 3, t] = d - first
-        for i in range(whole, len(X)):
-            a = 0
-            for _ in range(height):
-                a = 2 * a + 2 - (X[i, splits[a]] < bounds[a])
-            leaves[i, t] = a - first
+    first = np.uint64((1 << height) - 1)
+    # Some rows go down all trees while they are in the nearest cache. Each step down waits for the
+    # one before: eight rows at a time keep the processor busy. Nodes are unsigned because a signed
+    # place is looked at for being negative each time.
+    for begin in range(0, len(X), ROWS):
+        end = min(len(X), begin + ROWS)
+        whole = begin + (end - begin) // 8 * 8
+        for t in range(len(feature)):
+            splits, bounds = feature[t], threshold[t]
+            for i in range(begin, whole, 8):
+                a = b = c = d = e = f = g = h = _U0
+                for _ in range(height):
+                    a = below(splits, bounds, X[i], a)
+                    b = below(splits, bounds, X[i + 1], b)
+                    c = below(splits, bounds, X[i + 2], c)
+                    d = below(splits, bounds, X[i + 3], d)
+                    e = below(splits, bounds, X[i + 4], e)
+                    f = below(splits, bounds, X[i + 5], f)
+                    g = below(splits, bounds, X[i + 6], g)
+                    h = below(splits, bounds, X[i + 7], h)
+                leaves[i, t] = a - first
+                leaves[i + 1, t] = b - first
+                leaves[i + 2, t] = c - first
+                leaves[i + 3, t] = d - first
+                leaves[i + 4, t] = e - first
+                leaves[i + 5, t] = f - first
+                leaves[i + 6, t] = g - first
+                leaves[i + 7, t] = h - first
+            for i in range(whole, end):
+                a = _U0
+                for _ in range(height):
+                    a = below(splits, bounds, X[i], a)
+                leaves[i, t] = a - first
 
 
 @compiled
