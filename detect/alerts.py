@@ -145,12 +145,15 @@ class AlertPolicy:
             return ()
         times = column(scored.batch.blocks, "block_timestamp")
         alerts: list[Alert] = []
+        positions = scored.batch.positions() if findings else []
         done = 0
         for finding in sorted(findings, key=_chain_order):
             row = finding.block_row
             alerts += self._close_hour(scored, times, done, row)
             done = row
-            alert = self._decide_one(finding, scored, int(times[row]))
+            alert = self._decide_one(
+                finding, positions[row], scored.first_serial + row, int(times[row])
+            )
             if alert is not None:
                 alerts.append(alert)
                 self._emitted.add(scored.first_serial + row, alert.id)
@@ -181,7 +184,9 @@ class AlertPolicy:
 
     # --- one finding
 
-    def _decide_one(self, finding: Finding, scored: ScoredBatch, time: int) -> Alert | None:
+    def _decide_one(
+        self, finding: Finding, position: Position, serial: int, time: int
+    ) -> Alert | None:
         identity = alert_id(
             self._chain,
             finding.rule,
@@ -200,7 +205,7 @@ class AlertPolicy:
             score=finding.score,
             subject=finding.subject,
             role=finding.role,
-            position=scored.batch.position(finding.block_row),
+            position=position,
             block_timestamp=time,
             transaction_hash=finding.transaction_hash,
             ordinal=finding.ordinal,
@@ -208,7 +213,6 @@ class AlertPolicy:
             reasons=finding.reasons,
             evidence=finding.evidence,
         )
-        serial = scored.first_serial + finding.block_row
         reason = self._held_back(alert, finding, serial)
         if reason is not None:
             self.suppressed[reason] += 1

@@ -104,7 +104,7 @@ class HeldQueue:
         """More rows at the end, whose bins and scores are still to be filled in."""
         self._insert(len(self), len(due))
         new = self.rows.part(len(self) - len(due), len(self))
-        _fill(new, HeldRows.empty(self._features, self._models, len(due)))
+        _fill(new, HeldRows.empty(self._features, self._models, 1))
         new.keys[:], new.hashed[:], new.due[:] = keys, hashed, due
 
     def insert(self, place: int, rows: HeldRows) -> None:

@@ -24,8 +24,8 @@ def wallet_rows(
     """What the pass over a batch saw. The scores are the anomaly models', NaN in warm-up."""
     facts, sends, flow = seen.flow_facts, seen.wallet_is_sender, seen.wallet_flow
     flows = _flows(events, seen, flow_scores, life_seconds)
-    at, here, count = events.flow_time[flow], facts[flow], len(flow)
-    first_seen = np.where(sends, here["from_first_seen"], here["to_first_seen"])
+    at, count = events.flow_time[flow], len(flow)
+    first_seen = np.where(sends, facts["from_first_seen"][flow], facts["to_first_seen"][flow])
     return WalletRows(
         flows=flows,
         rows=Rows(
@@ -43,7 +43,7 @@ def wallet_rows(
             told_used=np.zeros(1, np.int64),
         ),
         keys=np.where(sends[:, None], events.flow_from[flow], events.flow_to[flow]),
-        hashed=np.where(sends, here["from_hash"], here["to_hash"]),
+        hashed=np.where(sends, facts["from_hash"][flow], facts["to_hash"][flow]),
         at=at,
         ages=np.maximum(0, at - first_seen),
         times=column(batch.blocks, "block_timestamp").astype(np.int64),

@@ -120,13 +120,12 @@ class Watch:
     def _follow_means(self, means: Array) -> None:
         # Feature by feature: they know nothing of each other. River's update, but for its Python.
         for n, column in enumerate(means.T.tolist()):
-            adwin = self._adwins[n]
-            window = adwin._helper
-            for mean in column:
+            adwin, left = self._adwins[n], iter(column)
+            for mean in left:
                 if adwin._drift_detected:
                     adwin._reset()
-                    window = adwin._helper
-                if window.update(mean):
+                update = adwin._helper.update
+                if update(mean) or any(map(update, left)):
                     adwin._drift_detected = True
                     self._drifts[n] += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,9 @@ import pyarrow.compute as pc
 
 from chainwarden.schema import ADDRESS
 from detect.compiled import Array
+
+MANY: Final = 1_024  # values, from which on it pays to look at their ends first,
+FEW: Final = 4_096  # and addresses, up to which
 
 
 def topic_prefixes(logs: pa.Table) -> Array:
@@ -103,6 +107,28 @@ def address_key(address: bytes) -> int:
 def address_set(addresses: Iterable[bytes]) -> pa.Array:
     """Addresses as the value set of ``Columns.members``."""
     return pa.array(sorted(addresses), ADDRESS)
+
+
+def last_bytes(addresses: pa.ChunkedArray) -> Array:
+    """The last two bytes per address, uint16; null rows hold anything."""
+    return np.ascontiguousarray(fixed_bytes(addresses, 20)[:, 18:]).view(np.uint16).reshape(-1)
+
+
+def among(values: pa.ChunkedArray, ends: Array, addresses: pa.Array) -> Array:
+    """Per row whether an address is one of these; ``ends`` are the ``last_bytes`` of the values.
+
+    Of many values only those that end as one of a few addresses does are looked up.
+    """
+    if not len(addresses) or not len(values):
+        return np.zeros(len(values), np.bool_)
+    if len(values) < MANY or len(addresses) > FEW or addresses.null_count:
+        return np.asarray(pc.is_in(values, value_set=addresses).to_numpy())
+    ending = np.zeros(1 << 16, np.bool_)
+    ending[last_bytes(pa.chunked_array([addresses]))] = True
+    rows, found = np.flatnonzero(ending[ends]), np.zeros(len(values), np.bool_)
+    if len(rows):
+        found[rows] = pc.is_in(values.take(pa.array(rows)), value_set=addresses).to_numpy()
+    return found
 
 
 def numbered(values: Array) -> tuple[Array, list[bytes]]:

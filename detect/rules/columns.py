@@ -10,9 +10,8 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from chainwarden.schema import FlowKind, column
+from chainwarden.schema import FlowKind, Position, column
 from detect.compiled import Array
 from detect.kernels.flows import Flows
 from detect.known.calls import NATIVE_CLAIMS
@@ -20,7 +19,9 @@ from detect.known.tokens import ETHER, VALUE_TOKENS
 from detect.rules.arrow_arrays import (
     RowsByKey,
     address_words,
+    among,
     fixed_bytes,
+    last_bytes,
     logs_with,
     nullable,
     nulls,
@@ -55,6 +56,7 @@ class Columns:
         self.batch = scored.batch
         self.first_serial = scored.first_serial
         self._cells: dict[str, Cells] = {}
+        self._ends: dict[tuple[str, str], Array] = {}
 
     def cells(self, table: str) -> Cells:
         """A table of the batch, to be read cell by cell."""
@@ -64,6 +66,12 @@ class Columns:
         return cells
 
     # --- blocks
+
+    def position(self, row: int) -> Position:
+        """The position of a block of the batch."""
+        return Position(
+            self.block_numbers.data[row], self.cells("blocks")["block_hash"][row] or b""
+        )
 
     @cached_property
     def block_numbers(self) -> Array:
@@ -390,11 +398,10 @@ class Columns:
 
     def members(self, table: str, name: str, addresses: pa.Array) -> Array:
         """Per row of a table whether the address in that column is one of these."""
-        values = getattr(self.batch, table)[name]
-        if not len(addresses) or not len(values):
-            return np.zeros(len(values), np.bool_)
-        found = pc.is_in(values, value_set=addresses)
-        return np.asarray(found.to_numpy())
+        values, ends = getattr(self.batch, table)[name], self._ends.get((table, name))
+        if ends is None:
+            ends = self._ends[table, name] = last_bytes(values)
+        return among(values, ends, addresses)
 
 
 class ColumnCache:

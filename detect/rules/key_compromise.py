@@ -174,7 +174,7 @@ class KeyCompromise(Journaled):
         if self._labels.is_service(receiver, time, columns.batch.chain.name):
             return None
         block_row = int(columns.flow_row[row])
-        at = columns.batch.position(block_row)
+        at = columns.position(block_row)
         drained = {payer: self._is_drained(payer, what, at) for payer, what in payers.items()}
         confirmed = [payer for payer, is_ in drained.items() if is_]
         least = self._config.senders[0]

@@ -274,8 +274,9 @@ def coin_paid(columns: Columns, tx: int, pool: bytes, coin: bytes, inward: bool)
     if number is None:
         return 0.0
     ends = columns.cells("flows")["to_address" if inward else "from_address"]
+    coins = columns.flow_coin.data
     for row in range(*columns.flows_of(tx)):
-        if columns.flow_coin[row] == number and ends[row] == pool:
+        if coins[row] == number and ends[row] == pool:
             total += float(columns.flow_value[row])
     return total
 
@@ -289,9 +290,10 @@ def coin_added(columns: Columns, tx: int, coin: bytes) -> float:
 
 def token_moved(columns: Columns, tx: int, token: bytes, wallet: bytes) -> float:
     """What a wallet got (above 0) or gave of a token in a transaction."""
-    flows, total = columns.cells("flows"), 0.0
+    flows, total, erc20 = columns.cells("flows"), 0.0, FlowKind.ERC20
+    kinds, tokens = flows["kind"], flows["token_address"]
     for row in range(*columns.flows_of(tx)):
-        if columns.flow_kind[row] == FlowKind.ERC20 and flows["token_address"][row] == token:
+        if kinds[row] == erc20 and tokens[row] == token:
             value = float(columns.flow_value[row])
             total += value * (flows["to_address"][row] == wallet)
             total -= value * (flows["from_address"][row] == wallet)

@@ -153,9 +153,10 @@ def _native_facts(
     columns: Columns, number: int, index: int, sender: bytes
 ) -> tuple[np.void | None, bool]:
     # The facts of the transaction's native flow, and whether any flow of it went to the sender.
-    facts, receivers = None, columns.cells("flows")["to_address"]
+    flows, facts, native = columns.cells("flows"), None, FlowKind.NATIVE
+    kinds, receivers = flows["kind"], flows["to_address"]
     for flow in range(*columns.flows_of(columns.tx_row(number, index))):
-        if columns.flow_kind[flow] == FlowKind.NATIVE:
+        if kinds[flow] == native:
             facts = columns.scored.flow_facts[flow]
         elif receivers[flow] == sender:
             return facts, True

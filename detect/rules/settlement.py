@@ -82,9 +82,9 @@ def signer_facts(columns: Columns, tx: int) -> np.void | None:
 
     They are the facts of its native flow, which every transaction has.
     """
-    first, stop = columns.flows_of(tx)
-    for row in range(first, stop):
-        if columns.flow_kind[row] == FlowKind.NATIVE:
+    kinds, native = columns.cells("flows")["kind"], FlowKind.NATIVE
+    for row in range(*columns.flows_of(tx)):
+        if kinds[row] == native:
             facts: np.void = columns.scored.flow_facts[row]
             return facts
     return None

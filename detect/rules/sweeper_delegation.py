@@ -188,7 +188,7 @@ class SweeperDelegation(Journaled):
         return "", 0
 
     def _is_clone(self, columns: Columns, serial: int, delegate: bytes) -> bool:
-        at = columns.batch.position(serial - columns.first_serial)
+        at = columns.position(serial - columns.first_serial)
         code = self._node.code_at(delegate, at)
         if not code:
             return False
@@ -280,7 +280,7 @@ class SweeperDelegation(Journaled):
         level = self._judge(delegate, record)[1]
         many = record.forwards(config)
         told = many and (record.forwarded == config.forwards or _is_power_of_ten(record.forwarded))
-        at = columns.batch.position(block)
+        at = columns.position(block)
         if level == 1 and many and self._node.balance_at(authority, at) == 0:
             level = 2
             if told:  # what a node says is not kept
@@ -308,7 +308,7 @@ class SweeperDelegation(Journaled):
         known = NATIVE if token is None else VALUE_TOKENS[token]
         if amount < LARGE[token] * 10**known.decimals * self._config.valuable:
             return
-        at = columns.batch.position(int(columns.flow_row[row]))
+        at = columns.position(int(columns.flow_row[row]))
         code = self._node.code_at(victim, at)
         if code is not None and code != DELEGATED + delegate:
             return  # the authorization did not take effect, or was taken back

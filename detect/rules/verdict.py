@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from chainwarden.schema import Evidence, Reason, Role, Severity
 from detect.rules.columns import Columns
 from detect.rules.launches import Kind, Step
 from detect.rules.pool_events import PoolEvents
 from detect.rules.rule import Finding
+
+# Where the ordinal of a step stands. Looked up once: an enumeration does not do it fast.
+_TRADE: Final = Kind.TRADE
+_OF_FLOWS: Final = (Kind.MINTED, Kind.MOVED)
+_OF_LOGS: Final = (Kind.LIQUIDITY, Kind.POOL, Kind.OWNER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,12 @@ class Place:
         columns, transactions, tx = events.columns, events.columns.cells("transactions"), step.tx
         facts = columns.facts_of(tx)
         ordinal = 0
-        if step.kind in (Kind.MINTED, Kind.MOVED):
+        if step.kind in _OF_FLOWS:
             ordinal = int(columns.flow_ordinal[step.row])
-        elif step.kind == Kind.TRADE:
+        elif step.kind is _TRADE:
             log = int(events.trades.log[step.row])
             ordinal = int(columns.log_ordinal[log])
-        elif step.kind in (Kind.LIQUIDITY, Kind.POOL, Kind.OWNER):
+        elif step.kind in _OF_LOGS:
             ordinal = int(columns.log_ordinal[step.row])
         return cls(
             events,

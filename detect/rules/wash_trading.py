@@ -83,8 +83,9 @@ class WashTrading(Journaled):
         """The findings in a batch, in chain order."""
         columns = self._cache.of(scored)
         findings: list[Finding] = []
-        for row in self._candidates(columns).tolist():
-            sale = columns.flow_kind[row] == FlowKind.ERC721
+        rows = self._candidates(columns)
+        sales = columns.flow_kind[rows] == FlowKind.ERC721
+        for row, sale in zip(rows.tolist(), sales.tolist(), strict=True):
             findings += self._sold(columns, row) if sale else self._moved(columns, row)
         return findings
 

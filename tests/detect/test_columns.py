@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainwarden.schema import TABLES
-from detect.rules.arrow_arrays import RowsByKey
+from chainwarden.schema import ADDRESS, TABLES
+from detect.rules.arrow_arrays import MANY, RowsByKey, address_set, among, last_bytes
 from detect.rules.cells import Cells
 
 NUMBERS: Final[dict[pa.DataType, tuple[int, int]]] = {
@@ -66,3 +66,21 @@ def test_rows_are_found_among_many_values() -> None:
     """So they are where more values are told apart than 16 bits number."""
     column = np.repeat(np.arange(70_000, dtype=np.uint64), 2)
     assert RowsByKey(column).of([69_999, 3]).tolist() == [6, 7, 139_998, 139_999]
+
+
+ENDS: Final = [bytes(18) + bytes([a, b]) for a in (0, 1, 255) for b in (0, 7)]
+ALIKE: Final = [bytes([1]) * 18 + end[18:] for end in ENDS]  # the same last bytes, others before
+
+
+@given(
+    st.lists(st.sampled_from([*ENDS, *ALIKE, None]), min_size=1, max_size=40),
+    st.lists(st.sampled_from([*ENDS, *ALIKE]), max_size=5, unique=True),
+    st.sampled_from([1, MANY]),
+)
+def test_addresses_among_others_are_those_that_arrow_finds(
+    some: list[bytes | None], wanted: list[bytes], times: int
+) -> None:
+    """Whole addresses count, not their ends; a null is none, whatever stands behind it."""
+    values = pa.chunked_array([pa.array(some * times, ADDRESS)])
+    found = among(values, last_bytes(values), address_set(wanted))
+    assert found.tolist() == [address in wanted for address in some] * times
