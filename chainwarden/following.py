@@ -20,6 +20,9 @@ from store.ledger import AlertFilter
 MOST: Final = 10_000
 """Alerts that are remembered, the newest: of those before them no retraction is told."""
 
+DEEPEST_FORK: Final = 10_000
+"""Blocks: so far down a fork may have moved an alert before it was taken back."""
+
 POLL_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 60.0
 """A look is taken so often even where nothing says that there was a commit."""
@@ -96,7 +99,8 @@ class AlertFollower:
         if not self._told:
             return []
         lowest = min(block for _, block in self._told.values())
-        wanted = replace(self._every, status="retracted", first_block=lowest)
+        first = max(0, lowest - DEEPEST_FORK)
+        wanted = replace(self._every, status="retracted", first_block=first)
         retracted = {one["id"]: one for one in _walk(asked, wanted)}
         changed = [
             one

@@ -115,7 +115,8 @@ class LakeWriter:
             if growing.writer is not None:
                 with suppress(OSError, pa.ArrowException):
                     growing.writer.close()
-            growing.temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong is told, whatever this says
+                growing.temporary.unlink(missing_ok=True)
 
     @contextmanager
     def _whole_or_not(self) -> Iterator[None]:

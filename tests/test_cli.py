@@ -87,7 +87,7 @@ def test_every_command_in_the_readme_parses() -> None:
     commands = [line for line in lines if "chainwarden " in line and not line.startswith("export")]
     assert len(commands) >= 8
     for line in commands:
-        assert_parses(line)
+        assert_parses(line.partition(" > ")[0])
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for line in lines:
         if line.startswith("make "):

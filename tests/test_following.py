@@ -76,6 +76,7 @@ STEPS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS)
 @example(steps=[("raise", 2), "look", ("back", 0), "look", ("again", 0)])
+@example(steps=[("raise", 1), "look", ("move", 0), ("back", 0)])
 @example(steps=[("raise", 7), "look", ("back", 1), ("move", 2), "look", ("again", 1), ("back", 2)])
 def test_nothing_is_lost_between_two_looks(steps: list[Any]) -> None:
     """Whatever is raised, taken back, raised again and moved between looks: every alert is told, in
