@@ -21,6 +21,7 @@ import logging
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -61,11 +62,12 @@ class Warm:
     """
 
     def __init__(self, settings: Settings, chain: Chain) -> None:
-        self._settings, self._chain = settings, chain
         self._newest: Path | None = None
         self.restored: Cursor | None = None
         self.node = open_node_calls(settings, chain)
-        self._begin_anew()
+        self.labels = new_book()
+        self.detection = make_detector(settings, chain, self.labels, node=self.node or WITHOUT_NODE)
+        self._blank = blank_of(self.detection.detector)
 
     def close(self) -> None:
         """Release the node that rules may ask."""
@@ -77,27 +79,20 @@ class Warm:
         newest = max(snapshots.folder.glob("snapshot-*.bin"), default=None)
         if newest is None or newest == self._newest:
             return
-        self._newest = newest
-        self._begin_anew()
+        self._newest, self.restored = newest, None
+        detector = self.detection.detector
         try:
             state, cursor = snapshots.load(newest)
-            self.detection.detector.restore(state)
+            detector.restore(state)
         except SnapshotRefused as refused:
             log.warning("%s: it would be no help in taking over", refused)
+            detector.restore(zlib.decompress(self._blank))
         else:
             self.restored = cursor
 
     def start(self) -> Start:
         """Where a resumption begins with it."""
         return Start(self._blank, self.restored)
-
-    def _begin_anew(self) -> None:
-        self.labels = new_book()
-        self.detection = make_detector(
-            self._settings, self._chain, self.labels, node=self.node or WITHOUT_NODE
-        )
-        self._blank = blank_of(self.detection.detector)
-        self.restored = None
 
 
 @dataclass(frozen=True, slots=True)
