@@ -21,7 +21,7 @@ demo: $(STAMP)  ## a simulated chain, scored while you watch
 
 test: $(STAMP) check  ## every test, on a real broker and a real node
 	tests/setup.sh
-	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## ruff and mypy
 	.venv/bin/ruff check .

@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
+import atexit
 import json
-import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import ROOT
+from tests.environment import environment
 from tests.rigs.canaries import leaked
+from tests.rigs.warm import WarmCommands
 
-HASH_KEY = "CHAINWARDEN_DETECT_HASH_KEY"
 COMMAND = (sys.executable, "-m", "chainwarden.cli")
-
-
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process' environment without any CHAINWARDEN_ variable but a hash key, plus ``extra``.
-
-    Live and replayed states have one digest under one key only; this is the one of replays.
-    """
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("CHAINWARDEN_")}
-    return {**kept, "PYTHONPATH": str(ROOT), HASH_KEY: "00" * 16, **(extra or {})}
 
 
 def run(
     *words: object, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """The finished command. What it put out holds none of the suite's secrets."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, words)],
-        cwd=cwd,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert leaked(done.stdout + done.stderr) == []
-    return done
+    """The finished command, forked from a process that has imported and compiled everything.
+
+    What it put out holds none of the suite's secrets.
+    """
+    with tempfile.TemporaryDirectory() as said:
+        command = warm_commands().start(
+            *words, folder=cwd, name="command", env=env, said=Path(said)
+        )
+        try:
+            code = command.wait(timeout)
+        finally:
+            command.send(signal.SIGKILL)
+        out, errors = command.out.read_text(encoding="utf-8"), command.errors()
+    assert leaked(out + errors) == []
+    return subprocess.CompletedProcess([*COMMAND, *map(str, words)], code, out, errors)
+
+
+@cache
+def warm_commands() -> WarmCommands:
+    """The process that this process' commands are forked from; it ends when this one does."""
+    started = WarmCommands().__enter__()
+    atexit.register(started.__exit__, None, None, None)
+    return started
 
 
 def run_json(*words: object, cwd: Path, env: Mapping[str, str] | None = None) -> Any:

@@ -22,6 +22,29 @@ pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker", "tests.
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Files of which each takes minutes: begun last, one would go on when all other processes are done.
+LONGEST_FIRST = (
+    "tests/test_kills.py",
+    "tests/test_forks.py",
+    "tests/test_pipeline.py",
+    "tests/benchmarks/test_evasion.py",
+    "tests/test_kafka_faults.py",
+    "tests/test_canaries.py",
+    "tests/test_explain.py",
+    "tests/test_evaluation.py",
+    "tests/test_replay.py",
+    "tests/test_deep_forks.py",
+    "tests/ingest/test_nodes.py",
+    "tests/test_soak.py",
+    "tests/test_models.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; ``make test`` tells xdist to keep the order."""
+    rank = {ROOT / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

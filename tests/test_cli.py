@@ -19,8 +19,9 @@ from chainwarden.commands.demo import demo
 from chainwarden.errors import ChainwardenError, SettingsError
 from chainwarden.settings import Settings
 from ingest.simulate import SimulationConfig, Written, write_chain
-from tests.command import environment, run, run_json
+from tests.command import run, run_json
 from tests.conftest import ROOT
+from tests.environment import environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLI: Any = get_command(app)

@@ -29,7 +29,8 @@ from chainwarden.settings import ServerSettings, Settings, StoreSettings
 from detect.labels import LabelBook
 from store.answers import alert_answer, alerts_answer
 from store.ledger import AlertFilter, Commit, Ledger
-from tests.command import COMMAND, environment, run, run_json, running
+from tests.command import COMMAND, run, run_json, running
+from tests.environment import environment
 from tests.store.made import WALLET, alert, position
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import LONGEST_FIRST, ROOT
 
 STAGES = ("ingest", "detect", "store")
 PACKAGES = ("chainwarden", *STAGES, "dashboards")
@@ -157,3 +157,8 @@ def test_the_wheel_holds_every_package(tmp_path: Path) -> None:
     )
     # -S keeps the editable install's path hook out, -P the current folder.
     subprocess.run([sys.executable, "-P", "-S", "-c", script, *names], cwd=tmp_path, check=True)
+
+
+def test_the_files_that_are_run_first_exist() -> None:
+    """A file that was renamed would be begun anywhere, and nobody would see it."""
+    assert [name for name in LONGEST_FIRST if not (ROOT / name).is_file()] == []

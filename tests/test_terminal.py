@@ -24,8 +24,9 @@ from ingest.files import count_blocks
 from ingest.simulate import SimulationConfig, write_chain
 from store.lake import Lake
 from store.ledger import Ledger
-from tests.command import environment, running
+from tests.command import running
 from tests.conftest import ROOT
+from tests.environment import environment
 from tests.store.made import blocks
 
 CLI: Any = get_command(app)

@@ -20,7 +20,8 @@ from chainwarden.server.rates import MAX_CALLERS, Rates, neighbourhood
 from chainwarden.server.roles import Caller, Role
 from chainwarden.server.tokens import DAY, MAX_TOKENS, TokenFile
 from chainwarden.settings import Secret
-from tests.command import environment, run
+from tests.command import run
+from tests.environment import environment
 
 NONE = Secret("")
 

@@ -14,8 +14,8 @@ from benchmarks.detection.typologies import COLUMNS, table, together
 from chainwarden.schema import Severity
 from chainwarden.scorecard import RULES, RuleScore
 from ingest.simulate import SimulationConfig
-from tests.command import environment
 from tests.conftest import ROOT
+from tests.environment import environment
 from tests.test_scorecard import ALERT
 
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.command import environment
 from tests.conftest import ROOT
+from tests.environment import environment
 
 SCRIPT = """
 import sys

@@ -11,8 +11,9 @@ import pytest
 from chainwarden.errors import FileFormatError, LedgerLocked, SettingsError
 from chainwarden.schema import Chain
 from store.ledger import Ledger
-from tests.command import environment, run, run_json
+from tests.command import run, run_json
 from tests.conftest import ROOT
+from tests.environment import environment
 from tests.report.conftest import Replays
 
 

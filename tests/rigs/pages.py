@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.command import environment
 from tests.conftest import ROOT
+from tests.environment import environment
 from tests.rigs.canaries import leaked
 
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
-from tests.command import environment
 from tests.conftest import ROOT
+from tests.environment import environment
 
 START_SECONDS = 240.0
 
@@ -83,8 +84,10 @@ class WarmCommands:
         )
         self._commands: list[Command] = []
         self._answers: list[dict[str, int]] = []
+        self._ended: dict[int, int] = {}
+        self._one_at_a_time = threading.Lock()
         self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         return self
 
@@ -102,25 +105,32 @@ class WarmCommands:
         self._server.stdout.close()
 
     def start(
-        self, *words: object, folder: Path, name: str, env: Mapping[str, str] | None = None
+        self,
+        *words: object,
+        folder: Path,
+        name: str,
+        env: Mapping[str, str] | None = None,
+        said: Path | None = None,
     ) -> Command:
-        """``chainwarden WORDS`` in a folder, where ``NAME.out`` and ``NAME.log`` are its output."""
-        out, log = folder / f"{name}.out", folder / f"{name}.log"
+        """``chainwarden WORDS`` in a folder; there, or in ``said``, its output is ``NAME.out`` and
+        ``NAME.log``."""
+        out, log = ((said or folder) / f"{name}.{kind}" for kind in ("out", "log"))
         out.touch()
         log.touch()
         order = {
             "words": [str(word) for word in words],
             "folder": str(folder),
-            "env": dict(env or {}),
+            "env": environment(env),
             "out": str(out),
             "log": str(log),
         }
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(order).encode() + b"\n")
-        self._server.stdin.flush()
-        with self._news:
+        with self._one_at_a_time, self._news:
+            self._server.stdin.write(json.dumps(order).encode() + b"\n")
+            self._server.stdin.flush()
             assert self._news.wait_for(lambda: self._answers, START_SECONDS), "it does not start"
-            command = Command(self._answers.pop()["started"], log, out)
+            pid = self._answers.pop()["started"]
+            command = Command(pid, log, out, self._ended.pop(pid, None))
             self._commands.append(command)
         return command
 
@@ -131,10 +141,17 @@ class WarmCommands:
             with self._news:
                 if "started" in answer:
                     self._answers.append(answer)
-                for command in self._commands:
-                    if command.pid == answer.get("ended"):
-                        command.code = answer["code"]
+                else:
+                    self._end(answer["ended"], answer["code"])
                 self._news.notify_all()
+
+    def _end(self, pid: int, code: int) -> None:
+        for command in self._commands:
+            if command.pid == pid and command.code is None:
+                command.code = code
+                self._commands.remove(command)
+                return
+        self._ended[pid] = code  # it is over before whoever started it has its number
 
 
 # --- the process itself --------------------------------------------------------------------------
@@ -192,8 +209,11 @@ def _fork(order: Mapping[str, Any]) -> int:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _redirect(order["out"], order["log"])
         os.chdir(order["folder"])
+        os.environ.clear()
         os.environ.update(order["env"])
         code = _command(order["words"])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.command import COMMAND, environment
+from tests.command import COMMAND
+from tests.environment import environment
 
 START_SECONDS: Final = 900.0  # on a fresh clone everything is compiled first
 STOP_SECONDS: Final = 120.0
