@@ -13,6 +13,7 @@
     │   └── DeepReorg           a fork reaches below what can be undone; rebuild from a snapshot
     ├── BusError                the bus cannot take or give records
     │   ├── Fenced              another process publishes this chain now
+    │   ├── BlocksLost          the bus came back without blocks that it had taken; start again
     │   ├── InvalidRecord       one record cannot be decoded; it goes to the dead letters
     │   ├── IncompleteBlock     records of one block are missing for good; fetch it from a node
     │   └── OffsetGone          the stored offset is no longer on the bus; fetch what is missing
@@ -144,6 +145,10 @@ class BusError(ChainwardenError):
 
 class Fenced(BusError):
     """Another process publishes this chain now: this one must not go on."""
+
+
+class BlocksLost(BusError):
+    """The bus came back without blocks that it had taken: a new start finds out which."""
 
 
 class InvalidRecord(BusError):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from chainwarden.errors import BusError, Fenced
+from chainwarden.errors import BlocksLost, BusError, Fenced
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,13 @@ class Patience:
         """Do it until it raises no BusError. Raises the last one when patience is at its end.
 
         Fenced is raised at once: another process took over, and trying again would take from it.
+        So is BlocksLost: nothing but a new start mends it.
         """
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 work()
-            except Fenced:
+            except (Fenced, BlocksLost):
                 raise
             except BusError as error:
                 self._refused(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -16,7 +17,11 @@ from chainwarden.errors import FileFormatError
 from chainwarden.schema import BlockReverted, BlocksAdded, ChainEvent, Position, hex_of
 from ingest.chain import MOST_UNFINAL
 
+log = logging.getLogger(__name__)
+
 _VERSION: Final = 1
+# So many offsets before the cursor's are read at a start: what a broker can lose is less.
+_LOOK_BACK: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,11 @@ class Publisher:
     3. it is renamed over the old one, and the folder is synced.
 
     Killed before 1 is done, the event is on the bus whole or in its first blocks or not at all;
-    killed before 3 is done, the cursor is behind the bus. So the next one first reads what the bus
-    has behind the cursor: a block that was published last, and left by the chain before the
-    restart, would never be reverted otherwise. Nothing is lost and nothing is seen twice. A failure
-    of 1 or 2 leaves the old cursor.
+    killed before 3 is done, the cursor is behind the bus. And a bus whose own disk was not synced
+    may have lost, by a cut of power, what it had taken: then the cursor is ahead of it. So the next
+    one first reads the end of the bus, and what is there counts: blocks that it lost are published
+    again, and one that was published last, and left by the chain before the restart, is reverted.
+    Nothing is lost and nothing is seen twice. A failure of 1 or 2 leaves the old cursor.
 
     The cursor follows from the events alone, one by one: where a fork reverts many blocks, the
     follower is ahead of what was published until the last of them is.
@@ -68,8 +74,7 @@ class Publisher:
         if cursor is None:
             _write(cursor_path, self.cursor)  # or who is killed behind the first would start anew
         elif cursor.offset is not None:
-            for mark in producer.since(cursor.offset):
-                self._advance(mark, cursor.offset)
+            self._take_up(cursor.offset)
 
     def publish(self, event: ChainEvent) -> None:
         """Publish one event, and write the cursor.
@@ -80,6 +85,26 @@ class Publisher:
         for mark in _marks(event):
             self._advance(mark, self._producer.end)
         _write(self._path, self.cursor)
+
+    def _take_up(self, offset: int) -> None:
+        """Go on from the chain that the end of the bus tells."""
+        offset = min(offset, self._producer.end)
+        marks = self._producer.since(max(0, offset - _LOOK_BACK))
+        added = {mark.position: row for row, mark in enumerate(marks) if mark.event == "added"}
+        lowest = min((position.number for position in added), default=0)
+        chain = list(self.cursor.recent)
+        while added and chain and chain[-1] not in added and chain[-1].number > lowest:
+            chain.pop()
+        lost = self.cursor.recent[len(chain) :]
+        if lost:
+            log.warning("the bus lost blocks %s to %s: they are published again", lost[0], lost[-1])
+        if chain and chain[-1] in added:
+            marks = marks[added[chain[-1]] + 1 :]
+        elif chain:  # a head of long ago, or a bus that was made anew
+            marks = self._producer.since(offset)
+        self.cursor = IngestCursor(tuple(chain), self.cursor.finalized, offset)
+        for mark in marks:
+            self._advance(mark, offset)
 
     def _advance(self, mark: Mark, offset: int) -> None:
         chain, finalized, position = self.cursor.recent, self.cursor.finalized, mark.position

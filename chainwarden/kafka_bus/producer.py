@@ -19,12 +19,12 @@ from kafka.partitioner.default import murmur2
 
 from chainwarden.assembly import mark_of
 from chainwarden.bus import Mark
-from chainwarden.errors import BusError, Fenced
+from chainwarden.errors import BlocksLost, BusError, Fenced
 from chainwarden.kafka_bus.earlier import earlier_blocks
 from chainwarden.kafka_bus.parts import cut
 from chainwarden.kafka_bus.topics import KafkaConfig, broker_errors, ensure_topics, require_codecs
 from chainwarden.schema import BlockBatch, BlocksAdded, ChainEvent, column
-from chainwarden.wire import EncodedEvent, encode_blocks, encode_mark
+from chainwarden.wire import encode_blocks, encode_mark
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,10 @@ class BlockProducer:
     transaction records, then its block record. A crash in the middle leaves nothing that a reader
     of committed records sees. A second producer of the same chain takes over: this one raises
     Fenced from then on. After any other BusError the next ``publish`` starts afresh; whether the
-    failed one was committed is not known, and publishing it again is harmless.
+    failed one was committed is not known, and publishing it again is harmless. A broker that was
+    killed right after it had acknowledged a commit can come back without it, so what was committed
+    last is then looked for, and committed once more where it is gone. Where more is gone,
+    BlocksLost is raised.
     """
 
     def __init__(self, config: KafkaConfig) -> None:
@@ -52,6 +55,7 @@ class BlockProducer:
         ensure_topics(config)
         self._config = config
         self._producer: Any = None
+        self._last: tuple[int, ChainEvent] | None = None  # and the end before it
         self._sequence = 0
         self.end = 0
         """The offset on the blocks topic behind all that was published, by others too."""
@@ -64,17 +68,17 @@ class BlockProducer:
         """Publish one event; it is committed when this returns."""
         if self._fenced:
             raise self._fenced_error()
+        if isinstance(event, BlocksAdded) and event.batch.chain != self._config.chain:
+            raise BusError(f"this bus carries {self._config.chain.name}")
         if self._producer is None:
             self._open()
         if isinstance(event, BlocksAdded):
-            if event.batch.chain != self._config.chain:
-                raise BusError(f"this bus carries {self._config.chain.name}")
             gap = event.gap
             for batch in _portions(event.batch):
-                self._commit(encode_blocks(BlocksAdded(batch, gap), self._sequence))
+                self._commit(BlocksAdded(batch, gap))
                 gap = False
         else:
-            self._commit([encode_mark(event, self._config.chain, self._sequence)])
+            self._commit(event)
 
     def since(self, offset: int) -> list[Mark]:
         """What was committed behind that; nobody adds to it while this one is the writer."""
@@ -119,7 +123,11 @@ class BlockProducer:
             try:
                 self._producer.init_transactions()
                 self._partitions = len(self._producer.partitions_for(config.transactions_topic))
-                self._sequence = self.end = self._end_of_blocks()
+                end = self._end_of_blocks()
+                if end < self.end:
+                    raise self._lost_error(end)
+                self._sequence = self.end = end
+                self._restore()
             except BaseException:
                 self._drop(timeout=0.0)
                 raise
@@ -132,17 +140,33 @@ class BlockProducer:
         finally:
             consumer.close()
 
-    def _commit(self, events: list[EncodedEvent]) -> None:
-        """One Kafka transaction of whole events."""
+    def _restore(self) -> None:
+        """Commit once more what was committed last, where the broker has lost it.
+
+        One that was killed has lost no more: it lets a transaction begin when it has written the
+        one before in full.
+        """
+        if self._last is not None:
+            begin, event = self._last
+            if not self.since(begin):
+                log.warning("the broker has lost what it took last: it is published again")
+                self._commit(event)
+
+    def _commit(self, event: ChainEvent) -> None:
+        """One Kafka transaction of one event."""
         config, send, sent = self._config, self._producer.send, []
+        if isinstance(event, BlocksAdded):
+            encoded = encode_blocks(event, self._sequence)
+        else:
+            encoded = [encode_mark(event, config.chain, self._sequence)]
         try:
             self._producer.begin_transaction()
-            for event in events:
-                for key, value in event.transactions:
+            for one in encoded:
+                for key, value in one.transactions:
                     partition = self._partition(key)
                     for part, headers in cut(value):
                         sent.append(send(config.transactions_topic, part, key, headers, partition))
-                for part, headers in cut(event.block):
+                for part, headers in cut(one.block):
                     sent.append(send(config.blocks_topic, part, None, headers, 0))
             self._producer.flush(timeout=config.timeout_seconds + _EXPIRY_SECONDS)
             # Records that expired before the broker heard of them are in no transaction, and the
@@ -151,7 +175,8 @@ class BlockProducer:
             self._commit_in_time()
         except (KafkaError, OSError) as error:
             raise self._failed(error) from error
-        self._sequence = events[-1].sequence + 1
+        self._last = self.end, event
+        self._sequence = encoded[-1].sequence + 1
         self.end = int(offsets[-1]) + 1
 
     def _commit_in_time(self) -> None:
@@ -191,6 +216,13 @@ class BlockProducer:
         return Fenced(
             f"another producer publishes {self._config.chain.name}: this one was fenced off",
             hint="run one ingest for each chain",
+        )
+
+    def _lost_error(self, end: int) -> BlocksLost:
+        return BlocksLost(
+            f"the broker came back without blocks that it had taken: {self._config.blocks_topic} "
+            f"ends at {end}, not at {self.end}",
+            hint="start ingest again: it publishes again what is not there",
         )
 
     def _drop(self, timeout: float) -> None:

@@ -19,7 +19,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import InvalidRequestError, KafkaTimeoutError
 
 from chainwarden.bus import Delivery
-from chainwarden.errors import BusError, IncompleteBlock, OffsetGone
+from chainwarden.errors import BlocksLost, BusError, IncompleteBlock, OffsetGone
 from chainwarden.kafka_bus import (
     PART_BYTES,
     BlockConsumer,
@@ -27,7 +27,7 @@ from chainwarden.kafka_bus import (
     BusWatch,
     KafkaConfig,
 )
-from chainwarden.schema import BlockBatch, BlocksAdded, Chain, hex_of
+from chainwarden.schema import BlockBatch, BlocksAdded, Chain, ChainEvent, hex_of
 from chainwarden.wire import encode_blocks
 from ingest.decode import decode_blocks
 from ingest.files import open_source
@@ -216,6 +216,35 @@ def test_a_producer_goes_on_after_a_failure(rig: KafkaRig, monkeypatch: pytest.M
     consumer = rig.consumer()
     consumer.seek({})
     assert numbers(drain(consumer, 1)) == [1]
+
+
+def test_a_commit_that_the_broker_forgot_is_made_again(
+    rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acknowledged, then lost by a broker that was killed: it is found when the client is new."""
+    producer = put(rig, added(1, transactions=40))
+    monkeypatch.setattr(producer, "_commit_in_time", lambda: None)
+    producer.publish(DurableBusContract.on(rig, added(2, transactions=40)))
+    monkeypatch.undo()
+    producer._drop(timeout=0.0)  # as after any failure
+    producer.publish(DurableBusContract.on(rig, added(3)))
+    consumer = rig.consumer()
+    consumer.seek({})
+    events: list[ChainEvent] = [added(1, transactions=40), added(2, transactions=40), added(3)]
+    assert told(drain(consumer, 3)) == story(events)
+    producer._drop(timeout=0.0)
+    producer.publish(DurableBusContract.on(rig, added(4)))
+    assert [mark.position for mark in producer.since(0)] == list(map(position, range(1, 5)))
+
+
+def test_a_topic_that_ends_earlier_than_it_did_is_an_error(rig: KafkaRig) -> None:
+    """Blocks are gone that were committed long ago: this one cannot know which."""
+    producer = put(rig, added(1, 2))
+    producer._drop(timeout=0.0)
+    producer.end += 2  # the mark of the commit is there as well
+    for _ in range(2):
+        with pytest.raises(BlocksLost, match=r"ends at 3, not at 4.*start ingest again"):
+            producer.publish(DurableBusContract.on(rig, added(3)))
 
 
 def test_a_consumer_whose_client_raises_goes_on(

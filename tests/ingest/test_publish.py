@@ -116,6 +116,50 @@ def test_a_kill_between_the_bus_and_the_cursor_forks_nothing(
     assert seen.gaps == 0
 
 
+@settings(max_examples=50, deadline=None)
+@given(nodes=heads(), data=st.data())
+def test_a_bus_that_lost_its_end_gets_it_again(
+    tmp_path_factory: pytest.TempPathFactory, nodes: list[Node], data: st.DataObject
+) -> None:
+    """What the bus took last is gone, blocks or reverts, and the cursor says it was published.
+
+    Who reads what is left and what comes behind it sees one chain throughout.
+    """
+    every = {node.hash: node for node in nodes}
+    path = tmp_path_factory.mktemp("cursor") / "cursor.json"
+    split = data.draw(st.integers(1, len(nodes)), label="lost behind head")
+    events: list[ChainEvent] = []
+    publisher, follower = started(MemoryBus(10_000), path)
+    for node in nodes[:split]:
+        for event in moves(follower, node, every):
+            publisher.publish(event)
+            events.append(event)
+    left = data.draw(st.integers(1, len(events)), label="events left")
+    bus, seen = MemoryBus(10_000), Published()
+    bus.seek({})
+    for event in events[:left]:
+        bus.publish(event)
+    publisher, follower = started(bus, path)
+    for node in [*nodes[split - 1 :], nodes[-1]]:
+        for event in moves(follower, node, every):
+            publisher.publish(event)
+    seen.apply([one.event for one in drain(bus, 0, 10_000)])
+    assert seen.chain[-1] == nodes[-1].position
+    assert seen.gaps == 0
+
+
+def test_what_the_bus_lost_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And a bus that was made anew goes on from the cursor: what it had is elsewhere by now."""
+    path = tmp_path / "cursor.json"
+    Publisher(MemoryBus(), path, WINDOW).publish(added(*range(1, 9)))
+    bus = MemoryBus()
+    bus.publish(added(*range(1, 6)))
+    assert Publisher(bus, path, WINDOW).cursor.recent == tuple(map(position, range(6)))
+    assert f"lost blocks {position(6)} to {position(8)}" in caplog.text
+    anew = Publisher(MemoryBus(), path, WINDOW).cursor
+    assert anew.recent == tuple(map(position, range(9)))
+
+
 def started(bus: MemoryBus, path: Path) -> tuple[Publisher, ChainFollower]:
     """What an ``ingest`` begins with."""
     publisher = Publisher(bus, path, WINDOW)
