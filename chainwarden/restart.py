@@ -54,6 +54,11 @@ def blank_of(detector: Detector) -> bytes:
     return zlib.compress(detector.snapshot(), 1)  # nearly all of it is zeros
 
 
+def go_blank(detector: Detector, blank: bytes) -> None:
+    """Bring a detector back to what ``blank_of`` was given, whatever it has seen."""
+    detector.restore(zlib.decompress(blank))
+
+
 class Resumption:
     """How a detector gets to its ledger's cursor: at a start, and when a fork is deeper than its
     undo.
@@ -117,7 +122,7 @@ class Resumption:
 
     def _start_blank(self) -> None:
         if self._detector.head is not None or self._detector.undoable:
-            self._detector.restore(zlib.decompress(self._blank))
+            go_blank(self._detector, self._blank)
 
     def _restored(self, manifest: Sequence[LakeFile]) -> bool:
         """Whether some snapshot led onto the chain; else the detector's state is undefined.
