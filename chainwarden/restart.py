@@ -54,7 +54,7 @@ def blank_of(detector: Detector) -> bytes:
     return zlib.compress(detector.snapshot(), 1)  # nearly all of it is zeros
 
 
-def go_blank(detector: Detector, blank: bytes) -> None:
+def restore_blank(detector: Detector, blank: bytes) -> None:
     """Bring a detector back to what ``blank_of`` was given, whatever it has seen."""
     detector.restore(zlib.decompress(blank))
 
@@ -122,7 +122,7 @@ class Resumption:
 
     def _start_blank(self) -> None:
         if self._detector.head is not None or self._detector.undoable:
-            go_blank(self._detector, self._blank)
+            restore_blank(self._detector, self._blank)
 
     def _restored(self, manifest: Sequence[LakeFile]) -> bool:
         """Whether some snapshot led onto the chain; else the detector's state is undefined.

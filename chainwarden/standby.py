@@ -41,7 +41,7 @@ from chainwarden.errors import LedgerLocked, SnapshotRefused
 from chainwarden.live import Health
 from chainwarden.pipeline import Stores
 from chainwarden.receivers import told_of
-from chainwarden.restart import Start, blank_of, go_blank
+from chainwarden.restart import Start, blank_of, restore_blank
 from chainwarden.schema import Chain, Cursor
 from chainwarden.server import MetricsServer, Ready
 from chainwarden.settings import Settings
@@ -85,7 +85,7 @@ class Warm:
             detector.restore(state)
         except SnapshotRefused as refused:
             log.warning("%s: it would be no help in taking over", refused)
-            go_blank(detector, self._blank)
+            restore_blank(detector, self._blank)
         else:
             self.restored = cursor
 

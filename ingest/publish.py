@@ -20,7 +20,8 @@ from ingest.chain import MOST_UNFINAL
 log = logging.getLogger(__name__)
 
 _VERSION: Final = 1
-# So many offsets before the cursor's are read at a start: what a broker can lose is less.
+# So many offsets are read at a start, back from the cursor's or the end of the bus, whichever comes
+# first: several transactions of 64 blocks, so that the last one's can be missed.
 _LOOK_BACK: Final = 1024
 
 

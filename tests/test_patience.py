@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chainwarden.errors import BusError, Fenced
+from chainwarden.errors import BlocksLost, BusError, Fenced
 from chainwarden.patience import Patience
 
 
@@ -72,12 +72,13 @@ def test_patience_ends() -> None:
     assert stop.now - began >= 10.0
 
 
-def test_who_is_fenced_off_or_told_to_stop_does_not_try_again() -> None:
-    """Another publisher took over, or somebody wants this process to end: the error comes out."""
+@pytest.mark.parametrize("final", [Fenced("another one"), BlocksLost("an older disk")])
+def test_who_is_fenced_off_or_told_to_stop_does_not_try_again(final: BusError) -> None:
+    """Another publisher took over, blocks are gone, or somebody wants this process to end."""
     stop = Waiting(stops_at=0.5)
     patience = Patience(60.0, stop, lambda: stop.now)
-    work, attempts = failing(1000, Fenced("another one"))
-    with pytest.raises(Fenced):
+    work, attempts = failing(1000, final)
+    with pytest.raises(type(final)):
         patience.until_taken(work)
     assert len(attempts) == 1
     with pytest.raises(BusError, match="away"):

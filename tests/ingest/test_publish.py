@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -93,14 +94,16 @@ def test_a_kill_between_the_bus_and_the_cursor_forks_nothing(
 ) -> None:
     """Killed behind any event, before its cursor is written, or in the middle of a fork's reverts.
 
-    The next one starts when the chain is elsewhere. Who reads the bus sees one chain throughout.
+    The next one starts when the chain is elsewhere, and reads much or little of what is before its
+    cursor. Who reads the bus sees one chain throughout.
     """
     every = {node.hash: node for node in nodes}
     path = tmp_path_factory.mktemp("cursor") / "cursor.json"
     bus, seen = MemoryBus(10_000), Published()
     bus.seek({})
     done, killed = 0, data.draw(st.sets(st.integers(0, 60)), label="killed behind")
-    publisher, follower = started(bus, path)
+    back = data.draw(st.sampled_from((0, 1, 2, 4, 8, 1024)), label="looks back")
+    publisher, follower = started(bus, path, back)
     for node in [*nodes, nodes[-1]]:  # the last once more: that one is not killed
         for event in moves(follower, node, every):
             before = path.read_bytes()
@@ -109,7 +112,7 @@ def test_a_kill_between_the_bus_and_the_cursor_forks_nothing(
             if done - 1 in killed and node is not nodes[-1]:
                 if data.draw(st.booleans(), label="cursor not written"):
                     path.write_bytes(before)
-                publisher, follower = started(bus, path)
+                publisher, follower = started(bus, path, back)
                 break
     seen.apply([one.event for one in drain(bus, 0, 10_000)])
     assert seen.chain[-1] == nodes[-1].position
@@ -160,9 +163,10 @@ def test_what_the_bus_lost_is_named(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert anew.recent == tuple(map(position, range(9)))
 
 
-def started(bus: MemoryBus, path: Path) -> tuple[Publisher, ChainFollower]:
-    """What an ``ingest`` begins with."""
-    publisher = Publisher(bus, path, WINDOW)
+def started(bus: MemoryBus, path: Path, back: int = 1024) -> tuple[Publisher, ChainFollower]:
+    """What an ``ingest`` begins with, that reads so many offsets before its cursor."""
+    with patch("ingest.publish._LOOK_BACK", back):
+        publisher = Publisher(bus, path, WINDOW)
     cursor = publisher.cursor
     resume, final = cursor.recent, cursor.finalized
     return publisher, ChainFollower(WINDOW, linked=True, resume=resume, finalized=final)
