@@ -62,6 +62,8 @@ def commit(ledger: Ledger, *raised: Alert, back: tuple[Alert, ...] = ()) -> None
     ledger.commit(Commit(cursor, list(raised), retractions))
 
 
+MOST_STEPS = 25
+LOWEST = MOST_STEPS  # each may move an alert a block down, and none is below the first
 STEPS = st.lists(
     st.one_of(
         st.just("look"),
@@ -70,7 +72,7 @@ STEPS = st.lists(
         st.tuples(st.just("again"), st.integers(0, 30)),
         st.tuples(st.just("move"), st.integers(0, 30)),
     ),
-    max_size=25,
+    max_size=MOST_STEPS,
 )
 
 
@@ -78,6 +80,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @example(steps=[("raise", 2), "look", ("back", 0), "look", ("again", 0)])
 @example(steps=[("raise", 1), "look", ("move", 0), ("back", 0)])
+@example(steps=[("raise", 1), ("move", 0), ("move", 0), "look", ("back", 0)])
 @example(steps=[("raise", 7), "look", ("back", 1), ("move", 2), "look", ("again", 1), ("back", 2)])
 def test_nothing_is_lost_between_two_looks(steps: list[Any]) -> None:
     """Whatever is raised, taken back, raised again and moved between looks: every alert is told, in
@@ -94,7 +97,7 @@ def test_nothing_is_lost_between_two_looks(steps: list[Any]) -> None:
                     continue
                 act, number = step
                 if act == "raise":
-                    new = [alert(len(current) + n + 1) for n in range(number)]
+                    new = [alert(LOWEST + len(current) + n) for n in range(number)]
                     commit(ledger, *new)
                     current += [(one, True) for one in new]
                 elif current:
@@ -120,7 +123,7 @@ def change(ledger: Ledger, current: list[tuple[Alert, bool]], act: str, place: i
         current[place] = (one, True)
     elif act == "move" and active:
         at = Position(one.position.number - 1, b"\x01" * 32)
-        moved = alert(place + 1, at=at)
+        moved = alert(LOWEST + place, at=at)
         commit(ledger, moved, back=(one,))
         current[place] = (moved, True)
 
