@@ -18,7 +18,13 @@ with kept_recursion_limit():
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["tests.anvil", "tests.chromium", "tests.kafka_broker", "tests.watch_secrets"]
+pytest_plugins = [
+    "tests.anvil",
+    "tests.chromium",
+    "tests.figures",
+    "tests.kafka_broker",
+    "tests.watch_secrets",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 

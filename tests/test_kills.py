@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import Tell
 from tests.rigs.failpoints import POINTS
 from tests.rigs.killer import RECEIVER, Killer, doomed
 from tests.rigs.receiver import WebhookReceiver
@@ -18,17 +19,14 @@ BLOCKS = 125  # the shortest chain in which there are forks and every kind of fi
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_killed_anywhere_it_ends_as_if_undisturbed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_killed_anywhere_it_ends_as_if_undisturbed(tmp_path: Path, tell: Tell) -> None:
     """SIGKILL before and after every fsync, rename, commit, snapshot, POST, 2xx and ack, and at
     random instants: at every start ledger and lake agree and no file is torn; in the end alerts,
     cursor, lake, detector and what the receiver believes are those of a run without kills.
     """
     with doomed(tmp_path / "chain", SEED + 5, BLOCKS) as forks:
         tally = Killer(forks, tmp_path, SEED).run(KILLS)
-    with capsys.disabled():
-        print(f"\n{tally}")
+    tell(str(tally))
     assert tally.trials >= KILLS
     assert tally.alerts
     if KILLS >= 200:
