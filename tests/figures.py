@@ -23,12 +23,7 @@ def tell(record_property: Callable[[str, object], None]) -> Tell:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Tell the figures, by file; those of a failed test say so."""
-    reports = [
-        report
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.getreports(outcome)
-        if report.when == "call"
-    ]
+    reports = [r for name in ("passed", "failed") for r in terminalreporter.getreports(name)]
     lines = sorted(
         f"{report.nodeid.partition('::')[0]}: {figure}{' (FAILED)' * report.failed}"
         for report in reports

@@ -27,6 +27,6 @@ def test_figures_are_told_at_the_end_by_whichever_process(tmp_path: Path, proces
     command += ["--numprocesses", processes, "--rootdir", str(tmp_path), str(tmp_path)]
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     ran = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    told = ran.stdout.rpartition("= figures =")[2].splitlines()[1:3]
+    told = ran.stdout.rpartition("= figures =")[2].partition("\n=")[0].splitlines()[1:]
     assert told == ["test_measured.py: 1 of 2", "test_measured.py: 2 of 2 (FAILED)"], ran.stdout
     assert ran.returncode == 1

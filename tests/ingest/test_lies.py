@@ -136,4 +136,6 @@ def test_no_lie_gets_through(
     if stats.rejected and not mode.unsure and one_a_block(lies):
         assert stats.rejected.total() + stats.not_yet == len(lies)
     noticed = "harmless" if mode.harmless else f"{len(lies) - len(tried.unnoticed)} noticed"
+    if mode.unsure:
+        noticed += ", the others harmless"
     tell(f"{mode.fault} {name}: {len(lies)} lies over {BLOCKS} blocks, {noticed}, 0 believed")
