@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from river.anomaly.hst import HalfSpaceTrees as RiverTrees
-from river.tree.padded import make_padded_tree
 
 from chainwarden.errors import DetectError, SnapshotRefused
 from detect.compiled import Array
@@ -15,8 +14,10 @@ from detect.kernels.trees import (
     COUNTER,
     WINDOWS,
     Forest,
+    Growing,
     attribute,
     find_leaves,
+    grow,
     learn_leaves,
     node_masses,
     score_leaves,
@@ -24,7 +25,6 @@ from detect.kernels.trees import (
 )
 from detect.snapshot import digest_of, pack, unpack
 
-_grow_tree: Any = make_padded_tree  # untyped in River
 PADDING: Final = 0.15  # River's: how far a split keeps from its node's borders
 
 
@@ -195,7 +195,6 @@ class HalfSpaceTrees(RiverTrees):
         if self._forest is None:
             self._columns = tuple(self.features if self.features is not None else first)
             splits, leaves = 2**self.height - 1, 2**self.height
-            place = {name: column for column, name in enumerate(self._columns)}
             forest = Forest(
                 np.zeros((self.n_trees, splits), np.int16),
                 np.zeros((self.n_trees, splits)),
@@ -205,21 +204,27 @@ class HalfSpaceTrees(RiverTrees):
                 np.zeros((2, splits + leaves), np.int64),
                 np.zeros(2, np.int64),
             )
-            for t in range(self.n_trees):
-                root = _grow_tree(
-                    limits={name: self.limits[name] for name in sorted(self._columns)},
-                    height=self.height,
-                    padding=PADDING,
-                    rng=self.rng,
-                    r_mass=0,
-                    l_mass=0,
-                )
-                for node, split in _splits(root):
-                    forest.feature[t, node] = place[split.feature]
-                    forest.threshold[t, node] = split.threshold
+            grow(forest, PADDING, self._growing(splits))
             tabulate(forest, self.height, self.size_limit)
             self._forest = forest
         return self._forest
+
+    def _growing(self, splits: int) -> Growing:
+        """What trees grow from; the random numbers are drawn as River draws them, tree by tree."""
+        names = sorted(self._columns)
+        limits = np.array([self.limits[name] for name in names], np.float64).reshape(-1, 2)
+        total = float((limits[:, 1] - limits[:, 0]).sum())
+        if splits and not 0.0 < total < np.inf:
+            raise DetectError(f"the widths of the limits add up to {total}: nothing can be split")
+        draws = [self.rng.random() for _ in range(2 * splits * self.n_trees)]
+        return Growing(
+            columns=np.array([self._columns.index(name) for name in names], np.int16),
+            limits=limits,
+            draws=np.array(draws).reshape(self.n_trees, splits, 2),
+            bounds=np.empty((splits, len(names), 2)),
+            turns=np.empty(splits, np.int64),
+            widths=np.empty(len(names)),
+        )
 
     def _leaves_of(self, x: Mapping[Any, float]) -> Array:
         """Where one observation ends in each tree."""
@@ -253,16 +258,3 @@ def _number(value: Any) -> float:
         return float(value)
     except OverflowError:  # an integer beyond all floats, on its side of every threshold
         return float("inf") if value > 0 else float("-inf")
-
-
-def _splits(root: Any) -> Iterator[tuple[int, Any]]:
-    """The branches of one of River's trees, with their places."""
-    pending = [(0, root)]
-    while pending:
-        node, branch = pending.pop()
-        if hasattr(branch, "feature"):
-            yield node, branch
-            pending += [
-                (2 * node + 1, branch.children[0]),
-                (2 * node + 2, branch.children[1]),
-            ]

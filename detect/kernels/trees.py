@@ -34,6 +34,70 @@ class Forest(NamedTuple):
     state: Array  # int64 (2,)
 
 
+class Growing(NamedTuple):
+    """What trees grow from, and scratch."""
+
+    columns: Array  # int16 (features,): the column of each
+    limits: Array  # float64 (features, 2)
+    draws: Array  # float64 (trees, splits, 2): random numbers in [0, 1), a tree's in preorder
+    bounds: Array  # float64 (splits, features, 2), scratch: the region of each split
+    turns: Array  # int64 (splits,), scratch: where in preorder each split comes
+    widths: Array  # float64 (features,), scratch: widths of a region, added up
+
+
+@inlined
+def preorder(turns: Array) -> None:
+    """Where each node comes when a parent is before its left subtree, and that before the right."""
+    inside = len(turns)  # how many nodes there are from the node at hand down
+    for node in range(len(turns)):
+        if node == 0:
+            turns[0] = 0
+            continue
+        if node & (node + 1) == 0:  # the first of its depth
+            inside //= 2
+        turns[node] = turns[(node - 1) // 2] + 1 + (inside if node % 2 == 0 else 0)
+
+
+@compiled
+def grow(forest: Forest, padding: float, growing: Growing) -> None:
+    """Draw the splits as River's ``make_padded_tree`` does from the same random numbers.
+
+    A region is split on a feature drawn in proportion to its width there, at a place that keeps
+    ``padding`` of that width from either border. The last bit is River's because each operation
+    is done in the order in which River and Python's ``random`` do it.
+    """
+    splits, features = forest.feature.shape[1], len(growing.limits)
+    bounds, turns, widths = growing.bounds, growing.turns, growing.widths
+    preorder(turns)
+    for t in range(len(forest.feature)):
+        for node in range(splits):
+            above, region = (node - 1) // 2, bounds[node]
+            for k in range(features):
+                for side in range(2):
+                    before = growing.limits[k, side] if node == 0 else bounds[above, k, side]
+                    region[k, side] = before
+            if node > 0:  # a left child, odd, ends where its parent was split; a right one begins
+                region[forest.feature[t, above], node % 2] = forest.threshold[t, above]
+            total = 0.0
+            for k in range(features):
+                total += region[k, 1] - region[k, 0]
+                widths[k] = total
+            aim = growing.draws[t, turns[node], 0] * total
+            on, last = 0, features - 1
+            while on < last:
+                middle = (on + last) // 2
+                if aim < widths[middle]:
+                    last = middle
+                else:
+                    on = middle + 1
+            low, high = region[on, 0], region[on, 1]
+            begin, end = low + padding * (high - low), high - padding * (high - low)
+            forest.feature[t, node] = on
+            forest.threshold[t, node] = begin + (end - begin) * growing.draws[t, turns[node], 1]
+        for node in range(splits):
+            forest.feature[t, node] = growing.columns[forest.feature[t, node]]
+
+
 @inlined
 def below(splits: Array, bounds: Array, row: Array, node: np.uint64) -> np.uint64:
     """The child that a row goes on to."""

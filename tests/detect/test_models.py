@@ -66,6 +66,7 @@ def test_scores_are_rivers_to_the_last_bit(
         theirs.learn_one(x)
         ours.learn_one(x)
     assert ours.limits == theirs.limits
+    assert ours.rng.getstate() == theirs.rng.getstate()
 
 
 def test_odd_values_go_where_river_sends_them() -> None:
@@ -110,6 +111,17 @@ def test_arrays_need_declared_columns() -> None:
         HalfSpaceTrees(features=NAMES).score_many(rows(1)[:, 1:])
     with pytest.raises(DetectError):
         HalfSpaceTrees(height=16)
+
+
+@pytest.mark.parametrize("upper", [1.0, float("inf"), float("nan")])
+def test_limits_that_leave_nothing_to_split_are_refused(upper: float) -> None:
+    """Features of no width, or of a width that is no number, have no split to draw."""
+    trees = HalfSpaceTrees(limits={"x0": (1.0, upper)}, features=("x0",))
+    with pytest.raises(DetectError, match="nothing can be split"):
+        trees.score_many(rows(1)[:, :1])
+    HalfSpaceTrees(height=0, limits={"x0": (1.0, upper)}, features=("x0",)).learn_many(
+        rows(1)[:, :1]
+    )
 
 
 class Shuttle:
