@@ -35,7 +35,6 @@ from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
 from detect.kernels.arrays import Events, Seen
 from detect.kernels.risk import Rows
 from detect.kernels.scores import settle_facts
-from detect.kernels.transpose import transpose
 from detect.learning import DepthLearner
 from detect.milestones import wallet_rows
 from detect.risk import Outcomes, RiskModel, Turned
@@ -442,9 +441,7 @@ def _features(batch: BlockBatch, seen: Seen, risks: Array) -> pa.Table:
     columns = [batch.flows[name] for name in KEYS]
     scores = [np.ascontiguousarray(seen.flow_facts[n]) for n in ("score", "from_score", "to_score")]
     columns += [pa.array(values, mask=np.isnan(values)) for values in (*scores, *risks)]
-    features = np.empty(seen.flow_features.shape[::-1], np.float32)
-    transpose(seen.flow_features, features)
-    columns += [pa.array(values) for values in features]
+    columns += [pa.array(values) for values in np.ascontiguousarray(seen.flow_features.T)]
     return pa.table(columns, schema=features_schema())
 
 

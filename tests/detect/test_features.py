@@ -11,7 +11,6 @@ from chainwarden.schema import ZERO_ADDRESS
 from detect.compiled import Array
 from detect.events import events_of
 from detect.features import FLOW_FEATURES, FLOWS, WALLET_FEATURES, WALLETS
-from detect.kernels.transpose import ROWS, transpose
 from detect.kernels.wallet_features import is_milestone
 from detect.wallets import WalletBounds, WalletTable
 from tests.detect import oracle
@@ -117,15 +116,6 @@ def test_hostile_amounts_poison_nothing(value: float) -> None:
         assert np.isfinite(X).all()
         assert X.min() >= 0
         assert X.max() <= 1
-
-
-@pytest.mark.parametrize("flows", [0, 1, ROWS - 1, ROWS, 3 * ROWS + 1])
-def test_rows_of_features_become_columns(flows: int) -> None:
-    """Each value is in its column, in the order of flows."""
-    rows = np.random.default_rng(flows).random((flows, len(FLOW_FEATURES)), np.float32)
-    columns = np.empty((len(FLOW_FEATURES), flows), np.float32)
-    transpose(rows, columns)
-    assert np.array_equal(columns, rows.T)
 
 
 def test_a_missing_input_is_its_neutral_value() -> None:
