@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,25 @@ def test_scores_are_rivers_to_the_last_bit(
         "limits": {"x0": (-3.0, 2.0), "x3": (0.0, 0.1)} if wide else None,
     }
     theirs, ours = rivers(parameters), HalfSpaceTrees(**parameters)
-    for x in observations(rows(120, seed), missing, seed):
+    # Trees cannot grow from an observation without features: the next test.
+    for x in dropwhile(lambda x: not x, observations(rows(120, seed), missing, seed)):
         assert ours.score_one(x) == theirs.score_one(x)
         assert type(ours.score_one(x)) is type(theirs.score_one(x))
         theirs.learn_one(x)
         ours.learn_one(x)
     assert ours.limits == theirs.limits
     assert ours.rng.getstate() == theirs.rng.getstate()
+
+
+def test_a_first_observation_without_features_is_refused() -> None:
+    """River raises from within ``random``; ours says why, and learns from the next one on."""
+    theirs, ours = rivers(PARAMETERS), HalfSpaceTrees(**PARAMETERS)
+    with pytest.raises(IndexError):
+        theirs.learn_one({})
+    with pytest.raises(DetectError, match="nothing can be split"):
+        ours.learn_one({})
+    ours.learn_one({"x0": 0.5})
+    ours.learn_one({})
 
 
 def test_odd_values_go_where_river_sends_them() -> None:
