@@ -27,6 +27,7 @@ from detect.kernels.boosting import (
     NO_SPLIT,
     RARE,
     STATE,
+    TOGETHER,
     Boosted,
     Growth,
     Regrowth,
@@ -99,9 +100,9 @@ class BoostedTrees:
             np.empty(rows, np.float32),
             np.empty(rows, np.float32),
             np.empty(rows, np.int32),
-            np.empty(rows, np.uint8),
             np.empty(features, np.int32),
-            np.empty((leaves, BINS, 2)),
+            np.empty((features, rows), np.uint8),
+            np.empty((TOGETHER, leaves, BINS, 2)),
             np.empty(leaves),
         )
         self._undo: list[tuple[int, int, Regrowth]] = []  # first serial, blocks, what to put back

@@ -20,6 +20,7 @@ BINS: Final = 64  # of each feature; inputs are bins below it
 UNIT: Final = 1 << 20
 NO_SPLIT: Final = -1
 MIN_CURVATURE: Final = 1e-6
+TOGETHER: Final = 4  # features whose gradients are summed at once
 
 COMMON: Final = 0  # kinds of rows: of the common kind, thinned when a tree is fitted,
 RARE: Final = 1  # and of the rare one, all used
@@ -60,9 +61,9 @@ class Growth(NamedTuple):
     slopes: Array  # float32 (rows,)
     curves: Array  # float32 (rows,)
     nodes: Array  # int32 (rows,)
-    bins: Array  # uint8 (rows,): one feature of the chosen rows
     features: Array  # int32 (features,)
-    sides: Array  # float64 (2**depth, bins, 2)
+    bins: Array  # uint8 (features, rows): the chosen features of the chosen rows
+    sides: Array  # float64 (TOGETHER, 2**depth, bins, 2)
     best: Array  # float64 (2**depth,)
 
 
@@ -222,17 +223,39 @@ def choose_features(model: Boosted, g: Growth, number: int) -> int:
 
 
 @compiled
+def gather(bins: Array, rows: Array, chosen: Array, count: int, features: Array) -> None:
+    """Turn the chosen rows into columns: every level of a tree reads them once more, in order."""
+    for j in range(count):
+        row = rows[chosen[j]]
+        for k in range(len(features)):
+            bins[k, j] = row[features[k]]
+
+
+@compiled
 def tally(
     sides: Array, width: int, rows: int, nodes: Array, bins: Array, slopes: Array, curves: Array
 ) -> None:
-    """Sum the gradients of the rows by node and bin."""
-    for q in range(width):
-        for b in range(sides.shape[1]):
-            sides[q, b, 0] = 0.0
-            sides[q, b, 1] = 0.0
-    for j in range(rows):
-        sides[nodes[j], bins[j], 0] += slopes[j]
-        sides[nodes[j], bins[j], 1] += curves[j]
+    """Sum the gradients of the rows by node and bin, for ``TOGETHER`` features at once.
+
+    A sum waits for the one before where both go to the same place; others need not.
+    """
+    for k in range(len(bins)):
+        for q in range(width):
+            for b in range(sides.shape[2]):
+                sides[k, q, b, 0] = 0.0
+                sides[k, q, b, 1] = 0.0
+    if len(bins) == TOGETHER:
+        for j in range(rows):
+            q, slope, curve = nodes[j], slopes[j], curves[j]
+            for k in range(TOGETHER):
+                at = bins[k, j]
+                sides[k, q, at, 0] += slope
+                sides[k, q, at, 1] += curve
+        return
+    for k in range(len(bins)):
+        for j in range(rows):
+            sides[k, nodes[j], bins[k, j], 0] += slopes[j]
+            sides[k, nodes[j], bins[k, j], 1] += curves[j]
 
 
 @compiled
@@ -263,13 +286,13 @@ def best_split(side: Array, shrinkage: float, least: float, best: float) -> tupl
 def weigh_nodes(model: Boosted, g: Growth, m: int, tree: int, rows: int, width: int) -> None:
     """The values of the nodes of a level: what a leaf there would say (a Newton step)."""
     for q in range(width):
-        g.sides[q, 0, 0] = 0.0
-        g.sides[q, 0, 1] = 0.0
+        g.sides[0, q, 0, 0] = 0.0
+        g.sides[0, q, 0, 1] = 0.0
     for j in range(rows):
-        g.sides[g.nodes[j], 0, 0] += g.slopes[j]
-        g.sides[g.nodes[j], 0, 1] += g.curves[j]
+        g.sides[0, g.nodes[j], 0, 0] += g.slopes[j]
+        g.sides[0, g.nodes[j], 0, 1] += g.curves[j]
     for q in range(width):
-        step = g.rate * g.sides[q, 0, 0] / (g.sides[q, 0, 1] + g.shrinkage)
+        step = g.rate * g.sides[0, q, 0, 0] / (g.sides[0, q, 0, 1] + g.shrinkage)
         model.value[m, tree, width - 1 + q] = -math.floor(step * UNIT + 0.5)
 
 
@@ -278,6 +301,7 @@ def grow_tree(model: Boosted, g: Growth, m: int, tree: int, number: int) -> None
     """Fit a tree to the gradients of the log loss, level by level, best split of each node."""
     rows = choose_rows(model, g, m, number)
     features = choose_features(model, g, number)
+    gather(g.bins, model.rows, g.chosen, rows, g.features[:features])
     width = 1
     while width - 1 < model.feature.shape[2]:
         for q in range(width):
@@ -286,12 +310,12 @@ def grow_tree(model: Boosted, g: Growth, m: int, tree: int, number: int) -> None
             model.threshold[m, tree, width - 1 + q] = 0
         weigh_nodes(model, g, m, tree, rows, width)
         for k in range(features):
-            f = g.features[k]
-            for j in range(rows):
-                g.bins[j] = model.rows[g.chosen[j], f]
-            tally(g.sides, width, rows, g.nodes, g.bins, g.slopes, g.curves)
+            f, side = g.features[k], g.sides[k % TOGETHER]
+            if k % TOGETHER == 0:
+                some = g.bins[k : min(k + TOGETHER, features)]
+                tally(g.sides, width, rows, g.nodes, some, g.slopes, g.curves)
             for q in range(width):
-                cut, gain = best_split(g.sides[q], g.shrinkage, g.least, g.best[q])
+                cut, gain = best_split(side[q], g.shrinkage, g.least, g.best[q])
                 if cut >= 0:
                     g.best[q] = gain
                     model.feature[m, tree, width - 1 + q] = f
