@@ -201,6 +201,10 @@ class Metrics:
         self.risk_recall = gauge(
             "risk_recall_ratio", f"Share of the bad at the alert level, {judged}", "role", "span"
         )
+        self.risk_sample = gauge(
+            "risk_sample_ratio",
+            "Share of wallets the risk model learns from: below 1 where more would not fit",
+        )
         self.reference_alarms = counter(
             "risk_reference_alarms", "Times the risk model parted from its fixed reference"
         )

@@ -39,7 +39,8 @@ def observe_detection(metrics: Metrics, detector: Detector, policy: AlertPolicy)
 
 
 def observe_watch(metrics: Metrics, stats: Mapping[str, float]) -> None:
-    """Drift of the risk model's errors and features, and its distance from the reference."""
+    """Drift of the risk model's errors and features, whom it learns from, how far from the
+    reference it is."""
     if "risk_reference_alarms" not in stats:
         return
     metrics.raise_counter(metrics.drift, stats["risk_error_drifts"], "risk_error")
@@ -47,6 +48,7 @@ def observe_watch(metrics: Metrics, stats: Mapping[str, float]) -> None:
         if name.startswith("feature_drifts."):
             metrics.raise_counter(metrics.drift, value, f"feature.{name.partition('.')[2]}")
     chain = metrics.chain
+    metrics.risk_sample.labels(chain).set(1.0 / stats["risk_learns_one_in"])
     metrics.reference_alarms.labels(chain)
     metrics.raise_counter(metrics.reference_alarms, stats["risk_reference_alarms"])
     metrics.reference_distance.labels(chain).set(stats["risk_reference_distance"])

@@ -48,6 +48,7 @@ from detect.kernels.risk import (
     risk_pass,
     schedule,
 )
+from detect.kernels.sampling import PACE, TIME, one_in, sample_rows
 from detect.kernels.shadow import shadow_pass
 from detect.oversight import Oversight
 from detect.prequential import Prequential
@@ -89,8 +90,11 @@ class RiskModel:
 
     Trees and relations keep an undo journal. Of the bins and pairs, which change all over at once,
     and of the figures, a settled copy stays ``undo_depth`` blocks behind, and what the blocks since
-    then have learnt is learnt again when one of them is taken back. If more than ``capacity`` rows
-    wait for labels, those that waited longest give way unlearnt.
+    then have learnt is learnt again when one of them is taken back.
+
+    No more than ``capacity`` rows wait for their labels. Where more would, only those of a sample
+    of wallets do (see ``detect.kernels.sampling``); should they still be too many, for a while,
+    those that waited longest give way unlearnt.
 
     A ``challenger`` learns and scores the same rows in shadow: same features, same labels, nothing
     that it says is told. ``promote`` exchanges the two.
@@ -126,11 +130,13 @@ class RiskModel:
         # Held rows from the first that the settled weights have not passed. _until and _tails say
         # of the settled block and each since: the first row that waits then, and where rows end.
         # Before them are the last that it passed, remembered in case that their label changes.
-        # _inserted says how many corrections came before each block.
+        # _inserted says how many corrections came before each block, _paces how fast rows came.
         self._queue = HeldQueue(len(features), len(configs))
         self._until = np.zeros(1, np.int64)
         self._tails = np.zeros(1, np.int64)
         self._inserted = np.zeros(1, np.int64)
+        self._paces = np.zeros((1, PACE))
+        self._paces[0, TIME] = -1.0
         self._corrections = Corrections()
 
     @property
@@ -142,6 +148,11 @@ class RiskModel:
     def waiting(self) -> int:
         """How many rows wait for their labels."""
         return int(self._tails[-1] - self._until[-1])
+
+    @property
+    def one_in(self) -> int:
+        """Of how many wallets one is learnt from: more than one where all would not fit."""
+        return int(one_in(self._paces[-1], self.config.delay_seconds, self.config.capacity))
 
     @property
     def learnt(self) -> tuple[int, int]:
@@ -170,9 +181,11 @@ class RiskModel:
         return self._oversight.alarms
 
     def watched(self) -> dict[str, float]:
-        """Drifts of the errors of all models, and what else is watched: see ``Oversight.told``."""
+        """Drifts of the errors of all models, of how many wallets one is learnt from, and what
+        else is watched: see ``Oversight.told``."""
         drifts = sum(learner.errors.detections for learner in self._learners)
-        return {"risk_error_drifts": float(drifts), **self._oversight.told()}
+        own = {"risk_error_drifts": float(drifts), "risk_learns_one_in": float(self.one_in)}
+        return own | self._oversight.told()
 
     @property
     def figures(self) -> Prequential:
@@ -197,7 +210,7 @@ class RiskModel:
 
         The blocks have the next serials.
         """
-        keep = batch.ages <= self.config.life_seconds
+        keep, paces = self._sample(batch)
         due = batch.at[keep] + self.config.delay_seconds
         begin, inserted = int(self._until[-1]), self._correct(batch.times)
         tail = int(self._tails[-1]) + inserted
@@ -221,6 +234,7 @@ class RiskModel:
         corrected = np.zeros(blocks, np.int64)
         corrected[:1] = inserted
         self._inserted = np.concatenate([self._inserted, corrected])
+        self._paces = np.concatenate([self._paces, paces[1:]])
         self._settle(self.head_serial - self.undo_depth)
         return rows
 
@@ -247,7 +261,7 @@ class RiskModel:
             raise DeepReorg(f"block serial {serial} can no longer be undone")
         inserted = int(self._inserted[-1])
         self._until, self._tails = self._until[:-1], self._tails[:-1]
-        self._inserted = self._inserted[:-1]
+        self._inserted, self._paces = self._inserted[:-1], self._paces[:-1]
         head, end = int(self._until[-1]), int(self._tails[-1]) + inserted
         self._queue.drop(end, len(self._queue) - end)
         self._corrections.revert(self._queue, serial)
@@ -277,7 +291,8 @@ class RiskModel:
         others = (self._relations, self._figures, self._corrections, self._oversight)
         parts += [part.digest() for part in others]
         role = self._leading.to_bytes(1, "little")
-        return digest_of("".join(parts).encode(), role, *(np.ascontiguousarray(a) for _, a in kept))
+        held = (np.ascontiguousarray(a) for _, a in kept)
+        return digest_of("".join(parts).encode(), role, self._paces[-1], *held)
 
     def snapshot(self) -> bytes:
         """The state, undo included, as plain arrays."""
@@ -285,6 +300,7 @@ class RiskModel:
         meta |= {"dropped": self._queue.dropped, "corrections": self._corrections.dump()}
         arrays = {f"held.{name}": np.ascontiguousarray(a) for name, a in self._queue.rows}
         arrays |= {"until": self._until, "tails": self._tails, "inserted": self._inserted}
+        arrays["paces"] = self._paces
         for name, part in self._parts():
             meta[name], content = part.dump()
             arrays |= {f"{name}.{key}": a for key, a in content.items()}
@@ -297,7 +313,7 @@ class RiskModel:
         self._queue.load(held, int(meta["dropped"]))
         self._corrections.load(meta["corrections"])
         self._until, self._tails = arrays["until"], arrays["tails"]
-        self._inserted = arrays["inserted"]
+        self._inserted, self._paces = arrays["inserted"], arrays["paces"]
         self._settled_serial, self._leading = int(meta["settled"]), int(meta["leading"])
         for name, part in self._parts():
             part.load(meta[name], within(arrays, f"{name}."))
@@ -312,8 +328,25 @@ class RiskModel:
 
     def _schema(self) -> str:
         configs = [learner.config for learner in self._learners]
-        schema = (configs, self.features, self._own, self.undo_depth, str(RELATION))
+        schema = (configs, self.features, self._own, self.undo_depth, str(RELATION), PACE)
         return digest_of(repr(schema).encode())
+
+    def _sample(self, batch: WalletRows) -> tuple[Array, Array]:
+        """Which rows are held, and how fast they came before the first block and by each."""
+        paces = np.empty((len(batch.times) + 1, PACE))
+        paces[0] = self._paces[-1]
+        keep = batch.ages <= self.config.life_seconds
+        sample_rows(
+            batch.rows.starts,
+            np.ascontiguousarray(batch.times, np.int64),
+            batch.hashed,
+            keep.copy(),
+            float(self.config.delay_seconds),
+            self.config.capacity,
+            paces,
+            keep,
+        )
+        return keep, paces
 
     def _run(
         self, flows: Flows, rows: Rows, begin: int, until: Array, times: Array, tails: Array
@@ -419,7 +452,7 @@ class RiskModel:
         self._queue.drop_first(dropped)
         self._corrections.forget(serial)
         self._until, self._tails = self._until[blocks:] - dropped, self._tails[blocks:] - dropped
-        self._inserted = self._inserted[blocks:]
+        self._inserted, self._paces = self._inserted[blocks:], self._paces[blocks:]
         self._settled_serial = serial
         for learner in self._learners:
             learner.forget(serial)

@@ -189,7 +189,12 @@ def test_what_watches_the_risk_model_is_told(metrics: Metrics) -> None:
     assert value("chainwarden_risk_reference_timestamp_seconds", chain) == float(
         watched["risk_reference_time"]
     )
-    observe_watch(metrics, {**watched, "risk_error_drifts": 2.0, "feature_drifts.a": 3.0})
+    assert value("chainwarden_risk_sample_ratio", chain) == 1.0
+    observe_watch(
+        metrics,
+        {**watched, "risk_error_drifts": 2.0, "feature_drifts.a": 3.0, "risk_learns_one_in": 4.0},
+    )
+    assert value("chainwarden_risk_sample_ratio", chain) == 0.25
     for stream, drifts in (("risk_error", 2), ("feature.a", 3)):
         labels = {**chain, "stream": stream}
         assert value("chainwarden_drift_total", labels) == drifts

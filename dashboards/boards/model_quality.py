@@ -156,6 +156,13 @@ def _watched(made: dashboard.Dashboard) -> dashboard.Dashboard:
         )
         .with_panel(
             figure(
+                "Learns from", "Share of wallets; below 1 where more rows come than could wait "
+                "for their labels.", "percentunit",
+                Query(now("chainwarden_risk_sample_ratio"), "wallets"),
+            )
+        )
+        .with_panel(
+            figure(
                 "Warm", "1 once a model gives scores.", "none",
                 Query(now("chainwarden_model_warm"), "{{model}}"),
                 Query(f"1 - {now('chainwarden_contract_model_warming_up')}", "contract"),

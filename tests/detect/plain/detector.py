@@ -62,7 +62,7 @@ class PlainDetector:
         self.flow_model.end_block()
         self.wallet_model.end_block()
         if self.risk is not None:
-            self.risk.end_block()
+            self.risk.end_block(block.time)
         return said
 
     def _flow(self, x: Flow) -> Said:

@@ -16,6 +16,7 @@ from tests.detect.plain.boosting import BINS, BoostedTrees
 from tests.detect.plain.numbers import probability, single
 from tests.detect.plain.pairs import OFFSET, SLOPE, BinsAndPairs
 from tests.detect.plain.relations import Relation, Relations, relation_features
+from tests.detect.plain.sample import WalletSample
 from tests.detect.plain.state import Wallet
 
 COARSE = 16
@@ -68,6 +69,7 @@ class RiskModel:
         self.stakes = BoostedTrees(config.stake, len(RISK_FEATURES))
         self.waiting: deque[Held] = deque()
         self.past: deque[Held] = deque(maxlen=config.remembered)
+        self.sample = WalletSample(config)
 
     # --- learning, before a block's flows -------------------------------------------------------
 
@@ -89,8 +91,9 @@ class RiskModel:
                 self._learn(row)
             self.past.append(row)
 
-    def end_block(self) -> None:
+    def end_block(self, now: int) -> None:
         """Rows for which there is no room give way unlearnt, the oldest first."""
+        self.sample.end_block(now)
         while len(self.waiting) > self.config.capacity:
             self.past.append(self.waiting.popleft())
 
@@ -154,7 +157,8 @@ class RiskModel:
             mine.risk = single(risk)
             mine.top_risk = max(before, single(risk))
         wallet = at.wallet
-        if x.time - wallet.first_seen <= self.config.life_seconds:
+        young = x.time - wallet.first_seen <= self.config.life_seconds
+        if young and self.sample.has(wallet.hashed):
             due = x.time + self.config.delay_seconds
             held = Held(wallet.address, wallet.hashed, bins, due, mine.early_value, logit or 0.0)
             self.waiting.append(held)
