@@ -13,7 +13,7 @@ from typing import Any, Final
 from chainwarden.server import HttpServer
 
 SECONDS: Final = 30.0
-"""How long a listener waits for the next line that is no comment before the test has failed."""
+"""How long a listener waits for the next event before the test has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,10 @@ class Listener:
     def next(self) -> Heard | None:
         """The next event, None where the stream ended as it should."""
         name, data, event_id = "message", "", self.last_id
+        deadline = time.monotonic() + SECONDS
         while line := self.line():
+            # Lines come for ever where no event does: a comment is followed by an empty one.
+            assert data or time.monotonic() < deadline, f"no event for {SECONDS:.0f} s"
             field_name, _, value = line.rstrip("\n").partition(": ")
             match field_name:
                 case "":
