@@ -335,18 +335,19 @@ class RiskModel:
         """Which rows are held, and how fast they came before the first block and by each."""
         paces = np.empty((len(batch.times) + 1, PACE))
         paces[0] = self._paces[-1]
-        keep = batch.ages <= self.config.life_seconds
+        young = batch.ages <= self.config.life_seconds
+        held = np.empty(len(young), np.bool_)
         sample_rows(
             batch.rows.starts,
             np.ascontiguousarray(batch.times, np.int64),
             batch.hashed,
-            keep.copy(),
+            young,
             float(self.config.delay_seconds),
             self.config.capacity,
             paces,
-            keep,
+            held,
         )
-        return keep, paces
+        return held, paces
 
     def _run(
         self, flows: Flows, rows: Rows, begin: int, until: Array, times: Array, tails: Array

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detect.boosting import BoostedTrees, BoostingConfig
 from detect.compiled import Array, compiled
 from detect.kernels.boosting import (
+    BINS,
     COMMON,
     RARE,
+    TOGETHER,
     UNIT,
     Boosted,
     Growth,
@@ -18,6 +21,7 @@ from detect.kernels.boosting import (
     boosted_logit,
     copy,
     learn_boosted,
+    tally,
     tell_boosted,
 )
 
@@ -125,3 +129,18 @@ def test_undo_is_forgotten_with_its_blocks() -> None:
     assert trees.dump()[0] == [[0, 10]]
     trees.forget(9)
     assert trees.dump()[0] == []
+
+
+@pytest.mark.parametrize("features", range(1, TOGETHER + 1))
+def test_gradients_are_summed_for_each_feature(features: int) -> None:
+    """By node and bin, however many features are left; what stood there before is gone."""
+    rng, count, nodes = np.random.default_rng(features), 500, 4
+    bins = rng.integers(0, BINS, (features, count)).astype(np.uint8)
+    at = rng.integers(0, nodes, count).astype(np.int32)
+    slopes, curves = rng.random((2, count), np.float32)
+    sides = np.full((TOGETHER, nodes, BINS, 2), np.nan)
+    tally(sides, nodes, count, at, bins, slopes, curves)
+    for own, side in zip(bins, sides[:features], strict=True):
+        expected = np.zeros((nodes, BINS, 2))
+        np.add.at(expected, (at, own), np.stack([slopes, curves], axis=1))
+        assert np.array_equal(side, expected)
