@@ -120,23 +120,25 @@ def make_detector(
         risk=champion,
         challenger=challenger,
     )
-    rules = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
-    rules += own_rules(settings.detect.own_rules, labels, chain)
-    rules = _without(settings.detect.skip_rules, rules)
+    ours = default_rules(labels, chain, RulesConfig(hash_key=config.hash_key), node)
+    theirs = own_rules(settings.detect.own_rules, labels, chain)
+    skipped = _skipped(settings.detect.skip_rules, [*ours, *theirs])
+    early = [rule for rule in ours if rule.id not in skipped]  # none of ours reads a score
+    late = [rule for rule in theirs if rule.id not in skipped]
     turned = turned_in(labels) if outcomes is None else None
     asked = outcomes or bad_in(labels, chain)
-    detector = Detector(chain, config, rules, policy, asked, turned)
-    return Detection(detector, policy, confirmations(rules))
+    detector = Detector(chain, config, late, policy, asked, turned, early)
+    return Detection(detector, policy, confirmations([*early, *late]))
 
 
-def _without(skipped: Sequence[str], rules: Sequence[Rule]) -> list[Rule]:
-    """The rules without those that are named. Raises SettingsError for a name there is not."""
-    if unknown := set(skipped) - {rule.id for rule in rules}:
+def _skipped(named: Sequence[str], rules: Sequence[Rule]) -> set[str]:
+    """The rules that are left out. Raises SettingsError for a name there is not."""
+    if unknown := set(named) - {rule.id for rule in rules}:
         raise SettingsError(
             f"detect.skip_rules: there is no rule {min(unknown)!r}",
             hint=f"there are {', '.join(sorted(rule.id for rule in rules))}",
         )
-    return [rule for rule in rules if rule.id not in skipped]
+    return set(named)
 
 
 def bad_in(labels: LabelBook, chain: Chain) -> Outcomes:

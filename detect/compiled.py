@@ -68,17 +68,18 @@ def _makings() -> str:
 
 # numba's own switch for its reference counts is in no stub.
 _njit: Any = numba.njit
-_WITHOUT_COUNTS: Final = {"error_model": "numpy", "_nrt": False}
+_OPTIONS: Final = {"error_model": "numpy", "nogil": True, "_nrt": False}
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """The function compiled by numba at its first call, and cached on disk.
 
     Without numba's reference counts, which took 70 % of the time of a pass: compiled code cannot
-    allocate, so it is given all the arrays that it fills. Division follows IEEE 754 (no
+    allocate, so it is given all the arrays that it fills. Without the interpreter's lock, so other
+    threads go on meanwhile: they must leave these arrays alone. Division follows IEEE 754 (no
     ZeroDivisionError); no fast-math, so that results are the same wherever libm is the same.
     """
-    dispatcher = _njit(**_WITHOUT_COUNTS)(function)
+    dispatcher = _njit(**_OPTIONS)(function)
     try:
         dispatcher.enable_caching()
     except RuntimeError:  # no folder to write to: compiled afresh in every process
@@ -93,4 +94,4 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
 
     For what takes tuples of many arrays: passing those costs more than most functions do.
     """
-    return cast("Callable[P, R]", _njit(inline="always", **_WITHOUT_COUNTS)(function))
+    return cast("Callable[P, R]", _njit(inline="always", **_OPTIONS)(function))

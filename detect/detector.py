@@ -1,7 +1,9 @@
 """The detector: blocks in, alerts and features out. The one place that owns the order.
 
 For each batch: (1) read every event's features and facts, then update the wallets; (2) score flows
-and wallets at the head, learn at depth; (3) rules and anomalies find; (4) the policy decides.
+and wallets at the head, learn at depth; (3) rules and anomalies find; (4) the policy decides. Rules
+that read no score need not wait for (2), and in a large batch they do not: models have a thread of
+their own then. Neither sees the other's state, so the result is the same.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +38,7 @@ from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
 from detect.kernels.arrays import Events, Seen
 from detect.kernels.risk import Rows
 from detect.kernels.scores import settle_facts
-from detect.learning import DepthLearner
+from detect.learning import DepthLearner, ScoredRows
 from detect.milestones import wallet_rows
 from detect.risk import Outcomes, RiskModel, Turned
 from detect.risk_findings import risk_findings
@@ -48,11 +51,17 @@ from detect.wallets import SCHEMA, WalletTable
 KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
 # What a rule may take for a block. Beyond it is counted, never cut short: results must not hang on
 # how fast a machine is.
-log = logging.getLogger(__name__)
-
 RULE_BUDGET_SECONDS: Final = 1.0
+# From so many flows on rules and models work at once. Of fewer most is Python's, which would have
+# two threads wait for one another.
+APART_FLOWS: Final = 8_192
 SCORES: Final = ("flow_score", "from_score", "to_score", "from_risk", "to_risk")
 Heard = Callable[[pa.Table], object]
+
+log = logging.getLogger(__name__)
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Policy(Protocol):
@@ -97,12 +106,25 @@ def features_schema() -> pa.Schema:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Modelled:
+    """What the models say of a batch, and its features with that."""
+
+    flows: ScoredRows
+    wallets: ScoredRows
+    rated: Rows | None
+    features: pa.Table
+
+
 class Detector:
     """Scores every wallet and flow of a chain, and says what is worth an alert.
 
     The result depends on the chain of blocks alone: not on how it was batched, on forks that were
     reverted, on snapshots in between, or on the process. An error out of ``process``, ``revert``
     or ``restore`` leaves the state undefined: restore a snapshot.
+
+    ``early`` are the rules that read no score: what they are given has no features, and no scores
+    in its facts. They come before ``rules``, which see everything.
     """
 
     def __init__(
@@ -113,14 +135,16 @@ class Detector:
         policy: Policy,
         outcomes: Outcomes | None = None,
         turned: Turned | None = None,
+        early: Sequence[Rule] = (),
     ) -> None:
         self.chain = chain
         self.config = config
-        self._rules = tuple(rules)
+        self._early, self._late = tuple(early), tuple(rules)
+        self._rules = (*self._early, *self._late)
         self._hearing = tuple(rule for rule in self._rules if isinstance(rule, HearsBlocks))
         self._policy = policy
         self._turned = turned
-        if len({rule.id for rule in rules}) != len(self._rules):
+        if len({rule.id for rule in self._rules}) != len(self._rules):
             raise DetectError("two rules have the same id")
         self._wallets = WalletTable(config.bounds())
         self._flow_model = DepthLearner(config.learner(config.flow_level), FLOW_FEATURES)
@@ -166,7 +190,7 @@ class Detector:
         """Score whole blocks that follow the head; ``gap``: they start anew.
 
         After a gap, what came before it can no longer be reverted. ``heard`` is given the
-        features of the ``Detections`` as soon as they are there: before the rules look.
+        features of the ``Detections`` as soon as they are there, perhaps in another thread.
         """
         if batch.chain != self.chain:
             raise DetectError(f"a batch of {batch.chain.name}, this is {self.chain.name}")
@@ -179,23 +203,20 @@ class Detector:
             hears.advance(batch, first)  # the risk model asks for labels before the rules run
         events = events_of(batch)
         seen = self._wallets.observe(events, first)
-        numbers, flow_starts = batch.numbers(), seen.flow_starts
-        flows = self._flow_model.advance(seen.flow_features, flow_starts, numbers)
-        wallets = self._wallet_model.advance(seen.wallet_features, seen.wallet_starts, numbers)
-        # As a wallet's row keeps it, in single precision: the same within a batch and after it.
-        scores = wallets.scores.astype(np.float32)
-        self._wallets.settle(seen, scores)
-        _settle_facts(seen, scores)
-        seen.flow_facts["score"] = flows.scores
-        rated = self._rate(batch, events, seen, flows.scores, scores.astype(np.float64))
-        features = _features(batch, seen, _risks(seen, rated))
-        heard(features)
-        scored = ScoredBatch(batch, first, seen.flow_facts, seen.approval_facts, features)
-        findings = self._find(scored)
-        findings += flow_findings(scored, flows, self._flow_model, self.config.gates)
-        findings += wallet_findings(scored, seen, wallets, self._wallet_model, self.config.gates)
-        if rated is not None:
-            findings += risk_findings(scored, rated, self.config.gates.established)
+        none_yet = features_schema().empty_table()
+        unscored = ScoredBatch(batch, first, seen.flow_facts, seen.approval_facts, none_yet)
+        found, findings = _both(
+            lambda: self._model(batch, events, seen, heard),
+            lambda: self._find(self._early, unscored),
+            at_once=batch.flows.num_rows >= APART_FLOWS,
+        )
+        scored = replace(unscored, features=found.features)
+        findings += self._find(self._late, scored)
+        gates = self.config.gates
+        findings += flow_findings(scored, found.flows, self._flow_model, gates)
+        findings += wallet_findings(scored, seen, found.wallets, self._wallet_model, gates)
+        if found.rated is not None:
+            findings += risk_findings(scored, found.rated, gates.established)
         if self._risk is not None:
             findings += parting_findings(scored, self._risk.alarms)
         findings.sort(key=_chain_order)
@@ -354,6 +375,21 @@ class Detector:
             **self._risk.watched(),
         }
 
+    def _model(self, batch: BlockBatch, events: Events, seen: Seen, heard: Heard) -> _Modelled:
+        """Score a batch's flows and wallets, and let their facts know."""
+        numbers = batch.numbers()
+        flows = self._flow_model.advance(seen.flow_features, seen.flow_starts, numbers)
+        wallets = self._wallet_model.advance(seen.wallet_features, seen.wallet_starts, numbers)
+        # As a wallet's row keeps it, in single precision: the same within a batch and after it.
+        scores = wallets.scores.astype(np.float32)
+        self._wallets.settle(seen, scores)
+        _settle_facts(seen, scores)
+        seen.flow_facts["score"] = flows.scores
+        rated = self._rate(batch, events, seen, flows.scores, scores.astype(np.float64))
+        features = _features(batch, seen, _risks(seen, rated))
+        heard(features)
+        return _Modelled(flows, wallets, rated, features)
+
     def _rate(
         self, batch: BlockBatch, events: Events, seen: Seen, flow_scores: Array, scores: Array
     ) -> Rows | None:
@@ -365,9 +401,9 @@ class Detector:
         life = self._risk.config.life_seconds
         return self._risk.advance(wallet_rows(batch, events, seen, flow_scores, scores, life))
 
-    def _find(self, scored: ScoredBatch) -> list[Finding]:
+    def _find(self, rules: Sequence[Rule], scored: ScoredBatch) -> list[Finding]:
         findings: list[Finding] = []
-        for rule in self._rules:
+        for rule in rules:
             began = time.perf_counter()
             try:
                 findings += rule.evaluate(scored)
@@ -407,6 +443,16 @@ class Detector:
         config = sorted((k, repr(v)) for k, v in asdict(self.config).items())
         rules = [(rule.id, rule.version) for rule in self._rules]
         return digest_of(repr((SCHEMA, self.chain.id, config, rules)).encode())
+
+
+def _both(one: Callable[[], A], other: Callable[[], B], *, at_once: bool) -> tuple[A, B]:
+    """What both return; ``at_once``: the one in a thread, which has ended in any case."""
+    if not at_once:
+        return one(), other()
+    with ThreadPoolExecutor(1, "models") as thread:
+        ahead = thread.submit(one)
+        found = other()
+    return ahead.result(), found
 
 
 def _chain_order(finding: Finding) -> tuple[int, int, int, str]:

@@ -56,7 +56,8 @@ class ScoredBatch:
 
     ``first_serial`` is the serial of the batch's first block: blocks are counted from 0 as they are
     processed, and a revert takes the last serial back. Block ``row`` of the batch has serial
-    ``first_serial + row``. ``features`` has a row per flow (see ``chainwarden.schema.Detections``).
+    ``first_serial + row``. ``features`` has a row per flow (see ``chainwarden.schema.Detections``),
+    and none for the rules that come before the models: for these there are no scores in the facts.
     """
 
     batch: BlockBatch

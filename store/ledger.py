@@ -186,7 +186,8 @@ class Ledger:
             self._write_labels(tx, commit)
             if commit.models is not None:
                 model_table.put_figures(tx, self.chain.name, commit.models)
-            manifest.write(tx, self.chain.name, commit.files_added, commit.files_removed)
+            added, removed = commit.files_added, commit.files_removed
+            manifest.write(tx, self.chain.name, self._head_number, added, removed)
             counts = alert_counts.write(tx, self.chain.name, self._counts, counts)
             cursor_table.write(tx, self.chain.name, commit.cursor)
             tx.then(lambda: self._keep(commit.cursor, counts))
@@ -443,6 +444,12 @@ class Ledger:
                 f"the ledger knows {self.chain.name} by chain id {row[0]}, not {self.chain.id}",
                 hint="give the other chain another name, or another ledger",
             )
+
+    @property
+    def _head_number(self) -> int:
+        """The last block that was committed, -1 before the first."""
+        head = self._cursor.head if self._cursor else None
+        return -1 if head is None else head.number
 
     def _keep(self, cursor: Cursor, counts: dict[CountKey, int]) -> None:
         self._cursor, self._counts = cursor, counts

@@ -42,11 +42,13 @@ def select(cursor: duckdb.DuckDBPyConnection, chain: str, dataset: str | None) -
 
 
 def write(
-    tx: Transaction, chain: str, added: Sequence[LakeFile], removed: Sequence[LakeFile]
+    tx: Transaction, chain: str, head: int, added: Sequence[LakeFile], removed: Sequence[LakeFile]
 ) -> None:
-    """Add files and remove others."""
-    # A file that is written again has the same name: its old row goes first.
-    gone = [file.path for file in removed] + [file.path for file in added]
+    """Add files and remove others. ``head`` is the last block so far, -1 before the first."""
+    # A file that is written again has the same name: its old row goes first. Nothing is there yet
+    # of the blocks above the head, which is what nearly every commit brings.
+    again = [file for file in added if file.first.number <= head]
+    gone = [file.path for file in (*removed, *again)]
     for start in range(0, len(gone), 256):
         part = gone[start : start + 256]
         deleted = tx.cursor.execute(
