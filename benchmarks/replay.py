@@ -56,7 +56,7 @@ def run() -> list[Result]:
             whole.append(result.seconds)
             as_of_each.append(_duckdb_seconds(AS_OF_EACH_FLOW, folder))
             bare.append(_duckdb_seconds(BARE, folder))
-    detector = "Detector in memory: models, all rules, policy"
+    detector = "Detector in memory: models, all rules, policy; two threads"
     replayed = "Replay, Parquet to ledger and lake"
     each, four = "DuckDB, SQL aggregates as of each flow", "DuckDB, four aggregates a wallet"
 

@@ -195,20 +195,33 @@ def test_alerts_and_retractions_of_one_commit_are_netted(ledger: Ledger) -> None
     assert ledger.alerts() == [moved]
 
 
-def test_counts_are_what_counting_gives(ledger: Ledger) -> None:
-    """The kept counts equal a count of the rows, after raising, retracting and moving."""
-    for number in range(30):
-        level = Severity(number % 5)
-        rule = f"rule_{number % 3}"
-        ledger.commit(Commit(at(number), alerts=[alert(number, severity=level, rule=rule)]))
-        if number % 4 == 0:
-            gone = Retraction(alert(number, rule=rule).id, position(number))
-            ledger.commit(Commit(at(number), retractions=[gone]))
-    counted: dict[tuple[str, Severity, str], int] = {}
-    for record in ledger.records(AlertFilter(status="all")):
-        key = (record.alert.rule, record.alert.severity, record.status)
-        counted[key] = counted.get(key, 0) + 1
-    assert ledger.alert_counts() == counted
+def test_counts_are_what_counting_gives(tmp_path: Path) -> None:
+    """The kept counts equal a count of the rows, now and in the next process."""
+    made = [
+        alert(number, severity=Severity(number % 5), rule=f"rule_{number % 3}")
+        for number in range(90)
+    ]
+    with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM) as ledger:
+        for first, together in [*((number, 1) for number in range(30)), (30, 20), (50, 40)]:
+            some = made[first : first + together]
+            ledger.commit(Commit(at(first), alerts=some))
+            if first % 4 == 0:
+                _retract(ledger, some[:1])
+        for remainder in (1, 2):
+            _retract(ledger, made[remainder::4])
+        told = ledger.alert_counts()
+    with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM) as ledger:
+        counted: dict[tuple[str, Severity, str], int] = {}
+        for record in ledger.records(AlertFilter(status="all")):
+            key = (record.alert.rule, record.alert.severity, record.status)
+            counted[key] = counted.get(key, 0) + 1
+        assert ledger.alert_counts() == told == counted
+
+
+def _retract(ledger: Ledger, alerts: list[Alert]) -> None:
+    """As if their blocks were orphaned."""
+    gone = [Retraction(one.id, one.position) for one in alerts]
+    ledger.commit(Commit(at(99), retractions=gone))
 
 
 @pytest.mark.parametrize(
