@@ -26,7 +26,9 @@ from tests.detect.plain.comparison import differences
 from tests.detect.plain.detector import PlainDetector, Said
 from tests.detect.plain.events import Told, told
 
-BLOCKS: Final = 80
+# Of fewer blocks much of ours would be what a call costs, however many flows there are; of more the
+# plain one, which grows its trees in Python, would take minutes.
+BLOCKS: Final = 160
 WARM: Final = 30  # of them before the clock starts: models learn, tables fill
 TRANSACTIONS_PER_BLOCK: Final = 12.0
 REPEATS: Final = 5

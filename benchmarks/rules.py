@@ -34,7 +34,7 @@ OTHER: Final = "columns, undo and all else"
 # The parts beside the rules: where each is called, and its name in the table.
 PARTS: Final = (
     (detector_module, "events_of", "features"),
-    (detector_module, "_features", "features"),
+    (detector_module, "feature_table", "features"),
     (WalletTable, "observe", "features"),
     (WalletTable, "settle", "features"),
     (DepthLearner, "advance", "flow and wallet models"),

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -21,7 +20,6 @@ import pyarrow as pa
 
 from chainwarden.errors import ChainError, DeepReorg, DetectError, RuleFailed, SnapshotRefused
 from chainwarden.schema import (
-    FLOWS,
     Alert,
     BlockBatch,
     Chain,
@@ -34,6 +32,7 @@ from detect.challenger import models_told
 from detect.compiled import Array
 from detect.detector_config import DetectorConfig
 from detect.events import events_of
+from detect.feature_table import feature_table, feature_table_schema
 from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
 from detect.kernels.arrays import Events, Seen
 from detect.kernels.risk import Rows
@@ -48,14 +47,12 @@ from detect.scored import ScoredBatch
 from detect.snapshot import digest_of, pack, unpack
 from detect.wallets import SCHEMA, WalletTable
 
-KEYS: Final = ("block_number", "transaction_hash", "transaction_index", "ordinal", "batch_index")
 # What a rule may take for a block. Beyond it is counted, never cut short: results must not hang on
 # how fast a machine is.
 RULE_BUDGET_SECONDS: Final = 1.0
 # From so many flows on rules and models work at once. Of fewer most is Python's, which would have
 # two threads wait for one another.
 APART_FLOWS: Final = 8_192
-SCORES: Final = ("flow_score", "from_score", "to_score", "from_risk", "to_risk")
 Heard = Callable[[pa.Table], object]
 
 log = logging.getLogger(__name__)
@@ -92,27 +89,12 @@ class Policy(Protocol):
         ...
 
 
-@cache
-def features_schema() -> pa.Schema:
-    """The columns of ``Detections.features``: keys, scores (null in warm-up), features.
-
-    Anomaly scores are those before the flow. ``from_risk`` and ``to_risk`` have it in: they are
-    what the flow made of its parties, null where it is no milestone of theirs.
-    """
-    return pa.schema(
-        [FLOWS.field(name) for name in KEYS]
-        + [pa.field(name, pa.float64()) for name in SCORES]
-        + [pa.field(name, pa.float32(), nullable=False) for name in FLOW_FEATURES]
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class _Modelled:
     """What the models say of a batch, and its features with that."""
 
-    flows: ScoredRows
-    wallets: ScoredRows
-    rated: Rows | None
+    scores: tuple[ScoredRows, ScoredRows]  # of flows, of wallets
+    rated: Rows | None  # by the risk model, where there is one
     features: pa.Table
 
 
@@ -123,8 +105,8 @@ class Detector:
     reverted, on snapshots in between, or on the process. An error out of ``process``, ``revert``
     or ``restore`` leaves the state undefined: restore a snapshot.
 
-    ``early`` are the rules that read no score: what they are given has no features, and no scores
-    in its facts. They come before ``rules``, which see everything.
+    ``early`` are the rules that read no score: they are given no features, and whether their facts
+    have scores by then is left open. They come before ``rules``, which see everything.
     """
 
     def __init__(
@@ -197,26 +179,26 @@ class Detector:
         if gap:
             self._forget(self._serial)
         if not len(batch):
-            return Detections((), features_schema().empty_table())
+            return Detections((), feature_table_schema().empty_table())
         first = self._serial + 1
         for hears in self._hearing:
             hears.advance(batch, first)  # the risk model asks for labels before the rules run
         events = events_of(batch)
         seen = self._wallets.observe(events, first)
-        none_yet = features_schema().empty_table()
+        none_yet = feature_table_schema().empty_table()
         unscored = ScoredBatch(batch, first, seen.flow_facts, seen.approval_facts, none_yet)
-        found, findings = _both(
+        modelled, findings = _both(
             lambda: self._model(batch, events, seen, heard),
             lambda: self._find(self._early, unscored),
             at_once=batch.flows.num_rows >= APART_FLOWS,
         )
-        scored = replace(unscored, features=found.features)
+        flows, wallets, rated, gates = *modelled.scores, modelled.rated, self.config.gates
+        scored = replace(unscored, features=modelled.features)
         findings += self._find(self._late, scored)
-        gates = self.config.gates
-        findings += flow_findings(scored, found.flows, self._flow_model, gates)
-        findings += wallet_findings(scored, seen, found.wallets, self._wallet_model, gates)
-        if found.rated is not None:
-            findings += risk_findings(scored, found.rated, gates.established)
+        findings += flow_findings(scored, flows, self._flow_model, gates)
+        findings += wallet_findings(scored, seen, wallets, self._wallet_model, gates)
+        if rated is not None:
+            findings += risk_findings(scored, rated, gates.established)
         if self._risk is not None:
             findings += parting_findings(scored, self._risk.alarms)
         findings.sort(key=_chain_order)
@@ -386,9 +368,9 @@ class Detector:
         _settle_facts(seen, scores)
         seen.flow_facts["score"] = flows.scores
         rated = self._rate(batch, events, seen, flows.scores, scores.astype(np.float64))
-        features = _features(batch, seen, _risks(seen, rated))
+        features = feature_table(batch, seen, rated)
         heard(features)
-        return _Modelled(flows, wallets, rated, features)
+        return _Modelled((flows, wallets), rated, features)
 
     def _rate(
         self, batch: BlockBatch, events: Events, seen: Seen, flow_scores: Array, scores: Array
@@ -472,23 +454,6 @@ def _settle_facts(seen: Seen, scores: Array) -> None:
         (seen.approval_facts, "spender", seen.spender_score_row),
     ):
         settle_facts(facts[f"{side}_score"], rows, scores)
-
-
-def _risks(seen: Seen, rated: Rows | None) -> Array:
-    """The risk of each flow's sender and receiver, (2, flows); NaN where none was scored."""
-    risks = np.full((2, len(seen.flow_facts)), np.nan)
-    if rated is not None:
-        risks[np.where(seen.wallet_is_sender, 0, 1), seen.wallet_flow] = rated.risks
-    return risks
-
-
-def _features(batch: BlockBatch, seen: Seen, risks: Array) -> pa.Table:
-    """The table of features: a row per flow, as read, with the scores."""
-    columns = [batch.flows[name] for name in KEYS]
-    scores = [np.ascontiguousarray(seen.flow_facts[n]) for n in ("score", "from_score", "to_score")]
-    columns += [pa.array(values, mask=np.isnan(values)) for values in (*scores, *risks)]
-    columns += [pa.array(values) for values in np.ascontiguousarray(seen.flow_features.T)]
-    return pa.table(columns, schema=features_schema())
 
 
 def _bytes(data: bytes) -> Array:

@@ -23,8 +23,9 @@ from chainwarden.schema import (
     Chain,
     Position,
 )
-from detect.detector import Detector, features_schema
+from detect.detector import Detector
 from detect.detector_config import DetectorConfig
+from detect.feature_table import feature_table_schema
 from detect.features import FLOW_FEATURES
 from detect.models import HalfSpaceTrees
 from detect.rules.rule import Finding
@@ -146,10 +147,10 @@ def test_features_have_the_declared_schema() -> None:
     """A row per flow, with its key, its scores and every feature; an empty batch has none."""
     batch = batch_of(blocks(2, 0, 20))
     found = detector().process(batch)
-    assert found.features.schema == features_schema()
+    assert found.features.schema == feature_table_schema()
     for name in ("transaction_hash", "transaction_index", "ordinal", "batch_index"):
         assert found.features[name].equals(batch.flows[name])
-    assert detector().process(BlockBatch.of(ETHEREUM)).features.schema == features_schema()
+    assert detector().process(BlockBatch.of(ETHEREUM)).features.schema == feature_table_schema()
 
 
 def test_only_the_head_can_be_reverted() -> None:

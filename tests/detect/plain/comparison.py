@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from detect.compiled import Array
-from detect.detector import SCORES
+from detect.feature_table import SCORES
 from detect.features import FLOW_FEATURES, RISK_FEATURES, WALLET_FEATURES
 from tests.detect.plain.detector import Said
 
