@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from chainwarden.api_client import ApiClient, Unreachable
-from chainwarden.errors import LedgerLocked
+from chainwarden.errors import LedgerLocked, StoreError
 from chainwarden.explain import Explainer, WalletPages
 from chainwarden.ledgers import open_ledger
 from chainwarden.recorded_labels import recorded_book
@@ -21,6 +22,7 @@ from chainwarden.settings import Settings
 from detect.labels import LabelBook
 from store.answers import alert_answer, alerts_answer, wallet_answer
 from store.audit_answers import head_answer, verification_answer
+from store.backup import back_up, default_name
 from store.delivery_answers import (
     EnableWord,
     LetterFilter,
@@ -53,6 +55,8 @@ _MODELS: Final = "/api/v1/models"
 _DELIVERIES: Final = "/api/v1/deliveries"
 _AUDIT: Final = "/api/v1/audit"
 _SUPPRESSIONS: Final = "/api/v1/suppressions"
+_BACKUPS: Final = "/api/v1/backups"
+_PAUSE_SECONDS: Final = 0.2
 
 
 class Asked(Protocol):
@@ -123,6 +127,10 @@ class Asked(Protocol):
 
     def verify(self) -> dict[str, Any]:
         """Whether every record still is what was written."""
+        ...
+
+    def back_up(self, name: str) -> dict[str, Any]:
+        """Copy the installation; see ``store.backup``. Empty: the moment is its name."""
         ...
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
@@ -235,6 +243,10 @@ class _File:
     def verify(self) -> dict[str, Any]:
         with self._ledger.reading():
             return verification_answer(self._ledger)
+
+    def back_up(self, name: str) -> dict[str, Any]:
+        name = name or default_name(self._ledger.now())
+        return dict(msgspec.to_builtins(back_up(self._ledger, self._out, name)))
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
         return _with_more(deliveries_answer(self._ledger, wanted))
@@ -350,6 +362,17 @@ class _Running:
 
     def verify(self) -> dict[str, Any]:
         return self._client.get(f"{_AUDIT}/verification")
+
+    def back_up(self, name: str) -> dict[str, Any]:
+        name = self._client.post(_BACKUPS, {"name": name})["name"]
+        while (found := self._client.get(_BACKUPS))["under_way"] == name:
+            time.sleep(_PAUSE_SECONDS)
+        for made in found["backups"]:
+            if made["name"] == name:
+                return dict(made)
+        failed = found["failed"] or {"name": "", "reason": ""}
+        reason = failed["reason"] if failed["name"] == name else "it is gone again"
+        raise StoreError(f"backup {name} was not made: {reason}")
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
         given: dict[str, object] = {

@@ -16,6 +16,7 @@ from chainwarden.settings import Settings
 from detect.label_lists import parse_address
 from detect.labels import LabelBook
 from store.api import Api
+from store.backup_api import BackupRoutes
 from store.lake import Lake
 from store.lake_blocks import head_time
 from store.ledger import Ledger
@@ -44,7 +45,9 @@ def serve_ledger(
     tokens = Path(settings.store.out) / FILE
     bind = Bind(settings.server.host, settings.server.port, settings.server.token, tokens)
     limits = Limits(per_minute=settings.server.requests_per_minute)
-    api.routes.extend(graphs.routes)  # in the API's document, too
+    copies = BackupRoutes(ledger, Path(settings.store.out))
+    stack.callback(copies.close)
+    api.routes.extend([*graphs.routes, *copies.routes])  # in the API's document, too
     paths = [route.path for route in api.routes]
     assets = asset_routes(known(ledger.chain, settings.alerts.explorer, paths))
     server = HttpServer(bind, metrics.registry, not_ready, api.routes, limits, assets)

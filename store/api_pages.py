@@ -43,6 +43,12 @@ def _one(form: Any, status: int = 200) -> dict[int, Any]:
     return {status: form}
 
 
+class NewBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a backup is to be called; empty: the moment."""
+
+    name: str = ""
+
+
 class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an analyst says of a wallet."""
 
@@ -250,4 +256,14 @@ DELIVERIES: Final = Described(
 REPLAY: Final = Described("Tries messages again.", _one(process_types.Replayed), body=ReplayWord)
 ENABLE: Final = Described(
     "Sends to a disabled receiver again.", _one(process_types.Enabled), body=EnableWord
+)
+BACKUPS: Final = Described(
+    "The backups there are, newest first; which one is under way, and whether the last one failed.",
+    _one(process_types.BackupsForm),
+)
+BACK_UP: Final = Described(
+    "Begins a backup of the whole installation, in its own folder; the list says how it goes.",
+    _one(process_types.BackupBegun, 202),
+    body=NewBackup,
+    refusals=(409,),
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -213,6 +214,24 @@ class Database:
             self._witness(tx.totals["commits"])
             tx.committed()
 
+    @contextmanager
+    def still(self) -> Iterator[int]:
+        """Nothing is written while the block lasts. Gives how many commits there were."""
+        with self._writing:
+            self.cursor()  # raises where it is closed
+            self._fence()
+            yield self.totals["commits"]
+
+    def copy(self, to: Path) -> None:
+        """Copy the file with its log, and what stands beside it, as of the last commit.
+
+        Within ``still``. DuckDB's own lock on the file is gone then, ours is not: see ``_lock``.
+        """
+        beside = ((self.path, to), (_log_of(self.path), _log_of(to)))
+        for mine, its in (*beside, (witness_of(self.path), witness_of(to))):
+            if mine.exists():  # the log is not, just after a checkpoint
+                shutil.copyfile(mine, its)
+
     def close(self) -> None:
         """Close the file and let others have it. Closing twice is harmless."""
         with self._writing:
@@ -323,6 +342,10 @@ def translated(error: Exception, path: Path) -> StoreError:
 def witness_of(path: Path) -> Path:
     """The file beside a ledger that says, without opening it, how many commits it has had."""
     return path.with_name(path.name + ".commits")
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + ".wal")
 
 
 def _lock_path(path: Path) -> Path:

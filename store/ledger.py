@@ -170,6 +170,19 @@ class Ledger:
 
     # --- writing -------------------------------------------------------------------------------
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    def still(self) -> AbstractContextManager[int]:
+        """Nothing is written while the block lasts: see ``Database.still``."""
+        return self._database.still()
+
+    def copy(self, to: Path) -> None:
+        """Copy the file, within ``still``."""
+        self._database.copy(to)
+
     def commit(self, commit: Commit) -> None:
         """Make one batch durable, whole or not at all. It is on disk when this returns.
 

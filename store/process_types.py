@@ -152,3 +152,38 @@ class Enabled(Form):
     receiver: str
     status: Literal["enabled"]
     waiting: Count
+
+
+class BackupForm(Form):
+    """A copy of the installation as it was after a commit; see ``store.backup.Backup``."""
+
+    name: str
+    made_at: Clock
+    chain: str
+    ledger: str
+    commits: Count
+    block_number: Count | None
+    block_hash: str | None
+    files: Count
+    size_bytes: Count
+
+
+class BackupFailed(Form):
+    """The last one that was begun, and why it was not made."""
+
+    name: str
+    reason: str
+
+
+class BackupsForm(Form):
+    """The copies there are, newest first."""
+
+    backups: list[BackupForm]
+    under_way: str | None
+    failed: BackupFailed | None
+
+
+class BackupBegun(Form):
+    """What it will be called."""
+
+    name: str

@@ -1,4 +1,4 @@
-"""Commands of who keeps a deployment: receivers and tokens."""
+"""Commands of who keeps a deployment: receivers, tokens, the audit chain, backups."""
 
 from __future__ import annotations
 
@@ -116,3 +116,17 @@ def token(
         flags=flags_of(out, None),
         json=json,
     )
+
+
+@app.command(epilog="Example: chainwarden backup before-upgrade")
+def backup(
+    name: Annotated[str, typer.Argument(help="What it is called.", show_default="the moment")] = "",
+    chain: ChainName = None,
+    out: Out = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Copy ledger, lake, snapshots and keys to the folder's backups/NAME, while it works or not."""
+    from chainwarden.commands.backup import backup as command
+
+    command(name, config=config, flags=flags_of(out, chain), json=json)
