@@ -371,7 +371,7 @@ class _Running:
             if made["name"] == name:
                 return dict(made)
         failed = found["failed"] or {"name": "", "reason": ""}
-        reason = failed["reason"] if failed["name"] == name else "it is gone again"
+        reason = failed["reason"] if failed["name"] == name else "its log says why"
         raise StoreError(f"backup {name} was not made: {reason}")
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:

@@ -192,7 +192,7 @@ class Detector:
             lambda: self._find(self._early, unscored),
             at_once=batch.flows.num_rows >= APART_FLOWS,
         )
-        flows, wallets, rated, gates = *modelled.scores, modelled.rated, self.config.gates
+        (flows, wallets), rated, gates = modelled.scores, modelled.rated, self.config.gates
         scored = replace(unscored, features=modelled.features)
         findings += self._find(self._late, scored)
         findings += flow_findings(scored, flows, self._flow_model, gates)

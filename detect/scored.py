@@ -57,7 +57,7 @@ class ScoredBatch:
     ``first_serial`` is the serial of the batch's first block: blocks are counted from 0 as they are
     processed, and a revert takes the last serial back. Block ``row`` of the batch has serial
     ``first_serial + row``. ``features`` has a row per flow (see ``chainwarden.schema.Detections``),
-    and none for the rules that come before the models: for these there are no scores in the facts.
+    and none for rules that read no score: whether their facts have scores by then is left open.
     """
 
     batch: BlockBatch

@@ -227,10 +227,10 @@ class Database:
 
         Within ``still``. DuckDB's own lock on the file is gone then, ours is not: see ``_lock``.
         """
-        beside = ((self.path, to), (_log_of(self.path), _log_of(to)))
-        for mine, its in (*beside, (witness_of(self.path), witness_of(to))):
-            if mine.exists():  # the log is not, just after a checkpoint
-                shutil.copyfile(mine, its)
+        shutil.copyfile(self.path, to)
+        for beside in (_log_of, witness_of):
+            if beside(self.path).exists():  # the log is not, just after a checkpoint
+                shutil.copyfile(beside(self.path), beside(to))
 
     def close(self) -> None:
         """Close the file and let others have it. Closing twice is harmless."""

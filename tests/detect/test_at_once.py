@@ -58,19 +58,32 @@ def _as_of_scores() -> Told:
     return told(lambda simulation: with_rules(simulation, early=False))
 
 
-@pytest.mark.parametrize("apart", [0, 1 << 60])
+def rules_first(
+    models: Callable[[], object], rules: Callable[[], object], *, at_once: bool
+) -> tuple[object, object]:
+    """What both return, with no score there yet when the rules look."""
+    del at_once
+    found = rules()
+    return models(), found
+
+
+@pytest.mark.parametrize("how", ["before", "beside", "after"])
 def test_none_of_our_rules_reads_a_score(
-    as_of_scores: Told, apart: int, monkeypatch: pytest.MonkeyPatch
+    as_of_scores: Told, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the models, beside them or after them: the same alerts, features and state."""
-    monkeypatch.setattr(detector_module, "APART_FLOWS", apart)
+    monkeypatch.setattr(detector_module, "APART_FLOWS", 0 if how == "beside" else 1 << 60)
+    if how == "before":
+        monkeypatch.setattr(detector_module, "_both", rules_first)
     mine = told(lambda simulation: with_rules(simulation, early=True))
     assert len(mine[0]) > 50
+    scored = sum(len(table) - table["flow_score"].null_count for table in mine[1])
+    assert scored > 1_000
     assert mine == as_of_scores
 
 
-def test_an_early_rule_is_shown_no_score() -> None:
-    """Neither in the facts nor as features; one that comes later sees both."""
+def test_an_early_rule_is_shown_no_features() -> None:
+    """One that comes later has a row of them for each flow."""
     seen: dict[bool, tuple[int, int]] = {}
 
     class Reader(Busy):
