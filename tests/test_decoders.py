@@ -51,6 +51,7 @@ from ingest.publish import load_cursor
 from ingest.raw import RawBlock
 from ingest.verify import Verifier
 from store.audit_seal import read_seal, seal
+from store.backup import FOLDER, TOLD, Backup, backups
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.snapshots import SnapshotStore
@@ -228,6 +229,13 @@ def _archived(data: bytes, folder: Path) -> object:
     return archive.read("d")
 
 
+def _backup(data: bytes, folder: Path) -> object:
+    place = folder / FOLDER / "one"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / TOLD).write_bytes(data)
+    return backups(folder)
+
+
 def _asked(data: bytes, _: Path) -> object:
     """What our own command makes of what answers at the place where an API should be."""
 
@@ -336,6 +344,11 @@ DECODERS: Final[dict[str, Decoder]] = {
         _in_file("server.json", lambda path: find(path.parent)), _whereabouts,
         ("chainwarden.server.whereabouts",), (),
     ),
+    "backup.json": Decoder(
+        _backup,
+        lambda _: [_json(Backup("one", 1.7e9, "ethereum", "beef", 5, 7, "0x" + "ab" * 32, 9, 99))],
+        ("store.backup",), (),
+    ),
     "answers of an API": Decoder(
         _asked, lambda _: [_json({"error": "", "hint": ""})], ("chainwarden.api_client",)
     ),
@@ -353,6 +366,7 @@ ELSEWHERE: Final = {
     "chainwarden.replay": "its own replay.json, none where damaged; tests/report/test_gather.py",
     "store.lake_rows": "files of the manifest, as store.lake; tests/store/test_evidence.py",
     "store.api": "bodies: tests/store/test_injection.py and test_api.py ask over HTTP",
+    "store.backup_api": "bodies: tests/store/test_openapi.py makes them up",
     "store.triage_api": "the same; tests/store/test_injection.py and test_triage_api.py",
     "ingest.pool": "one text of a node, in a ValueError; tests/ingest/rpc/test_hostile_answers.py",
     "store.parameters": "the same bodies; tests/store/test_openapi.py makes up more",
