@@ -10,8 +10,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,17 @@ from typing import Any
 import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.record import MemoryRecords
 
-from chainwarden.schema import Chain
+from chainwarden.kafka_bus import BlockProducer, KafkaConfig
+from chainwarden.schema import BlocksAdded, Chain
 from ingest.publish import load_cursor
 from ingest.raw import RawBlock
 from ingest.record import BlockRecorder
 from ingest.simulate import Simulation, SimulationConfig
 from store.lake import Lake
 from store.ledger import AlertFilter, Ledger
+from tests.bus.blocks import added, position
 from tests.command import wait_for
 from tests.conftest import ROOT
 from tests.kafka_broker import BrokerMissing, KafkaNode, start_node
@@ -283,8 +286,8 @@ producer.close()
 @pytest.mark.timeout(300)
 def test_what_the_broker_never_heard_of_is_not_taken_for_published(broker: KafkaNode) -> None:
     """Records that expire just before the broker is back are in no transaction, and the client then
-    commits that all the same; and a broker that is killed within milliseconds of a commit comes
-    back without it. What counts as published is on the bus nevertheless.
+    commits that all the same; and a broker that is killed within milliseconds of a commit may never
+    carry it out. What counts as published is on the bus nevertheless.
 
     In a process of its own: kafka-python leaves sockets that hung to the garbage collector.
     """
@@ -313,6 +316,36 @@ def test_what_the_broker_never_heard_of_is_not_taken_for_published(broker: Kafka
         finally:
             child.stdin.close()
     assert child.returncode == 0
+
+
+def event(chain: Chain, number: int, fork: int = 0) -> BlocksAdded:
+    """A block of that chain."""
+    one = added(number, fork=fork)
+    return replace(one, batch=replace(one.batch, chain=chain))
+
+
+@pytest.mark.timeout(300)
+def test_what_a_broker_left_open_for_ever_is_no_part_of_what_comes_next(broker: KafkaNode) -> None:
+    """Killed between the acknowledgement of a commit and its mark, it takes the transaction for
+    complete: the next commit would be one of those records, too. Here the mark is cut off.
+    """
+    config = KafkaConfig(broker.bootstrap, Chain(f"open-{time.time_ns()}", 1), timeout_seconds=30.0)
+    with closing(BlockProducer(config)) as producer:
+        producer.publish(event(config.chain, 1))
+    BlockProducer(config).close()  # it starts when the coordinator has done with the transaction
+    broker.stop()
+    for log in (broker.folder / "data").glob(f"chainwarden.{config.chain.name}.*/*.log"):
+        if data := log.read_bytes():
+            records, marks = list(MemoryRecords(data)), []
+            while records and records[-1].is_control_batch:
+                marks.append(records.pop())
+            assert len(marks) == 1
+            log.write_bytes(data[: -marks[0].size_in_bytes])
+    broker.start()
+    with closing(BlockProducer(config)) as producer:
+        assert producer.since(0) == []
+        producer.publish(event(config.chain, 1, fork=1))
+        assert [mark.position for mark in producer.since(0)] == [position(1, fork=1)]
 
 
 @pytest.mark.timeout(300)

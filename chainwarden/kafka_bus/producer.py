@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from threading import Thread
 from typing import Any, Final
 
@@ -35,6 +37,9 @@ _ROWS_PER_TRANSACTION: Final = 20_000
 _KNOWN_SENDERS: Final = 100_000
 # What the broker does not take expires after the timeout; the client sees that a moment later.
 _EXPIRY_SECONDS: Final = 5.0
+# Readers see a commit within milliseconds of its acknowledgement; later than this, perhaps never.
+_VISIBLE_SECONDS: Final = 10.0
+_LONGEST_PAUSE_SECONDS: Final = 0.05
 
 
 class BlockProducer:
@@ -44,10 +49,14 @@ class BlockProducer:
     transaction records, then its block record. A crash in the middle leaves nothing that a reader
     of committed records sees. A second producer of the same chain takes over: this one raises
     Fenced from then on. After any other BusError the next ``publish`` starts afresh; whether the
-    failed one was committed is not known, and publishing it again is harmless. A broker that was
-    killed right after it had acknowledged a commit can come back without it, so what was committed
-    last is then looked for, and committed once more where it is gone. Where more is gone,
-    BlocksLost is raised.
+    failed one was committed is not known, and publishing it again is harmless.
+
+    A broker acknowledges a commit before it marks it in each partition. One that is killed in
+    between comes back with records that are neither committed nor aborted and takes their
+    transaction for complete: readers see nothing behind them, and the next mark, whatever it is of,
+    decides on them, too. So a block counts as published when readers can see it, and what such a
+    transaction left is aborted before anything else is published. Where the topic ends earlier than
+    it did, BlocksLost is raised.
     """
 
     def __init__(self, config: KafkaConfig) -> None:
@@ -55,7 +64,7 @@ class BlockProducer:
         ensure_topics(config)
         self._config = config
         self._producer: Any = None
-        self._last: tuple[int, ChainEvent] | None = None  # and the end before it
+        self._readers: Any = None  # a consumer, asked how far readers of committed records come
         self._sequence = 0
         self.end = 0
         """The offset on the blocks topic behind all that was published, by others too."""
@@ -65,7 +74,7 @@ class BlockProducer:
         self._open()
 
     def publish(self, event: ChainEvent) -> None:
-        """Publish one event; it is committed when this returns."""
+        """Publish one event; it is committed, and readers see it, when this returns."""
         if self._fenced:
             raise self._fenced_error()
         if isinstance(event, BlocksAdded) and event.batch.chain != self._config.chain:
@@ -123,34 +132,47 @@ class BlockProducer:
             try:
                 self._producer.init_transactions()
                 self._partitions = len(self._producer.partitions_for(config.transactions_topic))
-                end = self._end_of_blocks()
-                if end < self.end:
-                    raise self._lost_error(end)
-                self._sequence = self.end = end
-                self._restore()
+                self._readers = KafkaConsumer(**config.client(), isolation_level="read_committed")
+                self._sequence = self.end = self._settle()
             except BaseException:
                 self._drop(timeout=0.0)
                 raise
 
-    def _end_of_blocks(self) -> int:
-        blocks = TopicPartition(self._config.blocks_topic, 0)
-        consumer = KafkaConsumer(**self._config.client(), isolation_level="read_uncommitted")
+    def _settle(self) -> int:
+        """Abort what is neither committed nor aborted. Returns where the blocks topic ends then."""
+        config = self._config
+        blocks = TopicPartition(config.blocks_topic, 0)
+        places = [TopicPartition(config.transactions_topic, n) for n in range(self._partitions)]
+        places.append(blocks)
+        with closing(KafkaConsumer(**config.client())) as writers:
+            ends = writers.end_offsets(places)
+            if ends[blocks] < self.end:
+                raise self._lost_error(ends[blocks])
+            if open_ := self._unseen(ends):
+                log.warning("there is a transaction that the broker never ended: it is aborted")
+                self._abort(open_)
+                ends = writers.end_offsets(places)
         try:
-            return int(consumer.end_offsets([blocks])[blocks])
-        finally:
-            consumer.close()
+            self._wait_for_readers(ends)
+        except KafkaTimeoutError as error:
+            raise BusError(
+                f"the producer cannot start: {error.args[0]}",
+                hint="that of another client? end it, or abort it with kafka-transactions.sh",
+            ) from error
+        return int(ends[blocks])
 
-    def _restore(self) -> None:
-        """Commit once more what was committed last, where the broker has lost it.
+    def _unseen(self, ends: Mapping[TopicPartition, int]) -> list[TopicPartition]:
+        """The partitions of which readers do not come to these ends."""
+        seen = self._readers.end_offsets(list(ends))
+        return [where for where, end in ends.items() if seen[where] < end]
 
-        One that was killed has lost no more: it lets a transaction begin when it has written the
-        one before in full.
-        """
-        if self._last is not None:
-            begin, event = self._last
-            if not self.since(begin):
-                log.warning("the broker has lost what it took last: it is published again")
-                self._commit(event)
+    def _abort(self, places: Sequence[TopicPartition]) -> None:
+        """Abort whatever is open there: the mark that ends a transaction decides on all of it."""
+        self._producer.begin_transaction()
+        sent = [self._producer.send(each.topic, b"", partition=each.partition) for each in places]
+        for each in sent:
+            each.get(timeout=self._config.timeout_seconds + _EXPIRY_SECONDS)
+        self._in_time(self._producer.abort_transaction)
 
     def _commit(self, event: ChainEvent) -> None:
         """One Kafka transaction of one event."""
@@ -171,31 +193,46 @@ class BlockProducer:
             self._producer.flush(timeout=config.timeout_seconds + _EXPIRY_SECONDS)
             # Records that expired before the broker heard of them are in no transaction, and the
             # client commits what is none: each is asked for.
-            offsets = [each.get(timeout=config.timeout_seconds).offset for each in sent]
-            self._commit_in_time()
+            ends = {}
+            for each in sent:
+                at = each.get(timeout=config.timeout_seconds)
+                # and one behind it: the mark of the commit takes an offset
+                ends[TopicPartition(at.topic, at.partition)] = at.offset + 2
+            self._in_time(self._producer.commit_transaction)
+            self._wait_for_readers(ends)
         except (KafkaError, OSError) as error:
             raise self._failed(error) from error
-        self._last = self.end, event
         self._sequence = encoded[-1].sequence + 1
-        self.end = int(offsets[-1]) + 1
+        self.end = int(ends[TopicPartition(config.blocks_topic, 0)])
 
-    def _commit_in_time(self) -> None:
-        """Commit, but do not wait for ever: the client itself has no time limit here."""
+    def _wait_for_readers(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Wait until readers of committed records come to these ends, but not for ever."""
+        began, pause = time.monotonic(), 0.001
+        longest = min(_VISIBLE_SECONDS, self._config.timeout_seconds)
+        while open_ := self._unseen(ends):
+            if time.monotonic() - began > longest:
+                names = ", ".join(f"{where.topic}/{where.partition}" for where in open_)
+                raise KafkaTimeoutError(f"a transaction is still open on {names}")
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _in_time(self, end_transaction: Callable[[], None]) -> None:
+        """Commit or abort, but do not wait for ever: the client has no time limit for either."""
         outcome: list[Exception | None] = []
 
-        def commit(producer: Any = self._producer) -> None:
+        def end() -> None:
             try:
-                producer.commit_transaction()
+                end_transaction()
             except Exception as error:
                 outcome.append(error)
             else:
                 outcome.append(None)
 
-        thread = Thread(target=commit, name="kafka-commit", daemon=True)
+        thread = Thread(target=end, name="kafka-commit", daemon=True)
         thread.start()
         thread.join(self._config.timeout_seconds)
         if not outcome:
-            raise KafkaTimeoutError("the transaction was not committed in time")
+            raise KafkaTimeoutError("the transaction was not ended in time")
         if outcome[0] is not None:
             raise outcome[0]
 
@@ -226,6 +263,10 @@ class BlockProducer:
         )
 
     def _drop(self, timeout: float) -> None:
+        readers, self._readers = self._readers, None
+        if readers is not None:
+            with suppress(KafkaError, OSError):
+                readers.close(timeout_ms=0)
         producer, self._producer = self._producer, None
         if producer is None:
             return

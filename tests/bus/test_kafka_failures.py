@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import InvalidRequestError
 
 from chainwarden.errors import BlocksLost, BusError
-from chainwarden.kafka_bus import BusWatch
+from chainwarden.kafka_bus import BlockProducer, BusWatch
 from chainwarden.schema import ChainEvent
-from tests.bus.blocks import added, position, reverted, story
+from tests.bus.blocks import added, reverted, story
 from tests.bus.contracts import DurableBusContract, drain, told
 from tests.bus.kafka_rig import KafkaRig, numbers, put
 from tests.conftest import ROOT
@@ -39,11 +39,11 @@ rig.chain = Chain(sys.argv[2], 1)
 producer = BlockProducer(KafkaConfig(sys.argv[1], rig.chain, timeout_seconds=20.0))
 producer.publish(BusContract.on(rig, added(1, transactions=40)))
 
-def stop_before_the_commit():
+def stop_before_the_commit(_):
     print("half", flush=True)
     time.sleep(60)
 
-producer._commit_in_time = stop_before_the_commit
+producer._in_time = stop_before_the_commit
 producer.publish(BusContract.on(rig, added(2, transactions=40)))
 """
 
@@ -95,7 +95,7 @@ def test_a_producer_goes_on_after_a_failure(rig: KafkaRig, monkeypatch: pytest.M
     def fail(*_: Any) -> None:
         raise InvalidRequestError
 
-    monkeypatch.setattr(producer, "_commit_in_time", fail)
+    monkeypatch.setattr(producer, "_in_time", fail)
     with pytest.raises(BusError, match="InvalidRequestError"):
         producer.publish(DurableBusContract.on(rig, added(1)))
     monkeypatch.undo()
@@ -105,30 +105,52 @@ def test_a_producer_goes_on_after_a_failure(rig: KafkaRig, monkeypatch: pytest.M
     assert numbers(drain(consumer, 1)) == [1]
 
 
-def test_a_commit_that_the_broker_forgot_is_made_again(
+def test_what_readers_do_not_see_is_not_published(
     rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Acknowledged, then lost by a broker that was killed: it is found when the client is new."""
+    """Acknowledged, and never carried out: that is an error, and publishing again mends it."""
     producer = put(rig, added(1, transactions=40))
-    monkeypatch.setattr(producer, "_commit_in_time", lambda: None)
-    producer.publish(DurableBusContract.on(rig, added(2, transactions=40)))
+    monkeypatch.setattr(producer, "_in_time", lambda _: None)
+    monkeypatch.setattr(f"{BlockProducer.__module__}._VISIBLE_SECONDS", 0.5)
+    with pytest.raises(BusError, match=r"transaction is still open on .*transactions/0.*blocks/0"):
+        producer.publish(DurableBusContract.on(rig, added(2, transactions=40)))
     monkeypatch.undo()
-    producer._drop(timeout=0.0)  # as after any failure
-    producer.publish(DurableBusContract.on(rig, added(3)))
+    for number in (2, 3):
+        producer.publish(DurableBusContract.on(rig, added(number, transactions=40)))
     consumer = rig.consumer()
     consumer.seek({})
-    events: list[ChainEvent] = [added(1, transactions=40), added(2, transactions=40), added(3)]
+    events: list[ChainEvent] = [added(number, transactions=40) for number in (1, 2, 3)]
     assert told(drain(consumer, 3)) == story(events)
-    producer._drop(timeout=0.0)
-    producer.publish(DurableBusContract.on(rig, added(4)))
-    assert [mark.position for mark in producer.since(0)] == list(map(position, range(1, 5)))
+
+
+def test_while_another_client_has_a_transaction_open_nothing_is_published(
+    rig: KafkaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers would not see it: the error names the topic, and when that ended all goes on."""
+    producer = put(rig, added(1))
+    other = KafkaProducer(bootstrap_servers=[rig.bootstrap], transactional_id="another")
+    try:
+        other.init_transactions()
+        other.begin_transaction()
+        other.send(rig.config.blocks_topic, b"{}", partition=0).get(timeout=10)
+        monkeypatch.setattr(f"{BlockProducer.__module__}._VISIBLE_SECONDS", 0.5)
+        for words in ("did not take a block: .*still open", "cannot start: .*still open"):
+            with pytest.raises(BusError, match=f"{words} on {rig.config.blocks_topic}/0"):
+                producer.publish(DurableBusContract.on(rig, added(2)))
+        other.abort_transaction()
+    finally:
+        other.close(timeout=5)
+    producer.publish(DurableBusContract.on(rig, added(2)))
+    consumer = rig.consumer()
+    consumer.seek({})
+    assert told(drain(consumer, 2)) == story([added(1), added(2)])
 
 
 def test_a_topic_that_ends_earlier_than_it_did_is_an_error(rig: KafkaRig) -> None:
     """Blocks are gone that were committed long ago: this one cannot know which."""
     producer = put(rig, added(1, 2))
     producer._drop(timeout=0.0)
-    producer.end += 2  # the mark of the commit is there as well
+    producer.end += 1
     for _ in range(2):
         with pytest.raises(BlocksLost, match=r"ends at 3, not at 4.*start ingest again"):
             producer.publish(DurableBusContract.on(rig, added(3)))
