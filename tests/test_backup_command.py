@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from chainwarden.schema import ETHEREUM
 from store.backup import FOLDER
 from store.ledger import Ledger
-from tests.command import run, run_json
+from tests.command import run, run_json, running, wait_for
+from tests.rigs.liar import Liar, Recording
 from tests.store.asking import fill, serving_everything
 from tests.test_pipeline import Run, simulated_events
+
+NOT_KEPT: Final = {
+    "backups": "the others",
+    "ledger.duckdb.wal": "what of it is not in the file yet, and is in the copy",
+    "ledger.duckdb.lock": "who has it open",
+    ".tokens.json.lock": "who writes it",
+    "server.json": "where the process answers",
+    "tokens.used.json": "when tokens were used last",
+}
 
 
 def test_a_free_folder_and_a_running_process_answer_alike(tmp_path: Path) -> None:
@@ -65,3 +78,30 @@ def test_a_process_goes_on_from_a_backup_to_the_same_end(tmp_path: Path) -> None
     assert second.outcome() == first.outcome()
     first.close()
     second.close()
+
+
+@pytest.mark.timeout(300)
+def test_nothing_of_an_installation_at_work_is_forgotten(tmp_path: Path) -> None:
+    """What its folder has is in the backup, or said above to be of no use there."""
+    recording, out = Recording(), tmp_path / "out"
+    recording.grow(5)
+    (tmp_path / "bad.csv").write_text(f"address,label\n0x{'ab' * 20},scam\n")
+    created = run("token", "create", "ana", "--role", "admin", "--out", out, cwd=tmp_path)
+    asking = {"CHAINWARDEN_SERVER_TOKEN": created.stdout.split()[-1]}
+    with Liar(recording) as node:
+        words = ("run", "--rpc", node.url, "--labels", "bad.csv", "--out", out, "--port", 0)
+        env = {
+            "CHAINWARDEN_SOURCE_START": "100",
+            "CHAINWARDEN_STORE_SNAPSHOT_MINUTES": "0.01",
+            "CHAINWARDEN_DETECT_HASH_KEY": "",
+        }
+        with running(words, tmp_path, env):
+            wait_for("a snapshot", lambda: list(out.glob("snapshots/*.bin")), seconds=200)
+            run_json("audit", "seal", "--out", out, cwd=tmp_path, env=asking)
+            made = run_json("backup", "--out", out, cwd=tmp_path, env=asking)
+            there = {path.name for path in out.iterdir()}
+    kept = {path.name for path in Path(made["folder"]).iterdir()}
+    assert there - kept == NOT_KEPT.keys()
+    assert kept - there == {"backup.json"}
+    keys = {"hash.key", "snapshot.key", "audit.key", "tokens.json"}
+    assert keys | {"ledger.duckdb", "lake", "snapshots", "label-lists"} <= kept
