@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
+from chainwarden.schema import FlowKind, Reason, Role, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known.tokens import NATIVE, VALUE_TOKENS
@@ -36,7 +36,7 @@ from detect.rules.peers import (
     is_likeness,
     likeness,
 )
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -214,28 +214,21 @@ class AddressPoisoning(Journaled):
         addresses: tuple[bytes, ...],
     ) -> Finding:
         flows = columns.cells("flows")
-        tx_hash = flows["transaction_hash"][row]
         amount = columns.amount(row)
         name, value, threshold = reason
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="address_poisoning",
             severity=severity,
             score=score,
             subject=subject,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=sentence,
             reasons=(Reason(name, value, score, threshold),),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=addresses,
-                amounts=((flows["token_address"][row], amount),),
-            ),
+            addresses=addresses,
+            amounts=((flows["token_address"][row], amount),),
         )
 
     def _paid(self, columns: Columns, row: int, peer: Array | None, side: int) -> Finding | None:
@@ -276,7 +269,9 @@ class AddressPoisoning(Journaled):
             after = ""
         token = flows["token_address"][row]
         amount = columns.amount(row)
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.payoff_id,
             rule_version=self.version,
             typology="address_poisoning",
@@ -284,17 +279,15 @@ class AddressPoisoning(Journaled):
             score=score,
             subject=victim,
             role=Role.VICTIM,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(victim)} sent {amount_text(token, amount)} to {hex_of(suspect)}, which "
                 f"imitates its peer {hex_of(original)} in {lead} leading and {trail} trailing "
                 f"digits{after}."
             ),
             reasons=(Reason("digits_in_common", float(lead + trail), score, 7.0),),
-            evidence=Evidence(transactions, evidence, ((token, amount),)),
+            addresses=evidence,
+            amounts=((token, amount),),
+            transactions=transactions,
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
+from chainwarden.schema import FlowKind, Reason, Role, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known.services import SERVICE_ADDRESSES, SERVICE_LABELS
@@ -25,7 +25,7 @@ from detect.quantiles import Sketch
 from detect.rules.arrow_arrays import address_set, address_word
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.node import WITHOUT_NODE, NodeCalls
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import worth_class
 from detect.scored import ScoredBatch
 
@@ -323,10 +323,11 @@ class ExchangeDrain(Journaled):
         addresses: tuple[bytes, ...],
     ) -> Finding:
         flows = columns.cells("flows")
-        tx_hash = flows["transaction_hash"][row]
         amount = int.from_bytes(flows["value"][row], "big")
         severity, score = how
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="exchange_drain",
@@ -334,18 +335,11 @@ class ExchangeDrain(Journaled):
             score=score,
             subject=wallet,
             role=Role.VICTIM,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=sentence,
             reasons=tuple(
                 Reason(name, value, score / len(values), threshold)
                 for name, value, threshold in values
             ),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=addresses,
-                amounts=((flows["token_address"][row], amount),),
-            ),
+            addresses=addresses,
+            amounts=((flows["token_address"][row], amount),),
         )

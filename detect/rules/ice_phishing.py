@@ -34,7 +34,7 @@ from detect.known.tokens import is_large
 from detect.labels import LabelBook
 from detect.rules.arrow_arrays import fixed_bytes
 from detect.rules.columns import ColumnCache, Columns, within_transaction
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import kinship, related, settled, signer_facts
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
@@ -328,20 +328,16 @@ class IcePhishing(Journaled):
         if judged is None:
             return None
         severity, score = judged
-        tx_hash = flows["transaction_hash"][row]
         how = "a permit signed off-chain" if by_permit else "an approval"
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="ice_phishing",
             severity=severity,
             score=score,
             subject=spender,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(spender)} took {amount_text(token, amount)} from {hex_of(owner)} to "
                 f"{hex_of(receiver)} with {how}; {len(after.drained)} owner"
@@ -357,11 +353,8 @@ class IcePhishing(Journaled):
                 Reason("permits", float(after.permits), score / 4, 1.0),
                 Reason("unlimited_allowance", float(pending[2]), score / 4, 1.0),
             ),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(owner, receiver),
-                amounts=((token, amount),),
-            ),
+            addresses=(owner, receiver),
+            amounts=((token, amount),),
         )
 
     def _judge(self, spender: _Spender) -> tuple[Severity, float] | None:

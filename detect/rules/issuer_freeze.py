@@ -23,7 +23,7 @@ from detect.known.freezes import (
 from detect.known.tokens import USDC, USDT, VALUE_TOKENS
 from detect.rules.arrow_arrays import address_set
 from detect.rules.columns import ColumnCache, Columns, within_transaction
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -150,30 +150,23 @@ class IssuerFreeze(Journaled):
         what = f"{amount_text(moved, amount)} to {hex_of(receiver)}"
         if not amount:
             what = f"its {VALUE_TOKENS[token].symbol}"
-        tx_hash = flows["transaction_hash"][row]
         score = 0.5 if failed else 0.7
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="issuer_freeze",
             severity=Severity.MEDIUM if failed else Severity.HIGH,
             score=score,
             subject=sender,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(sender)}, frozen by {ISSUERS[token]}, "
                 f"{'tried to send' if failed else 'sent'} {what}."
             ),
             reasons=(Reason("frozen_since", float(since), score),),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(receiver,),
-                amounts=((moved, amount),),
-            ),
+            addresses=(receiver,),
+            amounts=((moved, amount),),
         )
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from chainwarden.schema import Evidence, Position, Reason, Role, Severity, hex_of
+from chainwarden.schema import Position, Reason, Severity, hex_of
 from detect.acquaintances import Acquaintances
 from detect.journal import Journaled
 from detect.kernels.scaling import DEGREE_TOP
@@ -39,7 +39,7 @@ from detect.labels import LabelBook
 from detect.records import DEFAULT_SECRET, RecordTable, Secret, address_of
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.node import WITHOUT_NODE, NodeCalls
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.scored import ScoredBatch
 
 _LEAST: Final = 100.0 * np.array(
@@ -201,22 +201,18 @@ class KeyCompromise(Journaled):
         level = sum(len(payers) >= least for least in senders) - 1
         severity = _SEVERITIES[level + confirmed]
         score = (0.4, 0.6, 0.8, 0.95)[level + confirmed]
-        receiver, tx_hash = flows["to_address"][row], flows["transaction_hash"][row]
-        amount = columns.amount(row)
+        receiver, amount = flows["to_address"][row], columns.amount(row)
         how = "have nothing left, says a node" if confirmed else "sent all they were seen to hold"
         hours = self._config.window_seconds / 3600
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="key_compromise",
             severity=severity,
             score=score,
             subject=receiver,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{len(payers)} wallets of different people paid {hex_of(receiver)} within "
                 f"{hours:g} h and {how}."
@@ -225,9 +221,6 @@ class KeyCompromise(Journaled):
                 Reason("emptied_wallets", float(len(payers)), score * 0.7, float(senders[0])),
                 Reason("confirmed_by_node", float(confirmed), score * 0.3, 1.0),
             ),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=tuple(payers),
-                amounts=((flows["token_address"][row], amount),),
-            ),
+            addresses=tuple(payers),
+            amounts=((flows["token_address"][row], amount),),
         )

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from chainwarden.schema import Evidence, Hop, Reason, Role, Severity, hex_of
+from chainwarden.schema import Hop, Reason, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.kernels.fan_in import (
@@ -34,7 +34,7 @@ from detect.labels import LabelBook
 from detect.records import DEFAULT_SECRET, RecordTable, Secret
 from detect.rules.arrow_arrays import address_set
 from detect.rules.columns import ColumnCache, Columns
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -295,22 +295,18 @@ class PhishingWallet(Journaled):
         share: float,
     ) -> Finding:  # fmt: skip
         severity, score = (Severity.MEDIUM, 0.7) if kind == "mixer" else (Severity.LOW, 0.5)
-        tx_hash = columns.cells("flows")["transaction_hash"][row]
         first = path[0]
         least = float(self._config.strangers)
         where = {"mixer": "a mixer", "bridge": "a bridge", "exchange": "an exchange"}[kind]
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="phishing_wallet",
             severity=severity,
             score=score,
             subject=leaving.collector,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{leaving.strangers} strangers or more paid {hex_of(leaving.collector)} within "
                 f"days, and {share:.0%} of it has left for {where} within a day, last "
@@ -321,10 +317,8 @@ class PhishingWallet(Journaled):
                 Reason("cashed_out_share", share, score * 0.4, self._config.share),
                 Reason("mixed", float(kind == "mixer"), score * 0.2, 1.0),
             ),
-            evidence=Evidence(
-                transactions=tuple(hop.transaction for hop in path if hop.transaction),
-                addresses=tuple(hop.receiver for hop in path),
-                amounts=((first.token, first.amount),),
-                path=path,
-            ),
+            transactions=tuple(hop.transaction for hop in path if hop.transaction),
+            addresses=tuple(hop.receiver for hop in path),
+            amounts=((first.token, first.amount),),
+            path=path,
         )

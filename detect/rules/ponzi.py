@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chainwarden.schema import ZERO_ADDRESS, Evidence, FlowKind, Reason, Role, Severity, hex_of
+from chainwarden.schema import ZERO_ADDRESS, FlowKind, Reason, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.known.prices import Prices
 from detect.labels import LabelBook
 from detect.rules.arrow_arrays import address_set
 from detect.rules.columns import ColumnCache, Columns, within_transaction
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -251,19 +251,15 @@ class Ponzi(Journaled):
             ("top_tenth", top, config.top_share),
             ("beyond_own", excess, config.excess),
         )
-        tx_hash = columns.cells("flows")["transaction_hash"][row]
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="ponzi",
             severity=severity,
             score=score,
             subject=contract,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(contract)} took {amount_text(token, int(scheme.paid_in))} from "
                 f"{scheme.investors} investors and paid {paid_back:.0%} of it to earlier ones, "
@@ -272,11 +268,8 @@ class Ponzi(Journaled):
             reasons=tuple(
                 Reason(name, value, score / len(measures), limit) for name, value, limit in measures
             ),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=tuple(wallet for wallet, _, _ in scheme.members[:4]),
-                amounts=((token, int(scheme.paid_in)), (token, int(scheme.paid_out))),
-            ),
+            addresses=tuple(wallet for wallet, _, _ in scheme.members[:4]),
+            amounts=((token, int(scheme.paid_in)), (token, int(scheme.paid_out))),
         )
 
 

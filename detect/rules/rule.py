@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from chainwarden.schema import ZERO_ADDRESS, BlockBatch, Evidence, Position, Reason, Role, Severity
+from chainwarden.schema import (
+    ZERO_ADDRESS,
+    BlockBatch,
+    Evidence,
+    Hop,
+    Position,
+    Reason,
+    Role,
+    Severity,
+)
+from detect.rules.columns import Columns
 from detect.scored import ScoredBatch
 
 
@@ -129,4 +139,44 @@ def about_chain(
         sentence=sentence,
         reasons=reasons,
         evidence=evidence or Evidence(),
+    )
+
+
+def about_flow(
+    columns: Columns,
+    row: int,
+    *,
+    rule: str,
+    rule_version: int,
+    typology: str,
+    severity: Severity,
+    score: float,
+    subject: bytes,
+    sentence: str,
+    reasons: tuple[Reason, ...],
+    role: Role = Role.ATTACKER,
+    addresses: tuple[bytes, ...] = (),
+    amounts: tuple[tuple[bytes | None, int], ...] = (),
+    transactions: tuple[bytes, ...] | None = None,
+    path: tuple[Hop, ...] = (),
+) -> Finding:
+    """A finding about a flow of the batch; its transaction is the evidence unless others are."""
+    tx_hash = columns.cells("flows")["transaction_hash"][row]
+    if transactions is None:
+        transactions = () if tx_hash is None else (tx_hash,)
+    return Finding(
+        rule=rule,
+        rule_version=rule_version,
+        typology=typology,
+        severity=severity,
+        score=score,
+        subject=subject,
+        role=role,
+        block_row=int(columns.flow_row[row]),
+        transaction_index=int(columns.flow_tx_index[row]),
+        transaction_hash=tx_hash,
+        ordinal=int(columns.flow_ordinal[row]),
+        sentence=sentence,
+        reasons=reasons,
+        evidence=Evidence(transactions, addresses, amounts, path),
     )

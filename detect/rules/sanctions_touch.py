@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainwarden.schema import ZERO_ADDRESS, Evidence, Reason, Role, Severity, hex_of
+from chainwarden.schema import ZERO_ADDRESS, Reason, Role, Severity, hex_of
 from detect.journal import Journaled
 from detect.known.tokens import VALUE_TOKENS
 from detect.labels import SANCTIONED, LabelBook
 from detect.rules.columns import ColumnCache, Columns
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -112,12 +112,12 @@ class SanctionsTouch(Journaled):
         role = Role.UNKNOWN if subject == receiver else Role.ATTACKER
         if not self._listed(subject, time, chain) and self._labels.is_service(subject, time, chain):
             role = Role.SERVICE
-        tx_hash = flows["transaction_hash"][row]
         amount = columns.amount(row)
         token = flows["token_address"][row]
         listed = receiver if to_listed else sender
-        index = int(columns.flow_tx_index[row])
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="sanctions",
@@ -125,20 +125,13 @@ class SanctionsTouch(Journaled):
             score=score,
             subject=subject,
             role=role,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=index,
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(sender)} sent {amount_text(token, amount)} to {hex_of(receiver)}; "
                 f"{hex_of(listed)} is under sanction ({self._source(listed, time, chain)})."
             ),
             reasons=(Reason("listed_parties", float(from_listed + to_listed), score, 1.0),),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=tuple(a for a in (sender, receiver) if a != subject),
-                amounts=((token, amount),),
-            ),
+            addresses=tuple(a for a in (sender, receiver) if a != subject),
+            amounts=((token, amount),),
         )
 
     def _listed(self, address: bytes, time: int, chain: str) -> bool:

@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from chainwarden.schema import ZERO_ADDRESS, Evidence, Reason, Role, Severity, hex_of
+from chainwarden.schema import ZERO_ADDRESS, Reason, Severity, hex_of
 from detect.journal import Journaled, JournaledTable
 from detect.kernels.scaling import DEGREE_TOP
 from detect.known.tokens import LARGE, VALUE_TOKENS, is_large
 from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.node import WITHOUT_NODE, NodeCalls
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import has_reputation, kinship, related, settled, signer_facts
 from detect.rules.signed_transfers import CARRIERS, Signed, Way, signed_transfers
 from detect.rules.words import amount_text
@@ -265,11 +265,7 @@ class SignaturePhishing(Journaled):
         flows, config = columns.cells("flows"), self._config
         severity, score = judged
         receiver, token = flows["to_address"][row], flows["token_address"][row]
-        tx_hash, amount, owners = (
-            flows["transaction_hash"][row],
-            columns.amount(row),
-            len(taker.owners),
-        )
+        amount, owners = columns.amount(row), len(taker.owners)
         reasons = [
             Reason("owners", float(owners), score / 2, float(config.owners_high)),
             Reason("through_permit2", float(signed.way != Way.AUTHORIZED), score / 4, 1.0),
@@ -278,29 +274,23 @@ class SignaturePhishing(Journaled):
         if left is not None:
             reasons[2] = Reason("left_to_owner", left, score / 4, config.left)
         emptied = ", which emptied it" if left is not None else ""
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="ice_phishing",
             severity=severity,
             score=score,
             subject=signed.taker,
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{hex_of(signed.taker)} moved {amount_text(token, amount)} from "
                 f"{hex_of(signed.owner)} to {hex_of(receiver)} with {_HOW[signed.way]}{emptied}; "
                 f"{owners} owner{'s' if owners != 1 else ''} so far, nothing came back."
             ),
             reasons=tuple(reasons),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(signed.owner, receiver),
-                amounts=((token, amount),),
-            ),
+            addresses=(signed.owner, receiver),
+            amounts=((token, amount),),
         )
 
 

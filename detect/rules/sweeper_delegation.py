@@ -33,7 +33,7 @@ from detect.labels import LabelBook
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.delegates import Delegate, SweeperConfig
 from detect.rules.node import WITHOUT_NODE, NodeCalls
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -265,7 +265,7 @@ class SweeperDelegation(Journaled):
         place = int(columns.flow_ordinal[row])
         yield from self._tell_delegate(columns, serial, tx, delegate, record, source, place)
         if self._judge(delegate, record)[1] == 2 or self._is_clone(columns, serial, delegate):
-            yield from self._tell_victim(columns, row, tx, delegate, source, target)
+            yield from self._tell_victim(columns, row, delegate, source, target)
 
     def _forwarded(
         self, columns: Columns, row: int, delegate: bytes, authority: bytes
@@ -291,13 +291,12 @@ class SweeperDelegation(Journaled):
         else:
             yield from self._tell_delegate(columns, serial, tx, delegate, record, authority, place)
         if level == 2:
-            yield from self._tell_victim(columns, row, tx, delegate, authority, None)
+            yield from self._tell_victim(columns, row, delegate, authority, None)
 
     def _tell_victim(
         self,
         columns: Columns,
         row: int,
-        tx: int,
         delegate: bytes,
         victim: bytes,
         sink: bytes | None,
@@ -315,8 +314,9 @@ class SweeperDelegation(Journaled):
         large = is_large(token, amount)
         severity, score = (Severity.CRITICAL, 0.95) if large else (Severity.HIGH, 0.8)
         where = "at once" if sink is None else f"to {hex_of(sink)}"
-        tx_hash = columns.cells("transactions")["transaction_hash"][tx]
-        yield Finding(
+        yield about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="sweeper_delegation",
@@ -324,10 +324,6 @@ class SweeperDelegation(Journaled):
             score=score,
             subject=victim,
             role=Role.VICTIM,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.tx_index[tx]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=(
                 f"{amount_text(token, amount)} that had just come to {hex_of(victim)} went on "
                 f"{where}: its key is lost, it delegates to the sweeper {hex_of(delegate)}."
@@ -335,11 +331,8 @@ class SweeperDelegation(Journaled):
             reasons=(
                 Reason("swept_units", amount / 10.0**known.decimals, score, float(LARGE[token])),
             ),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(delegate,) if sink is None else (delegate, sink),
-                amounts=((token, amount),),
-            ),
+            addresses=(delegate,) if sink is None else (delegate, sink),
+            amounts=((token, amount),),
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
+from chainwarden.schema import FlowKind, Reason, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.kernels.sybil import (
@@ -36,7 +36,7 @@ from detect.labels import LabelBook
 from detect.records import DEFAULT_SECRET, WORDS, RecordTable, Secret, address_of, key_of
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.disperse import dispersed
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.words import amount_text
 from detect.scored import ScoredBatch
 
@@ -238,21 +238,16 @@ def _finding(
     columns: Columns, row: int, subject: bytes, severity: Severity, score: float, sentence: str,
     reasons: tuple[Reason, ...], others: tuple[bytes, ...],
 ) -> Finding:  # fmt: skip
-    flows = columns.cells("flows")
-    tx_hash = flows["transaction_hash"][row]
-    return Finding(
+    return about_flow(
+        columns,
+        row,
         rule=Sybil.id,
         rule_version=Sybil.version,
         typology="sybil",
         severity=severity,
         score=score,
         subject=subject,
-        role=Role.ATTACKER,
-        block_row=int(columns.flow_row[row]),
-        transaction_index=int(columns.flow_tx_index[row]),
-        transaction_hash=tx_hash,
-        ordinal=int(columns.flow_ordinal[row]),
         sentence=sentence,
         reasons=reasons,
-        evidence=Evidence(transactions=() if tx_hash is None else (tx_hash,), addresses=others),
+        addresses=others,
     )

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainwarden.schema import ZERO_ADDRESS, Evidence, FlowKind, Reason, Role, Severity, hex_of
+from chainwarden.schema import ZERO_ADDRESS, FlowKind, Reason, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.labels import LabelBook
 from detect.rules.arrow_arrays import address_word
 from detect.rules.columns import ColumnCache, Columns
-from detect.rules.rule import Finding
+from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import is_arbitrage, kinship, related
 from detect.rules.wash_items import ItemSales
 from detect.rules.wash_positions import PEERS, Position, Positions
@@ -212,27 +212,20 @@ class WashTrading(Journaled):
         values: tuple[tuple[str, float, float], ...],
     ) -> Finding:
         flows = columns.cells("flows")
-        tx_hash = flows["transaction_hash"][row]
         score = 0.6 if severity == Severity.MEDIUM else 0.4
-        return Finding(
+        return about_flow(
+            columns,
+            row,
             rule=self.id,
             rule_version=self.version,
             typology="wash_trading",
             severity=severity,
             score=score,
             subject=ends[0],
-            role=Role.ATTACKER,
-            block_row=int(columns.flow_row[row]),
-            transaction_index=int(columns.flow_tx_index[row]),
-            transaction_hash=tx_hash,
-            ordinal=int(columns.flow_ordinal[row]),
             sentence=sentence,
             reasons=tuple(
                 Reason(name, value, score / len(values), threshold)
                 for name, value, threshold in values
             ),
-            evidence=Evidence(
-                transactions=() if tx_hash is None else (tx_hash,),
-                addresses=(ends[1], flows["token_address"][row]),
-            ),
+            addresses=(ends[1], flows["token_address"][row]),
         )
