@@ -129,7 +129,7 @@ class Asked(Protocol):
         """Whether every record still is what was written."""
         ...
 
-    def back_up(self, name: str) -> dict[str, Any]:
+    def back_up(self, name: str, keep: int | None) -> dict[str, Any]:
         """Copy the installation; see ``store.backup``. Empty: the moment is its name."""
         ...
 
@@ -244,9 +244,9 @@ class _File:
         with self._ledger.reading():
             return verification_answer(self._ledger)
 
-    def back_up(self, name: str) -> dict[str, Any]:
+    def back_up(self, name: str, keep: int | None) -> dict[str, Any]:
         name = name or default_name(self._ledger.now())
-        return dict(msgspec.to_builtins(back_up(self._ledger, self._out, name)))
+        return dict(msgspec.to_builtins(back_up(self._ledger, self._out, name, keep)))
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
         return _with_more(deliveries_answer(self._ledger, wanted))
@@ -363,8 +363,8 @@ class _Running:
     def verify(self) -> dict[str, Any]:
         return self._client.get(f"{_AUDIT}/verification")
 
-    def back_up(self, name: str) -> dict[str, Any]:
-        name = self._client.post(_BACKUPS, {"name": name})["name"]
+    def back_up(self, name: str, keep: int | None) -> dict[str, Any]:
+        name = self._client.post(_BACKUPS, {"name": name, "keep": keep})["name"]
         while (found := self._client.get(_BACKUPS))["under_way"] == name:
             time.sleep(_PAUSE_SECONDS)
         for made in found["backups"]:

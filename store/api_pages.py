@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 
@@ -44,9 +44,11 @@ def _one(form: Any, status: int = 200) -> dict[int, Any]:
 
 
 class NewBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a backup is to be called; empty: the moment."""
+    """What a backup is to be called; empty: the moment. Of those that the moment names all but
+    the newest ``keep`` are deleted when it is there."""
 
     name: str = ""
+    keep: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class NewLabel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ no links they are copied, and commits wait for as long.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -22,10 +23,13 @@ from chainwarden.schema import Cursor
 from store.durable import TEMPORARY, flush, put_in_place, refusals, temporary_beside
 from store.ledger import Ledger
 
+log = logging.getLogger(__name__)
+
 FOLDER: Final = "backups"
 TOLD: Final = "backup.json"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z")
 _LINKED: Final = ("snapshots/*.bin", "label-lists/*.gz")
 _COPIED: Final = ("*.key", "tokens.json", "replay.json")
 
@@ -69,8 +73,11 @@ def place_of(out: Path, name: str) -> Path:
     return place
 
 
-def back_up(ledger: Ledger, out: Path, name: str) -> Backup:
+def back_up(ledger: Ledger, out: Path, name: str, keep: int | None = None) -> Backup:
     """Copy everything of the installation in ``out``; all of it is on disk when this returns.
+
+    Then of the backups that the moment names all but the newest ``keep`` are deleted, where that is
+    given. Those that somebody has named stay.
 
     Nothing is committed while the ledger's file is copied and the lake's are linked. The copy is
     opened once, which replays its log and checks its counts. Only its owner may read it: the keys
@@ -93,7 +100,20 @@ def back_up(ledger: Ledger, out: Path, name: str) -> Backup:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    if keep is not None:
+        _delete_older(out, keep)
     return made
+
+
+def _delete_older(out: Path, keep: int) -> None:
+    old = [one.name for one in backups(out) if _MOMENT.fullmatch(one.name)][keep:]
+    for name in old:
+        place = out / FOLDER / name
+        with refusals(place):
+            gone = temporary_beside(place)  # no list has it from here on, whenever this is killed
+            place.rename(gone)
+            shutil.rmtree(gone)
+        log.info("backup %s was deleted: there are %d newer ones", name, keep)
 
 
 def _copy(ledger: Ledger, out: Path, to: Path) -> tuple[int, Cursor | None]:

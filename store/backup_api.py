@@ -50,7 +50,7 @@ class BackupRoutes:
         self._threads.close()
         self._maker.shutdown()
 
-    def begin(self, name: str) -> str:
+    def begin(self, name: str, keep: int | None = None) -> str:
         """Begin one, with the moment as its name where none is given. Returns the name.
 
         Raises RequestRefused where it cannot be called so, and while another is under way.
@@ -62,7 +62,7 @@ class BackupRoutes:
                 raise RequestRefused(
                     f"backup {self._last[0]} is under way", 409, hint="one at a time: ask later"
                 )
-            self._last = name, self._maker.submit(self._make, name)
+            self._last = name, self._maker.submit(self._make, name, keep)
         return name
 
     def answer(self) -> Answer:
@@ -77,9 +77,9 @@ class BackupRoutes:
         found = [msgspec.to_builtins(one) for one in backups(self._out)]
         return {"backups": found, "under_way": under_way, "failed": failed}
 
-    def _make(self, name: str) -> Backup:
+    def _make(self, name: str, keep: int | None) -> Backup:
         try:
-            made = back_up(self._ledger, self._out, name)
+            made = back_up(self._ledger, self._out, name, keep)
         except ChainwardenError as error:
             log.error("backup %s was not made: %s", name, error)
             raise
@@ -91,6 +91,6 @@ class BackupRoutes:
         return json_answer(await self._threads.run(self.answer))
 
     async def _begin(self, request: Request) -> Response:
-        body = await body_of(request, _NEW, "perhaps name")
-        name = await self._threads.run(lambda: self.begin(body.name))
+        body = await body_of(request, _NEW, "perhaps name and keep")
+        name = await self._threads.run(lambda: self.begin(body.name, body.keep))
         return json_answer({"name": name}, 202)

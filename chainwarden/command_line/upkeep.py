@@ -121,6 +121,14 @@ def token(
 @app.command(epilog="Example: chainwarden backup before-upgrade")
 def backup(
     name: Annotated[str, typer.Argument(help="What it is called.", show_default="the moment")] = "",
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Then delete all but so many, the newest, of those called by the moment.",
+            show_default="all stay",
+        ),
+    ] = None,
     chain: ChainName = None,
     out: Out = None,
     config: Config = None,
@@ -129,4 +137,4 @@ def backup(
     """Copy ledger, lake, snapshots and keys to the folder's backups/NAME, while it works or not."""
     from chainwarden.commands.backup import backup as command
 
-    command(name, config=config, flags=flags_of(out, chain), json=json)
+    command(name, keep, config=config, flags=flags_of(out, chain), json=json)

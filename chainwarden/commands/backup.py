@@ -12,11 +12,18 @@ from chainwarden.terminal import print_json, print_line
 from store.backup import FOLDER
 
 
-def backup(name: str, *, config: Path | None, flags: Mapping[str, object], json: bool) -> None:
+def backup(
+    name: str,
+    keep: int | None,
+    *,
+    config: Path | None,
+    flags: Mapping[str, object],
+    json: bool,
+) -> None:
     """Make one, and say where it is and what it is of."""
     settings = load_settings(config, os.environ, flags)
     with ask(settings) as asked:
-        made = asked.back_up(name)
+        made = asked.back_up(name, keep)
     place = Path(settings.store.out) / FOLDER / made["name"]
     if json:
         print_json({**made, "folder": str(place)})

@@ -203,6 +203,27 @@ def ended(client: Client) -> dict[str, Any]:
     return dict(found)
 
 
+def test_those_nobody_named_are_kept_up_to_a_number(ledger: Ledger, tmp_path: Path) -> None:
+    """The newest stay, and what has a name of its own; what fails deletes nothing."""
+    (tmp_path / "tokens.json").unlink()  # it is none
+    days = [default_name(day * 86_400.0) for day in range(4)]
+    for name in ("mine", *days[:3]):
+        back_up(ledger, tmp_path, name)
+    with pytest.raises(RequestRefused):
+        back_up(ledger, tmp_path, "mine", keep=1)
+    assert len(backups(tmp_path)) == 4
+    back_up(ledger, tmp_path, days[3], keep=2)
+    assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"mine", *days[2:]}
+    with serving_everything(ledger, tmp_path) as server:
+        client = Client(server)
+        assert client.ask(BACKUPS, "POST", {"keep": 0})[0] == 422
+        assert client.ask(BACKUPS, "POST", {"keep": 1})[0] == 202
+        (newest, mine) = ended(client)["backups"]
+    assert mine["name"] == "mine"
+    assert newest["name"] > days[3]
+    assert held(tmp_path / FOLDER / newest["name"]) == (3, 3, 3)
+
+
 def test_what_is_no_backup_is_not_listed(ledger: Ledger, tmp_path: Path) -> None:
     """Somebody's own folder, one whose note was damaged, and what a kill left; that goes."""
     made: Backup = back_up(ledger, tmp_path, "one")
