@@ -11,11 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from chainwarden.doctor import Check, examine
@@ -39,7 +40,7 @@ from store.lake import Lake
 from store.ledger import Commit, Ledger
 from store.snapshots import SnapshotStore
 from tests.anvil import Anvil
-from tests.command import run, running
+from tests.command import run, running, wait_for
 from tests.conftest import ROOT
 from tests.rigs.liar import Liar, Oops, Recording
 from tests.rigs.receiver import SECRET
@@ -516,6 +517,28 @@ def test_a_brokers_topics_are_compared(kafka_bootstrap: str) -> None:
     assert "blocks has 2 partitions, not 1" in found.found
     assert "dead_letters: retention.ms is 5, not 604800000" in found.found
     assert "transactions" not in found.found
+
+
+@pytest.mark.broker
+def test_a_transaction_that_does_not_end_is_found(kafka_bootstrap: str) -> None:
+    """Readers wait for it, and nothing says so: the doctor does, and is content when it ended."""
+    chain = Chain("opened", 77)
+    configured = settings(
+        chain=chain.name, chain_id=chain.id, bus__kind="kafka",
+        bus__bootstrap_servers=kafka_bootstrap,
+    )  # fmt: skip
+    config = KafkaConfig(kafka_bootstrap, chain)
+    BlockProducer(config).close()
+    client = KafkaProducer(bootstrap_servers=[kafka_bootstrap], transactional_id="somebody")
+    with closing(client):
+        client.init_transactions()
+        client.begin_transaction()
+        client.send(config.blocks_topic, b"{}", partition=0).get(timeout=10)
+        found = check_kafka(configured)
+        assert found.status == "failed"
+        assert "nothing of chainwarden.opened.blocks/0 from offset 0" in found.found
+        client.abort_transaction()
+    wait_for("its end", lambda: check_kafka(configured).status == "ok", seconds=20)
 
 
 def test_no_broker_is_a_failure(tmp_path: Path) -> None:

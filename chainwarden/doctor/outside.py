@@ -33,6 +33,9 @@ def check_kafka(settings: Settings) -> Check:
     if report.wrong:
         hint = "change them with kafka-topics and kafka-configs, or let chainwarden make new ones"
         return failed("kafka", "; ".join([*report.wrong, *filter(None, [missing])]), hint)
+    if report.open:
+        found = f"a transaction does not end, readers see nothing of {', '.join(report.open)}"
+        return failed("kafka", found, "end its client, or abort it with kafka-transactions.sh")
     if missing:
         return warning("kafka", missing, "the first start of ingest or detect makes them")
     return ok("kafka", f"{config.bootstrap_servers} has the three topics, as they should be")

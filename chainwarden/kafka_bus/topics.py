@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -16,6 +17,7 @@ from chainwarden.errors import BusError
 from chainwarden.schema import Chain
 
 _MAX_MESSAGE_BYTES: Final = 1_048_588  # Kafka's own default, made explicit
+_OPEN_SECONDS: Final = 2.0  # a transaction of ours is open for less
 
 
 @dataclass(frozen=True)
@@ -116,10 +118,12 @@ def ensure_topics(config: KafkaConfig) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """Topics that are not there, and what is wrong with those that are, a line each."""
+    """Topics that are not there, what is wrong with those that are, a line each, and where readers
+    come no further because somebody's transaction does not end."""
 
     missing: tuple[str, ...]
     wrong: tuple[str, ...]
+    open: tuple[str, ...]
 
 
 def inspect_topics(config: KafkaConfig) -> TopicReport:
@@ -148,7 +152,25 @@ def inspect_topics(config: KafkaConfig) -> TopicReport:
             if not _suffices(key, value, wanted):
                 wrong.append(f"{name}: {key} is {value}, not {wanted}")
     missing = tuple(name for name in _topics(config) if name not in there)
-    return TopicReport(missing, tuple(wrong))
+    with broker_errors(config, "the topics' ends cannot be read"):
+        places = [TopicPartition(name, n) for name in names for n in range(partitions[name])]
+        stuck = tuple(_open_transactions(config, places)) if places else ()
+    return TopicReport(missing, tuple(wrong), stuck)
+
+
+def _open_transactions(config: KafkaConfig, places: Sequence[TopicPartition]) -> list[str]:
+    """Where what readers of committed records see ends before the topic does, and stays there."""
+    with (
+        closing(KafkaConsumer(**config.client())) as writers,
+        closing(KafkaConsumer(**config.client(), isolation_level="read_committed")) as readers,
+    ):
+        seen, ends = readers.end_offsets(places), writers.end_offsets(places)
+        behind = [where for where in places if seen[where] < ends[where]]
+        if behind:
+            time.sleep(_OPEN_SECONDS)
+            later = readers.end_offsets(behind)
+            behind = [where for where in behind if later[where] == seen[where]]
+    return [f"{where.topic}/{where.partition} from offset {seen[where]}" for where in behind]
 
 
 def _topics(config: KafkaConfig) -> dict[str, int]:
