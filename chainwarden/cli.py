@@ -12,6 +12,7 @@ import sys
 
 from chainwarden.command_line import app
 from chainwarden.errors import ChainwardenError
+from chainwarden.garbage import collect_seldom
 from chainwarden.logs import log_to
 
 __all__ = ["app", "main"]
@@ -20,6 +21,7 @@ __all__ = ["app", "main"]
 def main() -> None:
     """The entry point: errors become one line and an exit code."""
     log_to()
+    collect_seldom()
     try:
         app()
     except ChainwardenError as error:
