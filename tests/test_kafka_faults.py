@@ -359,6 +359,8 @@ def test_a_broker_that_comes_back_with_an_older_disk_costs_nothing(
         node.head = told.first + 40
         ingest, detect = deployment.ingest(node, told.first), deployment.detect()
         reaches(detect, "detect", node.head)
+        # A transaction open on the older disk would be aborted there, and ingest fenced off by that.
+        wait_for("ingest to be idle", partial(is_idle, deployment), seconds=20)
         broker.stop()
         shutil.copytree(disk, older)
         broker.start()
@@ -379,6 +381,14 @@ def test_a_broker_that_comes_back_with_an_older_disk_costs_nothing(
         detect.send(15)
         assert end(detect.result()) == end(told.replayed), detect.errors()
         ingest.send(15)
+
+
+def is_idle(deployment: Deployment) -> bool:
+    """Whether ingest publishes nothing for a second, what is final included."""
+    (path,) = (deployment.folder / "ingest").glob("*.cursor.json")
+    before = path.read_bytes()
+    time.sleep(1.0)
+    return path.read_bytes() == before
 
 
 def poison(broker: KafkaNode, count: int) -> int:

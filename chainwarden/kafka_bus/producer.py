@@ -251,8 +251,9 @@ class BlockProducer:
 
     def _fenced_error(self) -> Fenced:
         return Fenced(
-            f"another producer publishes {self._config.chain.name}: this one was fenced off",
-            hint="run one ingest for each chain",
+            f"another producer publishes {self._config.chain.name}, or the broker came back with an "
+            "older disk: this one was fenced off",
+            hint="run one ingest for each chain; where there is one, start it again",
         )
 
     def _lost_error(self, end: int) -> BlocksLost:
