@@ -359,7 +359,7 @@ def test_a_broker_that_comes_back_with_an_older_disk_costs_nothing(
         node.head = told.first + 40
         ingest, detect = deployment.ingest(node, told.first), deployment.detect()
         reaches(detect, "detect", node.head)
-        # A transaction open on the older disk would be aborted there, and ingest fenced off by that.
+        # A transaction open on the older disk would be aborted there, which fences ingest off.
         wait_for("ingest to be idle", partial(is_idle, deployment), seconds=20)
         broker.stop()
         shutil.copytree(disk, older)

@@ -251,8 +251,8 @@ class BlockProducer:
 
     def _fenced_error(self) -> Fenced:
         return Fenced(
-            f"another producer publishes {self._config.chain.name}, or the broker came back with an "
-            "older disk: this one was fenced off",
+            f"another producer publishes {self._config.chain.name}, or the broker came back with "
+            "an older disk: this one was fenced off",
             hint="run one ingest for each chain; where there is one, start it again",
         )
 
