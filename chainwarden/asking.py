@@ -367,12 +367,13 @@ class _Running:
         name = self._client.post(_BACKUPS, {"name": name, "keep": keep})["name"]
         while (found := self._client.get(_BACKUPS))["under_way"] == name:
             time.sleep(_PAUSE_SECONDS)
+        failed = found["failed"] or {"name": "", "reason": ""}
+        if failed["name"] == name:
+            raise StoreError(f"backup {name} failed: {failed['reason']}")
         for made in found["backups"]:
             if made["name"] == name:
                 return dict(made)
-        failed = found["failed"] or {"name": "", "reason": ""}
-        reason = failed["reason"] if failed["name"] == name else "its log says why"
-        raise StoreError(f"backup {name} was not made: {reason}")
+        raise StoreError(f"backup {name} was not made: the log of the process says why")
 
     def deliveries(self, wanted: LetterFilter) -> dict[str, Any]:
         given: dict[str, object] = {

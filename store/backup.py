@@ -82,7 +82,8 @@ def back_up(ledger: Ledger, out: Path, name: str, keep: int | None = None) -> Ba
     Nothing is committed while the ledger's file is copied and the lake's are linked. The copy is
     opened once, which replays its log and checks its counts. Only its owner may read it: the keys
     are in it. One call at a time. Raises RequestRefused as ``place_of`` does, DiskFull or
-    StoreError where it cannot be made, and then nothing of it is left.
+    StoreError where it cannot be made, and then nothing of it is left; StoreError also where it was
+    made and an older one cannot be deleted.
     """
     place = place_of(out, name)
     unfinished = temporary_beside(place)

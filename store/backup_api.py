@@ -81,7 +81,7 @@ class BackupRoutes:
         try:
             made = back_up(self._ledger, self._out, name, keep)
         except ChainwardenError as error:
-            log.error("backup %s was not made: %s", name, error)
+            log.error("backup %s failed: %s", name, error)
             raise
         log.info("backup %s: %d files, %d bytes", name, made.files, made.size_bytes)
         return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 import pytest
 
 from chainwarden.schema import ETHEREUM
-from store.backup import FOLDER
+from store.backup import FOLDER, back_up, backups, default_name
 from store.ledger import Ledger
 from tests.command import run, run_json, running, wait_for
 from tests.rigs.liar import Liar, Recording
@@ -58,7 +59,20 @@ def test_a_failure_is_told_by_the_process_that_works(tmp_path: Path) -> None:
         with serving_everything(ledger, tmp_path):
             failed = run("backup", "one", "--out", tmp_path, cwd=tmp_path)
     assert failed.returncode == 6
-    assert "backup one was not made" in failed.stderr
+    assert "backup one failed" in failed.stderr
+
+
+def test_an_older_one_that_stays_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new one is whole, but the disk will fill up: the command says so and fails."""
+    with Ledger.open(tmp_path / "ledger.duckdb", ETHEREUM) as ledger:
+        fill(ledger)
+        back_up(ledger, tmp_path, default_name(0.0))
+        monkeypatch.setattr(Path, "rename", lambda *_: os.stat(tmp_path / "no such file"))
+        with serving_everything(ledger, tmp_path):
+            failed = run("backup", "--keep", 1, "--out", tmp_path, cwd=tmp_path)
+    assert failed.returncode == 6
+    assert f"{FOLDER}/{default_name(0.0)}" in failed.stderr
+    assert len(backups(tmp_path)) == 2
 
 
 def test_a_process_goes_on_from_a_backup_to_the_same_end(tmp_path: Path) -> None:
@@ -101,6 +115,7 @@ def test_nothing_of_an_installation_at_work_is_forgotten(tmp_path: Path) -> None
             made = run_json("backup", "--out", out, cwd=tmp_path, env=asking)
             there = {path.name for path in out.iterdir()}
     kept = {path.name for path in Path(made["folder"]).iterdir()}
+    there.add("ledger.duckdb.wal")  # a checkpoint takes it away
     assert there - kept == NOT_KEPT.keys()
     assert kept - there == {"backup.json"}
     keys = {"hash.key", "snapshot.key", "audit.key", "tokens.json"}

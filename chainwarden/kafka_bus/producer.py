@@ -196,7 +196,7 @@ class BlockProducer:
             ends = {}
             for each in sent:
                 at = each.get(timeout=config.timeout_seconds)
-                # and one behind it: the mark of the commit takes an offset
+                # Behind the record comes the mark of the commit, which takes an offset as well.
                 ends[TopicPartition(at.topic, at.partition)] = at.offset + 2
             self._in_time(self._producer.commit_transaction)
             self._wait_for_readers(ends)
@@ -228,7 +228,7 @@ class BlockProducer:
             else:
                 outcome.append(None)
 
-        thread = Thread(target=end, name="kafka-commit", daemon=True)
+        thread = Thread(target=end, name="kafka-transaction", daemon=True)
         thread.start()
         thread.join(self._config.timeout_seconds)
         if not outcome:
