@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from chainwarden.errors import RequestRefused
+from chainwarden.errors import RequestRefused, StoreError
 from chainwarden.schema import Cursor
 from store.durable import TEMPORARY, flush, put_in_place, refusals, temporary_beside
 from store.ledger import Ledger
@@ -110,10 +110,15 @@ def _delete_older(out: Path, keep: int) -> None:
     old = [one.name for one in backups(out) if _MOMENT.fullmatch(one.name)][keep:]
     for name in old:
         place = out / FOLDER / name
-        with refusals(place):
-            gone = temporary_beside(place)  # no list has it from here on, whenever this is killed
+        gone = temporary_beside(place)  # no list has it from here on, whenever this is killed
+        try:
             place.rename(gone)
             shutil.rmtree(gone)
+        except OSError as error:
+            raise StoreError(
+                f"the new one is whole, but {place} cannot be deleted: {error}",
+                hint="delete it by hand: the disk fills up with those that stay",
+            ) from error
         log.info("backup %s was deleted: there are %d newer ones", name, keep)
 
 
