@@ -28,13 +28,14 @@ from benchmarks.chains import winning_chain
 from benchmarks.table import Result
 from chainwarden.deployment import UNDO_BLOCKS
 from chainwarden.detecting import Detecting, detecting
-from chainwarden.live import accept_blocks
+from chainwarden.live import accept_blocks, sender_process
 from chainwarden.memory_bus import MemoryBus
 from chainwarden.schema import ETHEREUM
 from chainwarden.settings import ServerSettings, Settings, StoreSettings
 from ingest.chain import ChainFollower
 from ingest.jsonl import parse_block
 from ingest.raw import RawBlock, RpcReceipt
+from ingest.sender_process import SenderProcess
 from ingest.simulate import SimulationConfig
 from tests.ingest.made_blocks import worst_block
 
@@ -74,8 +75,11 @@ def run() -> list[Result]:
         settings = Settings(
             store=StoreSettings(out=str(folder / "out")), server=ServerSettings(port=0)
         )
-        with detecting(settings, ETHEREUM, threading.Event()) as behind:
-            take = _taker(behind)
+        with (
+            detecting(settings, ETHEREUM, threading.Event()) as behind,
+            sender_process() as senders,
+        ):
+            take = _taker(behind, senders)
             seconds = [take(*text) for text in usual][WARM_UP:]
             worst = [take(*text) for text in large]
             assert behind.pipeline.cursor.blocks == len(usual) + len(large)
@@ -100,11 +104,11 @@ def run() -> list[Result]:
     ]
 
 
-def _taker(behind: Detecting) -> Callable[[bytes, bytes], float]:
+def _taker(behind: Detecting, senders: SenderProcess | None) -> Callable[[bytes, bytes], float]:
     """Takes one block in as ``run`` does, and says how many seconds that took."""
     bus, follower = MemoryBus(chain=ETHEREUM), ChainFollower(UNDO_BLOCKS, linked=True)
     accept, receipts_decoder = (
-        accept_blocks(ETHEREUM, behind.metrics),
+        accept_blocks(ETHEREUM, behind.metrics, senders),
         msgspec.json.Decoder(list[RpcReceipt]),
     )
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,6 +35,7 @@ from ingest.live import Following, LiveConfig, Submit, live
 from ingest.pool import PoolConfig, RpcStats
 from ingest.raw import RawBlock
 from ingest.rpc import RpcConfig, RpcSource
+from ingest.sender_process import SenderProcess
 from ingest.verify import Verifier
 from ingest.workers import BlockWorkers, cores
 
@@ -218,13 +219,20 @@ def _last_blocks(deliveries: Sequence[Delivery]) -> int:
     return max(places, default=-1)
 
 
-def accept_blocks(chain: Chain, metrics: Metrics) -> Callable[[RawBlock], BlockBatch]:
-    """Verifies and decodes one block; what does not verify is counted and raised."""
-    verifier = Verifier()
+def accept_blocks(
+    chain: Chain, metrics: Metrics, senders: SenderProcess | None = None
+) -> Callable[[RawBlock], BlockBatch]:
+    """Verifies and decodes one block; what does not verify is counted and raised.
+
+    ``senders`` recovers the senders meanwhile.
+    """
+    verifier = Verifier(process=senders)
 
     def accept(raw: RawBlock) -> BlockBatch:
         try:
-            batch = decode_blocks(chain, [raw], [verifier.verify(raw)])
+            verification = verifier.begin(raw)
+            batch = decode_blocks(chain, [raw], [verification.known])
+            verifier.finish(verification)
         except BadBlock as error:
             _count_block(metrics, error)
             raise
@@ -232,6 +240,11 @@ def accept_blocks(chain: Chain, metrics: Metrics) -> Callable[[RawBlock], BlockB
         return batch
 
     return accept
+
+
+def sender_process() -> AbstractContextManager[SenderProcess | None]:
+    """What ``accept_blocks`` takes, where there is a core for it; else None."""
+    return SenderProcess() if cores() > 1 else nullcontext()
 
 
 @contextmanager
@@ -275,15 +288,17 @@ def follow(
     Where they do not come, the watchdog has the source opened anew. The follower is then where the
     last event that was published left it.
     """
-    accept = accept_blocks(source.chain, metrics)
     crew = partial(accept_in_workers, source.chain, metrics) if cores() > 1 else None
     start, websocket = settings.source.start, settings.source.websocket.reveal()
 
-    def begin(over: threading.Event) -> Iterator[ChainEvent]:
-        bell = HeadDoorbell(websocket) if websocket else None
-        return live(source, follower, accept, start=start, stop=over, doorbell=bell, crew=crew)
+    with sender_process() as senders:
+        accept = accept_blocks(source.chain, metrics, senders)
 
-    return watchdog.watch(source, begin, stop, start)
+        def begin(over: threading.Event) -> Iterator[ChainEvent]:
+            bell = HeadDoorbell(websocket) if websocket else None
+            return live(source, follower, accept, start=start, stop=over, doorbell=bell, crew=crew)
+
+        yield from watchdog.watch(source, begin, stop, start)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import coincurve
 
@@ -22,6 +22,36 @@ _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F466
 _AUTHORIZATION_MAGIC: Final = b"\x05"
 
 
+class Signature(NamedTuple):
+    """What was signed, and by what: 32 bytes of a hash, then r, s and the parity in 65 bytes."""
+
+    digest: bytes
+    compact: bytes
+
+    @classmethod
+    def of(cls, digest: bytes, parity: int, r: bytes, s: bytes) -> Signature:
+        """From big-endian numbers, which may lack leading zeros."""
+        return cls(digest, b"%b%b%c" % (r.rjust(32, b"\0"), s.rjust(32, b"\0"), parity))
+
+
+def recover(signature: Signature) -> bytes:
+    """The 20-byte address whose key signed. Raises ValueError where there is none."""
+    digest, compact = signature
+    key = coincurve.PublicKey.from_signature_and_message(compact, digest, hasher=None)
+    return keccak(key.format(compressed=False)[1:])[12:]
+
+
+def signature_of(parts: TransactionParts) -> Signature:
+    """What the sender of a transaction taken apart signed; not for deposits.
+
+    Raises ValueError for an s above half the curve's order where the transaction is younger than
+    EIP-2: where it has a type or carries a chain id.
+    """
+    if (parts.type or parts.signing_suffix) and int.from_bytes(parts.s, "big") > _HALF_ORDER:
+        raise ValueError("s is above half of the curve's order")
+    return Signature.of(parts.signing_hash(), parts.parity, parts.r, parts.s)
+
+
 def recover_sender(tx: RpcTransaction) -> bytes:
     """The 20-byte address that signed a transaction.
 
@@ -31,18 +61,7 @@ def recover_sender(tx: RpcTransaction) -> bytes:
     parts = transaction_parts(tx)
     if parts.type == DEPOSIT:
         return data_of(tx.from_, "from", 20)
-    return recover_signer(parts)
-
-
-def recover_signer(parts: TransactionParts) -> bytes:
-    """The 20-byte address that signed a transaction taken apart; not for deposits.
-
-    An s above half the curve's order is refused where the transaction is younger than EIP-2: where
-    it has a type or carries a chain id.
-    """
-    if (parts.type or parts.signing_suffix) and int.from_bytes(parts.s, "big") > _HALF_ORDER:
-        raise ValueError("s is above half of the curve's order")
-    return _recover(parts.signing_hash(), parts.parity, parts.r, parts.s)
+    return recover(signature_of(parts))
 
 
 def recover_authority(a: RpcAuthorization) -> bytes | None:
@@ -57,12 +76,6 @@ def recover_authority(a: RpcAuthorization) -> bytes | None:
     if parity > 1 or int.from_bytes(s, "big") > _HALF_ORDER:
         return None
     try:
-        return _recover(digest, parity, r, s)
+        return recover(Signature.of(digest, parity, r, s))
     except ValueError:
         return None
-
-
-def _recover(digest: bytes, parity: int, r: bytes, s: bytes) -> bytes:
-    signature = b"%b%b%c" % (r.rjust(32, b"\0"), s.rjust(32, b"\0"), parity)
-    key = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
-    return keccak(key.format(compressed=False)[1:])[12:]

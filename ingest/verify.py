@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -33,7 +34,8 @@ from ingest.encoding import data_of, keccak, quantity_of, shown
 from ingest.omitted import price_of
 from ingest.raw import RawBlock, RpcBlock, RpcTransaction
 from ingest.receipts import VerifiedTransaction, verify_calls, verify_receipts
-from ingest.senders import recover_signer
+from ingest.sender_process import SenderProcess
+from ingest.senders import Signature, recover, signature_of
 from ingest.trie import ordered_root
 
 UNVERIFIED_REASONS: Final = ("header_fields", "transaction_type", "receipts")
@@ -61,13 +63,20 @@ class Verifier:
     claim a status (they commit to a state root instead).
     """
 
-    def __init__(self, senders: int | None = None, *, unsigned: bool = False) -> None:
+    def __init__(
+        self,
+        senders: int | None = None,
+        *,
+        unsigned: bool = False,
+        process: SenderProcess | None = None,
+    ) -> None:
         if senders is not None and senders < 0:
             raise ValueError(f"senders must not be negative, got {senders}")
         self.unverified: Counter[str] = Counter()
         self.unsigned = 0
         self._senders = senders
         self._allow_unsigned = unsigned
+        self._process = process
 
     def verify(self, raw: RawBlock) -> bool:
         """True: all agrees. False: what is known agrees, but not all of the block is known.
@@ -75,18 +84,34 @@ class Verifier:
         Raises BadBlock, and nothing else, where something is malformed or does not agree: it names
         the block, the field and both values.
         """
-        try:
-            reasons = self._verify(raw)
-        except ValueError as error:
-            raise _bad_block(raw, error) from error
-        self.unverified.update(reasons)
-        return not reasons
+        return self.finish(self.begin(raw))
 
-    def _verify(self, raw: RawBlock) -> list[str]:
-        block, reasons = raw.block, []
+    def begin(self, raw: RawBlock) -> Verification:
+        """All of ``verify`` but for what is not known yet: whether its senders signed.
+
+        Raises BadBlock as ``verify`` does. Where a process recovers them there is time for other
+        things before ``finish``, which comes before the next block begins, or not at all.
+        """
+        signers = _Signers(self._process)
+        try:
+            reasons, unsigned = self._verify(raw, signers)
+        except ValueError as error:
+            raise _bad_block(raw, signers.lie() or error) from error
+        return Verification(raw, reasons, unsigned, signers)
+
+    def finish(self, verification: Verification) -> bool:
+        """What ``verify`` says of the block. Raises BadBlock where it was not signed as it says."""
+        if (lie := verification.signers.lie()) is not None:
+            raise _bad_block(verification.raw, lie)
+        self.unverified.update(verification.reasons)
+        self.unsigned += verification.unsigned
+        return verification.known
+
+    def _verify(self, raw: RawBlock, signers: _Signers) -> tuple[list[str], int]:
+        block, reasons, unsigned = raw.block, list[str](), 0
         if not _verify_header(block, raw.unknown_fields):
             reasons.append("header_fields")
-        transactions = self._verify_transactions(block)
+        transactions = self._verify_transactions(block, signers)
         if any(tx.parts is None for tx in transactions):
             reasons.append("transaction_type")
         else:
@@ -108,10 +133,10 @@ class Verifier:
                 continue
             if not self._allow_unsigned:
                 raise Mismatch("sender", f"transaction {index} has no signature")
-            self.unsigned += 1
-        return reasons
+            unsigned += 1
+        return reasons, unsigned
 
-    def _verify_transactions(self, block: RpcBlock) -> list[VerifiedTransaction]:
+    def _verify_transactions(self, block: RpcBlock, signers: _Signers) -> list[VerifiedTransaction]:
         place = _Place(
             block.hash,
             data_of(block.hash, "hash", 32),
@@ -123,9 +148,12 @@ class Verifier:
         verified = []
         for index, tx in enumerate(block.transactions):
             try:
-                verified.append(_verify_transaction(tx, index, place, index in sampled))
+                verified.append(
+                    _verify_transaction(tx, index, place, signers if index in sampled else None)
+                )
             except ValueError as error:
                 raise Mismatch.at(f"transaction {index}", error) from error
+        signers.send()
         if len({tx.hash for tx in verified}) != len(verified):
             twice = Counter(tx.hash for tx in verified).most_common(1)[0][0]
             raise Mismatch("contradiction", f"transaction {twice} is in the block twice")
@@ -137,6 +165,58 @@ class Verifier:
             return range(count)
         start = int.from_bytes(seed[:8], "big")
         return {(start + k * count // self._senders) % count for k in range(self._senders)}
+
+
+class Verification(NamedTuple):
+    """A block all of which agrees but for its senders, who are being recovered.
+
+    ``reasons`` are those of ``UNVERIFIED_REASONS`` that it has, ``unsigned`` its transactions
+    without a signature.
+    """
+
+    raw: RawBlock
+    reasons: list[str]
+    unsigned: int
+    signers: _Signers
+
+    @property
+    def known(self) -> bool:
+        """Whether all of the block is known."""
+        return not self.reasons
+
+
+class _Signers:
+    """Who is said to have sent what, to be compared with who signed it.
+
+    Signatures go to a process where one takes them; what that does not answer is recovered here.
+    """
+
+    def __init__(self, process: SenderProcess | None) -> None:
+        self._process = process if process is not None and process.begin() else None
+        self._claims: list[tuple[int, str, bytes, Signature]] = []
+
+    def expect(self, index: int, text: str, sender: bytes, signature: Signature) -> None:
+        """A transaction is said to be signed by that sender, which its source writes so."""
+        self._claims.append((index, text, sender, signature))
+        if self._process is not None:
+            self._process.ask(signature)
+
+    def send(self) -> None:
+        """There is no more for now: what waits to be sent to the process need not."""
+        if self._process is not None:
+            self._process.send()
+
+    def lie(self) -> Mismatch | None:
+        """The first transaction that somebody else signed, or nobody."""
+        answers = [] if self._process is None else self._process.answers()
+        for (index, text, sender, signature), answer in zip_longest(self._claims, answers):
+            if answer == sender:
+                continue
+            try:
+                _expect_signer(text, sender, signature)
+            except ValueError as error:
+                return Mismatch.at(f"transaction {index}", error)
+        return None
 
 
 class _Place(NamedTuple):
@@ -198,7 +278,7 @@ def _verify_withdrawals(block: RpcBlock) -> None:
 
 
 def _verify_transaction(
-    tx: RpcTransaction, index: int, place: _Place, recover: bool
+    tx: RpcTransaction, index: int, place: _Place, signers: _Signers | None
 ) -> VerifiedTransaction:
     # Text that is equal needs no decoding; what differs may still be the same in other letters.
     if tx.block_hash != place.hash_text and tx.block_hash is not None:
@@ -218,23 +298,29 @@ def _verify_transaction(
         expect_data(tx.hash, digest, "hash", "transaction_hash", why="keccak of its fields")
     _verify_foreign(tx, number)
     _verify_signature_fields(tx, parts)
-    sender = _verify_sender(tx, parts) if recover else data_of(tx.from_, "from", 20)
+    sender = data_of(tx.from_, "from", 20)
+    if signers is not None and parts.is_signed and number != DEPOSIT:
+        try:
+            signers.expect(index, tx.from_, sender, signature_of(parts))
+        except ValueError as error:
+            raise _unsigned(tx.from_, error) from error
     return VerifiedTransaction(
         tx, index, number, text, sender, encoded, parts, price_of(tx, number, place.base_fee)
     )
 
 
-def _verify_sender(tx: RpcTransaction, parts: TransactionParts) -> bytes:
-    claim = data_of(tx.from_, "from", 20)
-    if parts.type == DEPOSIT or not parts.is_signed:
-        return claim
+def _expect_signer(claim: str, sender: bytes, signature: Signature) -> None:
+    """Raises Mismatch unless that sender signed, whom its source writes as it claims."""
     try:
-        sender = recover_signer(parts)
+        signer = recover(signature)
     except ValueError as error:
-        raise Mismatch("sender", f"from is {shown(tx.from_)}, but {error}") from error
-    if claim != sender:
-        expect_data(tx.from_, sender, "from", "sender", why="who signed it")
-    return sender
+        raise _unsigned(claim, error) from error
+    if signer != sender:
+        expect_data(claim, signer, "from", "sender", why="who signed it")
+
+
+def _unsigned(claim: str, error: ValueError) -> Mismatch:
+    return Mismatch("sender", f"from is {shown(claim)}, but {error}")
 
 
 def _verify_prices(transactions: Sequence[VerifiedTransaction]) -> None:

@@ -154,12 +154,13 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
-        assert _is_running(worker)
+        assert is_running(worker)
         parent.send_signal(signal.SIGKILL)
-    assert until(lambda: not _is_running(worker), 30)
+    assert until(lambda: not is_running(worker), 30)
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

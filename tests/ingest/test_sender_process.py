@@ -1,0 +1,193 @@
+"""A process that recovers senders changes nothing but the time it takes, whatever happens to it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from chainwarden.errors import BadBlock
+from ingest.raw import RawBlock
+from ingest.sender_process import CHUNK, SenderProcess
+from ingest.simulate import Simulation, SimulationConfig
+from ingest.verify import Verifier
+from tests.ingest.made_blocks import reseal
+from tests.ingest.test_heads import until
+from tests.ingest.test_workers import blocks, is_running, lies
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def senders() -> Iterator[SenderProcess]:
+    """One that has started, for all tests that leave it whole."""
+    with SenderProcess() as process:
+        assert until(process.begin, 30)
+        yield process
+        assert process.begin(), "it was given up"
+
+
+def verdict(raw: RawBlock, process: SenderProcess | None = None) -> bool | tuple[str, object]:
+    """What the verifier says, an error in all its parts."""
+    try:
+        return Verifier(unsigned=True, process=process).verify(raw)
+    except BadBlock as error:
+        return str(error), vars(error)
+
+
+def simulated(transactions: float) -> RawBlock:
+    """A block of about so many transactions."""
+    config = SimulationConfig(blocks=1, transactions_per_block=transactions, campaigns=())
+    return next(iter(Simulation(config).blocks()))
+
+
+def started() -> tuple[SenderProcess, BaseProcess]:
+    """One that has started, and its process."""
+    before = set(multiprocessing.active_children())
+    senders = SenderProcess()
+    assert until(senders.begin, 30)
+    (process,) = set(multiprocessing.active_children()) - before
+    return senders, process
+
+
+def test_it_says_what_is_said_without_it(senders: SenderProcess) -> None:
+    """Verdicts are equal in everything: of true blocks, of one lie, and of several in one block."""
+    honest = [*blocks(), simulated(1_200.0)]
+    once = [*lies(honest), *lies(honest[::-1])]
+    every = [*honest, *once, *lies(once)]
+    found = [verdict(raw, senders) for raw in every]
+    assert found == [verdict(raw) for raw in every]
+    assert found[: len(honest)].count(False) == 1  # of a type that nobody knows
+    assert sum(isinstance(each, tuple) for each in found) > len(honest)
+
+
+def test_the_first_of_two_who_did_not_send_is_told(senders: SenderProcess) -> None:
+    """Whichever transactions say another's name; before what is wrong behind them, too."""
+    honest = simulated(45.0)
+    froms = [tx.from_ for tx in honest.block.transactions]
+    assert len(froms) > 2 * CHUNK
+    for index, (own, other) in enumerate(pairwise(froms)):
+        if own == other:
+            continue
+        raw = copy.deepcopy(honest)
+        raw.block.transactions[index].from_ = other
+        raw.block.transactions[-1].from_ = "0x" + "11" * 20
+        raw.block.gas_used = hex(int(raw.block.gas_used, 16) + 1)
+        reseal(raw)
+        found = verdict(raw, senders)
+        assert isinstance(found, tuple)
+        assert f"transaction {index}: from is '{other}', not '{own}'" in found[0]
+        assert found == verdict(raw)
+
+
+def test_what_was_begun_and_not_finished_is_forgotten(senders: SenderProcess) -> None:
+    """The answers about a block that could not be decoded are not taken for the next one's."""
+    verifier, (one, other) = Verifier(unsigned=True, process=senders), blocks()[:2]
+    for left in (simulated(1_200.0), other, one):
+        verifier.begin(left)
+        assert verifier.verify(one)
+
+
+def test_nobody_waits_for_it_to_start() -> None:
+    """Until it has started, senders are recovered here."""
+    raw = simulated(40.0)
+    with SenderProcess() as senders:
+        assert not senders.begin()
+        assert verdict(raw, senders) is True
+        assert until(senders.begin, 30)
+        assert verdict(raw, senders) is True
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+def test_one_that_dies_costs_no_block(under_way: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """What it had, and all that comes after, is recovered here; that is said once."""
+    raw = simulated(400.0)
+    senders, process = started()
+    assert process.pid is not None
+    verifier = Verifier(process=senders)
+    os.kill(process.pid, signal.SIGSTOP)  # it answers nothing that it is asked now
+    begun = verifier.begin(raw) if under_way else None
+    process.kill()
+    process.join()
+    with caplog.at_level(logging.WARNING):
+        assert verifier.finish(begun or verifier.begin(raw))
+        assert not senders.begin()
+        assert verifier.verify(raw)
+    assert caplog.text.count("no process recovers senders any more") == 1
+
+
+def test_one_that_does_not_answer_is_given_up() -> None:
+    """It is waited for once, and leaves no process."""
+    raw = simulated(1_200.0)  # more than it may owe
+    senders, process = started()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    verifier = Verifier(process=senders)
+    began = time.monotonic()
+    assert verifier.verify(raw)
+    assert time.monotonic() - began > 4.0
+    assert not is_running(process.pid)
+    assert verifier.verify(raw)
+
+
+def test_where_no_process_can_be_started_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has no room for another process verifies as before."""
+
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", refuse)
+    with SenderProcess() as senders:
+        assert verdict(simulated(40.0), senders) is True
+        assert not senders.begin()
+
+
+def test_closed_it_leaves_no_process() -> None:
+    """It ends by itself, and what is verified with it after that is verified here."""
+    senders, process = started()
+    senders.close()
+    senders.close()
+    assert process.exitcode == 0
+    assert verdict(simulated(40.0), senders) is True
+
+
+_PARENT = """
+import multiprocessing, sys
+from ingest.sender_process import SenderProcess
+
+if __name__ == "__main__":
+    senders = SenderProcess()
+    while not senders.begin():
+        pass
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """Nothing is left running when the process that had it gets SIGKILL."""
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    ) as parent:
+        assert parent.stdout is not None
+        process = int(parent.stdout.readline())
+        assert is_running(process)
+        parent.send_signal(signal.SIGKILL)
+    assert until(lambda: not is_running(process), 30)
