@@ -261,11 +261,7 @@ class Outbox:
         """
         where, values = "state = 'dead'", [self.clock(), self._chain.name]
         if key is not None:
-            open_ = "SELECT serial FROM ledger.outbox WHERE state IN ('pending', 'dead') AND "
-            chosen = f"{open_}digest IS NULL AND (serial::VARCHAR = ? OR message_id = ?)"
-            where = (
-                f"state IN ('pending', 'dead') AND (serial IN ({chosen}) OR digest IN ({chosen}))"
-            )
+            where = f"{_OPEN} AND (serial IN ({_CALLED}) OR digest IN ({_CALLED}))"
             values += [key] * 4
         if receiver is not None:
             where, values = f"{where} AND receiver = ?", [*values, receiver]
