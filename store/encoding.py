@@ -36,11 +36,11 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         writer.write_table(table, ROW_GROUP_ROWS)
 
 
-def parquet_writer(schema: pa.Schema, path: Path) -> pq.ParquetWriter:
-    """A file that grows by row groups in the layout above."""
+def parquet_writer(schema: pa.Schema, file: Path | pa.OSFile) -> pq.ParquetWriter:
+    """A file that grows by row groups in the layout above; closing it leaves an OSFile open."""
     compression = {name: "NONE" if name in _INCOMPRESSIBLE else "ZSTD" for name in schema.names}
     return pq.ParquetWriter(
-        path,
+        file,
         schema,
         use_dictionary=False,
         compression=compression,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
-from store.durable import flush, put_in_place, refusals, temporary_beside
+from store.durable import put_in_place, refusals, temporary_beside
 from store.encoding import ROW_GROUP_ROWS, parquet_writer
 
 # Files that are encoded, and flushed, at the same time: flushes that meet cost the disk one.
@@ -33,6 +34,7 @@ class _Growing:
     """A file that does not have its name yet; it is opened with its first rows."""
 
     temporary: Path
+    file: pa.OSFile | None = None
     writer: pq.ParquetWriter | None = None
     rows: int = 0
     size: int = 0
@@ -112,9 +114,10 @@ class LakeWriter:
         wait(self._working)
         self._working = []
         for growing in self._files.values():
-            if growing.writer is not None:
-                with suppress(OSError, pa.ArrowException):
-                    growing.writer.close()
+            for open_ in (growing.writer, growing.file):
+                if open_ is not None:
+                    with suppress(OSError, pa.ArrowException):
+                        open_.close()
             with suppress(OSError):  # what went wrong is told, whatever this says
                 growing.temporary.unlink(missing_ok=True)
 
@@ -163,10 +166,18 @@ def _grow(growing: _Growing, table: pa.Table) -> None:
         return
     with refusals(growing.temporary):
         if growing.writer is None:
-            growing.temporary.parent.mkdir(parents=True, exist_ok=True)
-            growing.writer = parquet_writer(table.schema, growing.temporary)
+            growing.file = _opened(growing.temporary)
+            growing.writer = parquet_writer(table.schema, growing.file)
         growing.writer.write_table(table, ROW_GROUP_ROWS)
     growing.rows += table.num_rows
+
+
+def _opened(path: Path) -> pa.OSFile:
+    try:
+        return pa.OSFile(str(path), "wb")
+    except FileNotFoundError:  # the first file of its day
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return pa.OSFile(str(path), "wb")
 
 
 def _grow_and_flush(growing: _Growing, table: pa.Table) -> None:
@@ -177,10 +188,14 @@ def _grow_and_flush(growing: _Growing, table: pa.Table) -> None:
 def _flush(growing: _Growing) -> None:
     """Close a file, and have it on disk."""
     assert growing.writer is not None
+    assert growing.file is not None
     with refusals(growing.temporary):
         growing.writer.close()
-        growing.size = growing.temporary.stat().st_size
-        flush(growing.temporary)
+        growing.size = growing.file.tell()
+        # Without the file's being opened again: between any two calls of the system this thread
+        # waits for the interpreter, and the one that scores the block then for this one.
+        os.fsync(growing.file.fileno())
+        growing.file.close()
     growing.flushed = True
 
 
