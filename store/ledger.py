@@ -129,6 +129,7 @@ class Ledger:
         self._claim_chain()
         self._cursor = cursor_table.read(database.cursor(), chain.name)
         self._counts = alert_counts.read(database.cursor(), chain.name)
+        self._models: dict[str, Any] | None = None  # as this process wrote them last
 
     @classmethod
     def open(
@@ -197,13 +198,13 @@ class Ledger:
                 now = self._clock()
                 news = outbox.enqueue(tx, self.chain, changed, self.receivers, now, suppressed)
             self._write_labels(tx, commit)
-            if commit.models is not None:
+            if commit.models is not None and commit.models != self._models:
                 model_table.put_figures(tx, self.chain.name, commit.models)
             added, removed = commit.files_added, commit.files_removed
             manifest.write(tx, self.chain.name, self._head_number, added, removed)
             counts = alert_counts.write(tx, self.chain.name, self._counts, counts)
             cursor_table.write(tx, self.chain.name, commit.cursor)
-            tx.then(lambda: self._keep(commit.cursor, counts))
+            tx.then(lambda: self._keep(commit, counts))
         if news:
             self.outbox.wake()
         if changed:
@@ -464,5 +465,7 @@ class Ledger:
         head = self._cursor.head if self._cursor else None
         return -1 if head is None else head.number
 
-    def _keep(self, cursor: Cursor, counts: dict[CountKey, int]) -> None:
-        self._cursor, self._counts = cursor, counts
+    def _keep(self, commit: Commit, counts: dict[CountKey, int]) -> None:
+        self._cursor, self._counts = commit.cursor, counts
+        if commit.models is not None:
+            self._models = commit.models

@@ -111,6 +111,21 @@ def test_an_alert_comes_back_as_it_went_in(ledger: Ledger, one: Alert) -> None:
     assert repr(ledger.alert(one.id)) == repr(one)
 
 
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(alerts, min_size=3, max_size=12, unique_by=lambda one: one.id), st.booleans())
+def test_alerts_come_back_however_many_they_are(
+    ledger: Ledger, some: list[Alert], crowded: bool
+) -> None:
+    """What is odd about one of many is as it was, too: a few of them, and more than a hundred."""
+    filling = [alert(5, rule=f"rule {n}") for n in range(100)] if crowded else []
+    old = [Retraction(one.id, one.position) for one in ledger.alerts(AlertFilter(limit=10_000))]
+    ledger.commit(Commit(at(1), retractions=old))
+    ledger.commit(Commit(at(1), alerts=[*some, *filling]))
+    assert [repr(ledger.alert(one.id)) for one in some] == [repr(one) for one in some]
+
+
 def test_infinite_and_missing_numbers_come_back(ledger: Ledger) -> None:
     """A reason with an infinite value, and text no encoding has, do not stop an alert."""
     odd = alert(5)

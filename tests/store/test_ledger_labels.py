@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from chainwarden.schema import ETHEREUM, Label
+from chainwarden.errors import StoreError
+from chainwarden.schema import ETHEREUM, Label, LakeFile
 from store.ledger import Commit, InForce, Ledger
 from tests.store.ledgers import NOTE, at
-from tests.store.made import WALLET
+from tests.store.made import WALLET, position
 
 OTHER = b"\x07" * 20
 
@@ -122,3 +123,15 @@ def test_promotions_are_a_trail_and_figures_are_replaced(ledger: Ledger, tmp_pat
             ("abc", 4, "ana"),
             ("def", None, "bob"),
         ]
+
+
+def test_figures_that_were_not_kept_are_kept_the_next_time(ledger: Ledger) -> None:
+    """Those that nothing changed about are not written again; a commit that failed wrote none."""
+    ledger.commit(Commit(at(5), models={"champion": 1}))
+    huge = LakeFile("flows/x.parquet", "flows", position(6), position(6), 2**80, 1)
+    with pytest.raises(StoreError):
+        ledger.commit(Commit(at(6), models={"champion": 2}, files_added=[huge]))
+    assert ledger.model_figures() == {"champion": 1}
+    for told in ({"champion": 2}, {"champion": 2}, {"champion": 1}):
+        ledger.commit(Commit(at(6), models=told))
+        assert ledger.model_figures() == told
