@@ -121,6 +121,12 @@ def _uint64(name: str, cells: Sequence[str | None]) -> Words:
     return columns.saturated(_quantities(name, cells), columns.MAX_UINT64)
 
 
+def _saturated(name: str, cell: str, kind: pa.DataType) -> int:
+    """A quantity, or the largest number of that type where it is larger."""
+    limit = columns.MAX_UINT64 if kind == pa.uint64() else columns.MAX_INT64
+    return min(quantity_of(cell, name), limit)
+
+
 def _given(cells: Sequence[object]) -> Mask:
     return np.array([cell is not None for cell in cells], np.bool_)
 
@@ -131,8 +137,10 @@ class _Decoder:
     def __init__(self, raws: Sequence[RawBlock], verified: Sequence[bool]) -> None:
         self._raws = raws
         blocks = [raw.block for raw in raws]
-        self._numbers = self._block_numbers([block.number for block in blocks])
-        self._times = _int64("timestamp", [block.timestamp for block in blocks])
+        numbers = [quantity_of(block.number, "number", 63) for block in blocks]
+        self._numbers = np.array(numbers, np.int64)
+        times = [_saturated("timestamp", block.timestamp, pa.int64()) for block in blocks]
+        self._times = np.array(times, np.int64)
         self._txs = [tx for block in blocks for tx in block.transactions]
         self._counts = np.array([len(block.transactions) for block in blocks], np.int64)
         self._behind = np.cumsum(self._counts)
@@ -176,31 +184,31 @@ class _Decoder:
 
     # --- blocks and transactions ---------------------------------------------------------------
 
-    @staticmethod
-    def _block_numbers(cells: Sequence[str]) -> Index:
-        numbers = columns.saturated(_quantities("number", cells), columns.MAX_UINT64)
-        if np.any(numbers > columns.MAX_INT64):
-            raise ValueError("number needs more than 63 bits")
-        return numbers.astype(np.int64)
-
     def _block_table(self, verified: Sequence[bool]) -> pa.Table:
+        # A cell at a time: there are few blocks, and each step for a whole column costs as much as
+        # dozens of cells.
         blocks = [raw.block for raw in self._raws]
-        fees = [block.base_fee_per_gas for block in blocks]
-        blob_gas = [block.blob_gas_used for block in blocks]
-        excess = [block.excess_blob_gas for block in blocks]
+
+        def data(name: str, cells: Sequence[str], width: int) -> pa.Array:
+            return pa.array([data_of(cell, name, width) for cell in cells], pa.binary(width))
+
+        def numbers(name: str, cells: Sequence[str | None], kind: pa.DataType) -> pa.Array:
+            found = [None if cell is None else _saturated(name, cell, kind) for cell in cells]
+            return pa.array(found, kind)
+
         return pa.Table.from_arrays(
             [
                 pa.array(self._numbers),
-                columns.fixed_array(_fixed("hash", [b.hash for b in blocks], 32)),
-                columns.fixed_array(_fixed("parentHash", [b.parent_hash for b in blocks], 32)),
+                data("hash", [b.hash for b in blocks], 32),
+                data("parentHash", [b.parent_hash for b in blocks], 32),
                 pa.array(self._times),
-                columns.fixed_array(_fixed("miner", [b.miner for b in blocks], 20)),
-                pa.array(_int64("gasLimit", [b.gas_limit for b in blocks])),
-                pa.array(_int64("gasUsed", [b.gas_used for b in blocks])),
-                columns.number_array(_uint64("baseFeePerGas", fees), pa.uint64(), _given(fees)),
-                columns.number_array(_int64("blobGasUsed", blob_gas), pa.int64(), _given(blob_gas)),
-                columns.number_array(_int64("excessBlobGas", excess), pa.int64(), _given(excess)),
-                columns.data_array(*_data("extraData", [b.extra_data for b in blocks])),
+                data("miner", [b.miner for b in blocks], 20),
+                numbers("gasLimit", [b.gas_limit for b in blocks], pa.int64()),
+                numbers("gasUsed", [b.gas_used for b in blocks], pa.int64()),
+                numbers("baseFeePerGas", [b.base_fee_per_gas for b in blocks], pa.uint64()),
+                numbers("blobGasUsed", [b.blob_gas_used for b in blocks], pa.int64()),
+                numbers("excessBlobGas", [b.excess_blob_gas for b in blocks], pa.int64()),
+                pa.array([data_of(b.extra_data, "extraData") for b in blocks], pa.binary()),
                 pa.array(self._counts.astype(np.int32)),
                 pa.array(list(verified), pa.bool_()),
             ],
