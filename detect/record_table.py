@@ -103,17 +103,16 @@ class RecordTable:
 
     def forget(self, serial: int) -> None:
         """Drop the undo of blocks up to and including that serial."""
-        kept = []
-        for chunk in self._undo:
-            if chunk.last <= serial:
-                continue
-            if chunk.first <= serial:
-                dropped = serial + 1 - chunk.first
-                start = int(chunk.undo.marks[dropped, 0])
-                chunk.undo = _part(chunk.undo, start, dropped)
-                chunk.first, chunk.blocks = serial + 1, chunk.blocks - dropped
-            kept.append(chunk)
-        self._undo = kept
+        kept = 0
+        while kept < len(self._undo) and self._undo[kept].last <= serial:
+            kept += 1
+        del self._undo[:kept]
+        if self._undo and self._undo[0].first <= serial:
+            chunk = self._undo[0]
+            dropped = serial + 1 - chunk.first
+            start = int(chunk.undo.marks[dropped, 0])
+            chunk.undo = _part(chunk.undo, start, dropped)
+            chunk.first, chunk.blocks = serial + 1, chunk.blocks - dropped
 
     def dump(self) -> object:
         """The state, undo included."""
@@ -183,7 +182,7 @@ class JournaledArray:
 
     def revert(self, serial: int) -> None:
         """Undo the block with that serial, the last one written."""
-        if not self._undo or self._undo[-1][0] + len(self._undo[-1][1]) - 1 != serial:
+        if not self._undo or _behind(self._undo[-1]) != serial + 1:
             return
         first, before = self._undo.pop()
         self.values[...] = before[-1]
@@ -192,11 +191,13 @@ class JournaledArray:
 
     def forget(self, serial: int) -> None:
         """Drop the undo of blocks up to and including that serial."""
-        kept = [
-            (max(first, serial + 1), before[max(0, serial + 1 - first) :])
-            for first, before in self._undo
-        ]
-        self._undo = [(first, before.copy()) for first, before in kept if len(before)]
+        kept = 0
+        while kept < len(self._undo) and _behind(self._undo[kept]) <= serial + 1:
+            kept += 1
+        del self._undo[:kept]
+        if self._undo and self._undo[0][0] <= serial:
+            first, before = self._undo[0]
+            self._undo[0] = (serial + 1, before[serial + 1 - first :].copy())
 
     def dump(self) -> object:
         """The state, undo included."""
@@ -218,6 +219,12 @@ class JournaledArray:
     def content(self) -> bytes:
         """The values."""
         return self.values.tobytes()
+
+
+def _behind(undo: tuple[int, Array]) -> int:
+    """The serial behind the last one of a pass."""
+    first, before = undo
+    return first + len(before)
 
 
 def _part(undo: TableUndo, start: int, dropped: int) -> TableUndo:

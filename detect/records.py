@@ -31,6 +31,10 @@ class _Pass:
     blocks: int
     undo: TableUndo
 
+    @property
+    def last(self) -> int:
+        return self.first + self.blocks - 1
+
 
 class RecordTable:
     """At most ``capacity`` records; a full table gives up those longest unwritten.
@@ -93,7 +97,7 @@ class RecordTable:
 
     def revert(self, serial: int) -> None:
         """Undo the block with that serial, the last one written."""
-        if not self._passes or serial != self._passes[-1].first + self._passes[-1].blocks - 1:
+        if not self._passes or serial != self._passes[-1].last:
             return  # no event of it came here
         last = self._passes[-1]
         last.blocks -= 1
@@ -103,8 +107,12 @@ class RecordTable:
 
     def forget(self, serial: int) -> None:
         """Drop the undo of blocks up to and including that serial."""
-        kept = [p for p in self._passes if p.first + p.blocks - 1 > serial]
-        self._passes = [_since(p, serial + 1) if p.first <= serial else p for p in kept]
+        kept = 0
+        while kept < len(self._passes) and self._passes[kept].last <= serial:
+            kept += 1
+        del self._passes[:kept]
+        if self._passes and self._passes[0].first <= serial:
+            self._passes[0] = _since(self._passes[0], serial + 1)
 
     def dump(self) -> object:
         """The rows in use and the undo."""

@@ -89,7 +89,16 @@ class BlockLog:
     def __init__(self, kind: list[Any], keep: int) -> None:
         self.kind = np.dtype(kind)
         self.keep = keep
-        self._rows: Array = np.zeros(0, self.kind)
+        # Rows come in at the end and go from the front: moved to where there is room now and then.
+        self._room: Array = np.zeros(0, self.kind)
+        self._start = self._stop = 0
+
+    def followed_by(self, new: Array) -> tuple[Array, int]:
+        """The rows kept and new ones behind them, as a copy, and where the new ones begin."""
+        before = self.rows
+        rows = np.empty(len(before) + len(new), self.kind)
+        rows[: len(before)], rows[len(before) :] = before, new
+        return rows, len(before)
 
     def follow(self, headers: Array) -> tuple[Array, int]:
         """The rows kept and those of new blocks behind them, and where these begin.
@@ -97,67 +106,79 @@ class BlockLog:
         ``headers`` are records of ``HEADER``, or of more of the log's columns. ``run`` is filled
         in; the caller fills in the rest and gives the new ones to ``append``.
         """
-        before = self._rows[-self.keep :]
-        start = len(before)
-        rows = np.zeros(start + len(headers), self.kind)
-        rows[:start] = before
-        for name in headers.dtype.names or ():
-            rows[name][start:] = headers[name]
+        new = headers
+        if headers.dtype != self.kind:
+            new = np.zeros(len(headers), self.kind)
+            for name in headers.dtype.names or ():
+                new[name] = headers[name]
+        rows, start = self.followed_by(new)
         if not len(headers):
             return rows, start
-        linked = np.zeros(len(rows), np.bool_)
-        one, two = rows[:-1], rows[1:]
+        last = max(0, start - 1)  # the row that the first new one may follow
+        one, two = rows[last:-1], rows[last + 1 :]
         unknown = (one["hash"] == 0) | (two["parent"] == 0)
-        linked[1:] = (two["number"] == one["number"] + 1) & (
+        linked = np.zeros(len(headers), np.bool_)
+        linked[len(headers) - len(two) :] = (two["number"] == one["number"] + 1) & (
             (one["hash"] == two["parent"]) | unknown
         )
-        places = np.arange(len(rows))
-        broken = np.maximum.accumulate(np.where(linked, -1, places)[start:])
-        so_far = int(before["run"][-1]) if start else 0
-        ago = places[start:] - broken + 1
-        went_on = places[start:] - start + 1 + so_far
-        rows["run"][start:] = np.where(broken >= 0, ago, went_on)
+        places = np.arange(len(headers))
+        broken = np.maximum.accumulate(np.where(linked, -1, places))
+        so_far = int(rows["run"][last]) if start else 0
+        rows["run"][start:] = np.where(broken >= 0, places - broken, places + so_far) + 1
         return rows, start
 
     def append(self, rows: Array) -> None:
         """Take in the rows of new blocks."""
-        self._rows = np.concatenate([self._rows, rows])
+        stop = self._stop + len(rows)
+        if stop > len(self._room):
+            held = self._held
+            stop -= self._start
+            self._room = np.zeros(2 * stop, self.kind)
+            self._room[: len(held)] = held
+            self._start, self._stop = 0, len(held)
+        self._room[self._stop : stop] = rows
+        self._stop = stop
 
     @property
     def last(self) -> Any:
         """The newest row, None before the first."""
-        return self._rows[-1] if len(self._rows) else None
+        return self._room[self._stop - 1] if self._start < self._stop else None
 
     @property
     def rows(self) -> Array:
-        """The last ``keep`` rows."""
-        return self._rows[-self.keep :]
+        """The last ``keep`` rows, to be read before the log changes."""
+        return self._room[max(self._start, self._stop - self.keep) : self._stop]
 
     def revert(self, serial: int) -> None:
         """Undo the block with that serial, the last one appended."""
-        while len(self._rows) and self._rows["serial"][-1] == serial:
-            self._rows = self._rows[:-1]
+        while self._start < self._stop and self.last["serial"] == serial:
+            self._stop -= 1
 
     def forget(self, serial: int) -> None:
         """Drop what only a revert of blocks up to that serial would ask for."""
-        final = int(np.searchsorted(self._rows["serial"], serial, "right"))
-        if final > self.keep:
-            self._rows = self._rows[final - self.keep :].copy()
+        if self._stop - self._start > self.keep:
+            final = int(self._held["serial"].searchsorted(serial, "right"))
+            self._start += max(0, final - self.keep)
 
     def dump(self) -> object:
         """The rows, undo included."""
-        return [str(self.kind), self._rows.tobytes()]
+        return [str(self.kind), self._held.tobytes()]
 
     def load(self, state: Any) -> None:
         """Take over what ``dump`` gave."""
         kind, data = state
         if kind != str(self.kind):
             raise ValueError("a log of other columns")
-        self._rows = np.frombuffer(data, self.kind).copy()
+        self._room = np.frombuffer(data, self.kind).copy()
+        self._start, self._stop = 0, len(self._room)
 
     def content(self) -> bytes:
         """The last ``keep`` rows."""
         return self.rows.tobytes()
+
+    @property
+    def _held(self) -> Array:
+        return self._room[self._start : self._stop]
 
 
 class Versions(Generic[T]):

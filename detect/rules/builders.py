@@ -81,19 +81,18 @@ class Builders(Journaled):
         columns = self._cache.of(scored)
         if columns.batch.blocks["miner"].null_count == len(columns.batch):
             return ()
-        new, before = self._rows_of(columns), self._blocks.rows
-        counts = self._counted(before)
-        rows = np.concatenate([before, new])
+        rows, start = self._blocks.followed_by(self._rows_of(columns))
+        counts = self._counted(rows[:start])
         findings: list[Finding] = []
-        start, ring = len(before), self._config.ring
+        ring = self._config.ring
         squares = sum(count * count for count in counts.values())
         total = counts.total()
-        builders = rows["builder"].tolist()
+        builders = rows["builder"]
         for place in range(start, len(rows)):
-            builder = builders[place]
+            builder = int(builders[place])
             was = counts[builder] - self._least(total)
             if place >= ring:
-                leaving = builders[place - ring]
+                leaving = int(builders[place - ring])
                 squares -= 2 * counts[leaving] - 1
                 counts[leaving] -= 1
                 total -= 1

@@ -104,14 +104,16 @@ class Trail:
 
     def forget(self, serial: int) -> None:
         """Drop the undo of blocks up to and including that serial."""
-        kept = []
-        for undo in self._undo:
+        kept = 0
+        while kept < len(self._undo) and self._undo[kept].serials[-1] <= serial:
+            kept += 1
+        del self._undo[:kept]
+        if self._undo and self._undo[0].serials[0] <= serial:
+            undo = self._undo[0]
             gone = int(np.searchsorted(undo.serials, serial, "right"))
-            if gone < len(undo.serials):
-                kept.append(
-                    _Undo(undo.serials[gone:].copy(), undo.count + gone, undo.lost[gone:].copy())
-                )
-        self._undo = kept
+            self._undo[0] = _Undo(
+                undo.serials[gone:].copy(), undo.count + gone, undo.lost[gone:].copy()
+            )
 
     def dump(self) -> object:
         """The state, undo included."""
