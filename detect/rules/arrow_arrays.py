@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,54 +16,40 @@ MANY: Final = 1_024  # values, from which on it pays to look at their ends first
 FEW: Final = 4_096  # and addresses, up to which
 
 
-def topic_prefixes(logs: pa.Table) -> Array:
-    """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
-    topics = logs["topic0"]
-    raw = np.ascontiguousarray(fixed_bytes(topics, 32)[:, :8]).view(">u8").reshape(-1)
-    out = raw.astype(np.uint64)
-    if topics.null_count:
-        out[nulls(topics)] = 0
-    return out
-
-
 class RowsByKey:
-    """The rows of each value of an integer column: sorted once, looked up by whoever asks."""
+    """The rows of each value of a column: sorted once, looked up by whoever asks.
 
-    def __init__(self, keys: Array) -> None:
-        encoded = pa.array(keys).dictionary_encode()
-        codes, values = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    ``rows`` are those that the values stand in, in order; without it they are all.
+    """
+
+    def __init__(self, keys: Array, rows: Array | None = None) -> None:
+        codes, values = numbered(keys)
         if len(values) <= 2**16:
             codes = codes.astype(np.uint16)  # which NumPy sorts in one pass
-        self._order = np.argsort(codes, kind="stable")
+        order = np.argsort(codes, kind="stable")
+        self._order = order if rows is None else rows[order]
         stops = np.cumsum(np.bincount(codes, minlength=len(values))).tolist()
         self._bounds = dict(zip(values, zip([0, *stops], stops, strict=False), strict=True))
 
-    def of(self, keys: Iterable[int]) -> Array:
+    def of(self, keys: Iterable[Any]) -> Array:
         """The rows with one of these values, in order."""
-        bounds = [self._bounds[key] for key in set(keys) if key in self._bounds]
+        known = self._bounds
+        bounds = [known[key] for key in set(keys) if key in known]
         if not bounds:
             return np.empty(0, np.int64)
+        if len(bounds) == 1:
+            return self._order[slice(*bounds[0])].copy()
         return np.sort(np.concatenate([self._order[start:stop] for start, stop in bounds]))
 
 
-def logs_with(logs: pa.Table, topics: Iterable[bytes], index: RowsByKey | None = None) -> Array:
-    """Rows of the logs with one of these topics, in order (the whole topic agrees).
-
-    ``index`` is that of their prefixes.
-    """
-    if not logs.num_rows:
-        return np.empty(0, np.int64)
-    wanted = list(topics)
-    index = index or RowsByKey(topic_prefixes(logs))
-    rows = index.of(int.from_bytes(topic[:8], "big") for topic in wanted)
-    if not len(rows):
-        return rows
-    names = np.ascontiguousarray(fixed_bytes(logs["topic0"], 32)[rows]).view(">u8")
-    same = np.zeros(len(rows), np.bool_)
-    for topic in wanted:
-        same |= (names == np.frombuffer(topic, ">u8")).all(axis=1)
-    kept: Array = rows[same]
-    return kept
+def rows_by_topic(logs: pa.Table) -> RowsByKey:
+    """The rows of the logs by their topic 0."""
+    topics = logs["topic0"]
+    keys = np.ascontiguousarray(fixed_bytes(topics, 32)).view("V32").reshape(-1)
+    if not topics.null_count:
+        return RowsByKey(keys)
+    rows = np.flatnonzero(~nulls(topics))
+    return RowsByKey(keys[rows], rows)
 
 
 def nullable(values: pa.ChunkedArray, default: int) -> Array:
@@ -131,17 +117,22 @@ def among(values: pa.ChunkedArray, ends: Array, addresses: pa.Array) -> Array:
     return found
 
 
-def numbered(values: Array) -> tuple[Array, list[bytes]]:
-    """Number the distinct items of an array of one void type in order of first appearance.
+def numbered(values: Array) -> tuple[Array, list[Any]]:
+    """Number the distinct items of an array in order of first appearance.
 
-    A hash table does it in a tenth of the time that ``np.unique`` sorts such items in.
+    They are integers, or bytes of one void type. A hash table does it in a tenth of the time that
+    ``np.unique`` sorts such items in.
     """
     if not len(values):
         return np.empty(0, np.int64), []
+    if values.dtype.kind != "V":
+        encoded = pa.array(values).dictionary_encode()
+        return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy().tolist()
     buffer = pa.py_buffer(np.ascontiguousarray(values).tobytes())
     kind = pa.binary(values.dtype.itemsize)
     encoded = pa.Array.from_buffers(kind, len(values), [None, buffer]).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+    named = np.frombuffer(encoded.dictionary.buffers()[1], values.dtype, len(encoded.dictionary))
+    return encoded.indices.to_numpy().astype(np.int64), named.tolist()
 
 
 def variable_bytes(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
@@ -161,4 +152,12 @@ def variable_bytes(values: pa.ChunkedArray) -> tuple[Array, Array, Array]:
 
 def nulls(values: pa.ChunkedArray) -> Array:
     """Per row whether it is null."""
-    return np.asarray(pc.is_null(values).to_numpy())
+    if not values.null_count:
+        return np.zeros(len(values), np.bool_)
+    array = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
+    valid = np.unpackbits(
+        np.frombuffer(array.buffers()[0], np.uint8),
+        count=array.offset + len(array),
+        bitorder="little",
+    )
+    return np.equal(valid[array.offset :], 0)

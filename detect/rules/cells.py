@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,7 @@ class Cells(dict[str, Column]):
 
     def __missing__(self, name: str) -> Column:
         values = self._table[name]
-        whole = _reader(values)
+        whole = _READERS.get(values.type.id, _Other)(values)
         read = _Nullable(whole, nulls(values)) if values.null_count else whole
         self[name] = read
         return read
@@ -78,20 +79,24 @@ class _Nullable:
 def _numbers(values: pa.ChunkedArray) -> Column:
     # A memoryview gives Python's own numbers. What stands behind a null means nothing.
     array = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-    kind = values.type.to_pandas_dtype()
     data = array.buffers()[1]
+    kind = _NUMBERS[values.type.id]
     if data is None or not len(array):
         return np.zeros(len(array), kind).data
-    start = array.offset * values.type.byte_width
+    start = array.offset * kind.itemsize
     return np.frombuffer(data, kind, count=len(array), offset=start).data
 
 
-def _reader(values: pa.ChunkedArray) -> Column:
-    kind = values.type
-    if pa.types.is_fixed_size_binary(kind):
-        return _Fixed(values)
-    if pa.types.is_binary(kind):
-        return _Variable(values)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _numbers(values)
-    return _Other(values)
+_NUMBERS: Final = {
+    kind.id: np.dtype(kind.to_pandas_dtype())
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float32(), pa.float64()),
+    )
+}
+_READERS: Final[dict[int, Callable[[pa.ChunkedArray], Column]]] = {
+    **dict.fromkeys(_NUMBERS, _numbers),
+    pa.binary(1).id: _Fixed,
+    pa.binary().id: _Variable,
+}

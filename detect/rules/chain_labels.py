@@ -14,14 +14,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from chainwarden.schema import BlockBatch, Chain, Evidence, Label, Reason, Role, Severity, hex_of
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chainwarden.schema import (
+    HASH,
+    BlockBatch,
+    Chain,
+    Evidence,
+    Label,
+    Reason,
+    Role,
+    Severity,
+    hex_of,
+)
 from detect.journal import Journaled, JournaledTable, Value
 from detect.known.freezes import USDC_FROZEN, USDC_UNFROZEN, USDT_FROZEN, USDT_UNFROZEN
 from detect.known.sanctions import SANCTIONS_ADDED, SANCTIONS_ORACLE, SANCTIONS_REMOVED
 from detect.known.tokens import USDC, USDT
 from detect.label_words import FROZEN, SANCTIONED
 from detect.labels import LabelBook
-from detect.rules.arrow_arrays import logs_with
 from detect.rules.columns import ColumnCache
 from detect.rules.rule import Finding
 from detect.scored import ScoredBatch
@@ -50,6 +63,7 @@ _TELLERS: Final = {
     USDC_FROZEN: _Teller(USDC, FROZEN, "circle"),
     USDC_UNFROZEN: _Teller(USDC, FROZEN, "circle", ends=True),
 }
+_TOLD: Final = pa.array(_TELLERS, HASH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,8 @@ class ChainLabels(Journaled):
         if self._taken is batch:
             return
         self._taken = batch
-        for row in logs_with(batch.logs, _TELLERS).tolist():
+        told = pc.is_in(batch.logs["topic0"], value_set=_TOLD).to_numpy()
+        for row in np.flatnonzero(told).tolist():
             teller = _teller(batch, row)
             if teller is None:
                 continue

@@ -22,10 +22,9 @@ from detect.rules.arrow_arrays import (
     among,
     fixed_bytes,
     last_bytes,
-    logs_with,
     nullable,
     nulls,
-    topic_prefixes,
+    rows_by_topic,
     variable_bytes,
 )
 from detect.rules.block_log import headers_of
@@ -138,31 +137,33 @@ class Columns:
         return np.where(nonces == _NO_NONCE, -1, known)
 
     @cached_property
+    def _inputs(self) -> tuple[Array, Array, Array]:
+        return variable_bytes(self.batch.transactions["input"])
+
+    @cached_property
     def input_lengths(self) -> Array:
         """Bytes of calldata per transaction; -1 where the source gives none."""
-        return variable_bytes(self.batch.transactions["input"])[0]
+        return self._inputs[0]
 
     @cached_property
     def selectors(self) -> Array:
         """The first four bytes of the calldata as a big-endian uint32; 0 where there are fewer."""
-        lengths, offsets, data = variable_bytes(self.batch.transactions["input"])
+        lengths, offsets, data = self._inputs
         out = np.zeros(len(lengths), np.uint32)
         rows = np.flatnonzero(lengths >= 4)
         if len(rows):
-            at = offsets[rows]
-            for byte in range(4):
-                out[rows] = (out[rows] << np.uint32(8)) | data[at + byte]
+            heads = data[offsets[rows][:, None] + np.arange(4)]
+            out[rows] = heads.view(">u4").reshape(-1)
         return out
 
     def transactions_with(self, selectors: Iterable[int]) -> Array:
         """Rows of the transactions that call one of these selectors, in order."""
-        rows = self._selector_rows.of(selectors)
-        called: Array = rows[self.input_lengths[rows] >= 4]
-        return called
+        return self._selector_rows.of(selectors)
 
     @cached_property
     def _selector_rows(self) -> RowsByKey:
-        return RowsByKey(self.selectors)
+        rows = np.flatnonzero(self.input_lengths >= 4)
+        return RowsByKey(self.selectors[rows], rows)
 
     @cached_property
     def native_claims(self) -> Array:
@@ -332,22 +333,17 @@ class Columns:
     # --- logs
 
     @cached_property
-    def log_topic(self) -> Array:
-        """The first eight bytes of topic 0 per log, uint64; 0 where there is none."""
-        return topic_prefixes(self.batch.logs)
-
-    @cached_property
     def log_ordinal(self) -> Array:
         """Ordinal within its transaction per log."""
         return column(self.batch.logs, "ordinal")
 
     def logs_with(self, topics: Iterable[bytes]) -> Array:
         """Rows of the logs with one of these topics, in order (the whole topic agrees)."""
-        return logs_with(self.batch.logs, topics, self._topic_rows)
+        return self._topic_rows.of(topics)
 
     @cached_property
     def _topic_rows(self) -> RowsByKey:
-        return RowsByKey(self.log_topic)
+        return rows_by_topic(self.batch.logs)
 
     # --- where rows meet
 

@@ -54,9 +54,6 @@ SHAPES: Final[dict[bytes, tuple[int, int]]] = {
 """Topics and data words of each event; a log of another shape is somebody else's event."""
 
 
-_PREFIXES: Final = {topic: np.uint64(int.from_bytes(topic[:8], "big")) for topic in SHAPES}
-
-
 @dataclass(frozen=True, slots=True)
 class Trades:
     """Per transaction and pool what all its swaps there came to, in chain order of the first one.
@@ -248,11 +245,6 @@ class PoolEvents:
         return self.columns.tx_rows(column(logs, "block_number"), column(logs, "transaction_index"))
 
     @cached_property
-    def _ours(self) -> Array:
-        # The logs with any topic of a pool: what there is to look at more closely.
-        return self.columns.logs_with(SHAPES)
-
-    @cached_property
     def _shaped(self) -> tuple[Array, Array, Array]:
         # Offsets and lengths of the data, and how many topics there are.
         logs = self.columns.batch.logs
@@ -263,7 +255,7 @@ class PoolEvents:
         return lengths, offsets, topics
 
     def _rows(self, topic: bytes) -> Array:
-        rows: Array = self._ours[self.columns.log_topic[self._ours] == _PREFIXES[topic]]
+        rows = self.columns.logs_with((topic,))
         if not len(rows):
             return rows
         lengths, _, topics = self._shaped
