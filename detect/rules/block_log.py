@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from chainwarden.schema import BlockBatch
 from detect.compiled import Array
+from detect.rules.arrow_arrays import fixed_bytes, nullable, nulls
 
 UNKNOWN: Final = -1  # a quantity that the source does not give
 
@@ -45,39 +46,20 @@ def headers_of(batch: BlockBatch, first_serial: int) -> Array:
     rows["time"] = blocks["block_timestamp"].to_numpy()
     rows["hash"], rows["parent"] = folded(blocks["block_hash"]), folded(blocks["parent_hash"])
     for name in ("gas_limit", "gas_used", "blob_gas_used", "excess_blob_gas"):
-        rows[name] = _filled(blocks[name])
+        rows[name] = nullable(blocks[name], UNKNOWN)
     fees = blocks["base_fee_per_gas"]
-    if fees.null_count < len(fees):
-        capped = np.minimum(fees.fill_null(0).to_numpy(), np.uint64(2**63 - 1)).astype(np.int64)
-        capped[fees.is_null().to_numpy()] = UNKNOWN
-        rows["base_fee"] = capped
-    else:
-        rows["base_fee"] = UNKNOWN
+    rows["base_fee"] = np.minimum(nullable(fees, 0), np.uint64(2**63 - 1))
+    rows["base_fee"][nulls(fees)] = UNKNOWN
     return rows
 
 
 def folded(hashes: pa.ChunkedArray) -> Array:
     """Hashes as uint64, their four words folded into one; 0 where there are none."""
-    raw = np.ascontiguousarray(_fixed(hashes, 32)).view(np.uint64).reshape(-1, 4)
-    out = np.bitwise_xor.reduce(raw, axis=1) if len(raw) else np.zeros(0, np.uint64)
+    raw = np.ascontiguousarray(fixed_bytes(hashes, 32)).view(np.uint64).reshape(-1, 4)
+    out = np.bitwise_xor.reduce(raw, axis=1)
     if hashes.null_count:
-        out[hashes.is_null().to_numpy()] = 0
+        out[nulls(hashes)] = 0
     return np.asarray(out)
-
-
-def _fixed(values: pa.ChunkedArray, width: int) -> Array:
-    array = pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
-    data = array.buffers()[1]
-    if data is None:
-        return np.zeros((len(array), width), np.uint8)
-    flat = np.frombuffer(data, np.uint8, count=len(array) * width, offset=array.offset * width)
-    return flat.reshape(-1, width)
-
-
-def _filled(values: pa.ChunkedArray) -> Array:
-    if values.null_count == len(values):
-        return np.full(len(values), UNKNOWN, np.int64)
-    return np.asarray(values.fill_null(UNKNOWN).to_numpy())
 
 
 class BlockLog:

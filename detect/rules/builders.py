@@ -20,7 +20,7 @@ from detect.compiled import Array
 from detect.journal import Journaled
 from detect.known.mixers import TORNADO
 from detect.known.services import BUILDERS
-from detect.rules.arrow_arrays import address_key, address_set, address_words
+from detect.rules.arrow_arrays import address_key, address_set, address_words, nulls
 from detect.rules.block_log import BlockLog
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding, about_chain
@@ -152,7 +152,7 @@ class Builders(Journaled):
         if calls.any():
             blocks = columns.block_row(columns.tx_block[calls])
             new["mixing"] = np.bincount(blocks, minlength=len(new))
-        return new if not miners.null_count else new[miners.is_valid().to_numpy()]
+        return new if not miners.null_count else new[~nulls(miners)]
 
     def _counted(self, before: Array) -> Counter[int]:
         if self._counts is None:

@@ -22,7 +22,7 @@ from detect.journal import Journaled
 from detect.kernels import outlook
 from detect.kernels.outlook import HORIZONS, LONGEST, MODEL_SIZE, STEP
 from detect.known.slots import SLOT_CLOCKS
-from detect.rules.arrow_arrays import address_words
+from detect.rules.arrow_arrays import address_words, nulls
 from detect.rules.block_log import HEADER, BlockLog, Versions
 from detect.rules.columns import ColumnCache
 from detect.rules.rule import Finding
@@ -92,7 +92,7 @@ class Disruption(Journaled):
         new = rows[start:]
         words = address_words(blocks["miner"])[known]
         new["builder"] = words[:, 0].astype(np.uint64) << np.uint64(32) | words[:, 1]
-        new["builder"][blocks["miner"].is_null().to_numpy()[known]] = 0
+        new["builder"][nulls(blocks["miner"])[known]] = 0
         new["cells"][:, outlook.LOG_FEE] = np.log(new["base_fee"])
         self._look_ahead(rows, start)
         self._blocks.append(new)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from chainwarden.schema import Evidence, Reason, Severity, hex_of
 from detect.compiled import Array
@@ -98,35 +97,34 @@ class GasUse(Journaled):
         if not len(added):
             return ()
         rows, start = self._blocks.follow(added)
-        padded = np.concatenate([np.zeros(WINDOW - 1, rows.dtype), rows])
         # Ten blocks that follow one another end at each of these.
         whole = start + np.flatnonzero(rows["run"][start:] >= WINDOW)
-        findings = self._hogs(columns, rows, padded, whole)
-        chunks = rows["number"] // CHUNK
+        findings = self._hogs(columns, rows, whole)
         # An hour's blocks are learnt if they were together; a source with holes has no habits.
-        ends = np.flatnonzero((np.diff(chunks) != 0) & (rows["run"][:-1] >= TOGETHER)) + 1
-        ends = ends[ends >= start]
-        inner = ends[ends > start]
+        last = max(0, start - 1)
+        chunks, runs = rows["number"][last:] // CHUNK, rows["run"][last:]
+        ends = last + 1 + np.flatnonzero((chunks[1:] != chunks[:-1]) & (runs[:-1] >= TOGETHER))
+        inner = ends[ends > start].tolist()
         for low, high in zip([start, *inner], [*inner, len(rows)], strict=True):
             if low in ends:
-                before = rows[max(0, int(low) - CHUNK) : int(low)]
-                before = before[before["number"] // CHUNK == chunks[low - 1]]
+                before = rows[max(0, low - CHUNK) : low]
+                before = before[before["number"] // CHUNK == rows["number"][low - 1] // CHUNK]
                 self._habits.replace(int(rows["serial"][low]), self._habits.newest.after(before))
             part = whole[(whole >= low) & (whole < high)]
             if len(part) and self._habits.newest.blocks >= self._config.known:
-                findings += self._failures(columns, rows, padded, part)
-                findings += self._selectors(columns, rows, padded, part)
+                findings += self._failures(columns, rows, part)
+                findings += self._selectors(columns, rows, part)
         self._blocks.append(rows[start:])
         return sorted(findings, key=lambda finding: (finding.block_row, finding.rule))
 
     # --- one contract
 
-    def _hogs(self, columns: Columns, rows: Array, padded: Array, at: Array) -> list[Finding]:
+    def _hogs(self, columns: Columns, rows: Array, at: Array) -> list[Finding]:
         if not len(at):
             return []
-        gas = _rolling(padded["gas"], at)
+        gas = _sums(rows, "gas", at)
         share = self._config.hog_share
-        taken, calls, senders = _of_top(padded, at, "hogs", ("gas", "calls", "senders"))
+        taken, calls, senders = _of_top(rows, at, "hogs", ("gas", "calls", "senders"))
         over = (taken > share * gas[:, None]) & (rows["hogs"][at] != 0)
         findings = []
         for place, rank in np.argwhere(over).tolist():
@@ -166,9 +164,9 @@ class GasUse(Journaled):
 
     # --- against what is usual
 
-    def _failures(self, columns: Columns, rows: Array, padded: Array, at: Array) -> list[Finding]:
+    def _failures(self, columns: Columns, rows: Array, at: Array) -> list[Finding]:
         config, habits = self._config, self._habits.newest
-        failed, calls = _rolling(padded["failed"], at), _rolling(padded["calls"], at)
+        failed, calls = _sums(rows, "failed", at), _sums(rows, "calls", at)
         usual = habits.failed_share
         least = max(config.failed_factor * usual, config.failed_share)
         over = (failed >= config.failed_calls) & (failed > least * calls)
@@ -194,10 +192,10 @@ class GasUse(Journaled):
             )
         return findings
 
-    def _selectors(self, columns: Columns, rows: Array, padded: Array, at: Array) -> list[Finding]:
+    def _selectors(self, columns: Columns, rows: Array, at: Array) -> list[Finding]:
         config, habits = self._config, self._habits.newest
-        total = _rolling(padded["calls"], at)
-        made, senders = _of_top(padded, at, "selectors", ("calls", "senders"))
+        total = _sums(rows, "calls", at)
+        made, senders = _of_top(rows, at, "selectors", ("calls", "senders"))
         over = (made >= config.selector_calls) & (made >= config.selector_share * total[:, None])
         over &= rows["selectors"][at] != NO_SELECTOR
         findings = []
@@ -233,23 +231,23 @@ class GasUse(Journaled):
         return findings
 
 
-def _rolling(values: Array, at: Array) -> Array:
-    # Sums over the ten blocks that end at each row; ``values`` has nine rows in front.
-    sums = np.concatenate([[0], np.cumsum(values)])
-    return np.asarray(sums[at + WINDOW] - sums[at])
+def _windows(at: Array) -> Array:
+    # The ten rows that end at each of these, (rows, WINDOW).
+    return np.asarray(at[:, None] + np.arange(1 - WINDOW, 1))
 
 
-def _of_top(padded: Array, at: Array, name: str, what: tuple[str, ...]) -> list[Array]:
+def _sums(rows: Array, name: str, at: Array) -> Array:
+    # Sums over the ten blocks that end at each row.
+    return np.asarray(rows[name][_windows(at)].sum(axis=1))
+
+
+def _of_top(rows: Array, at: Array, name: str, what: tuple[str, ...]) -> list[Array]:
     # What each of a block's top keys took in the ten blocks that end there, (rows, TOP) each.
-    keys = sliding_window_view(padded[name], WINDOW, axis=0)[at]  # (rows, TOP, WINDOW)
-    own = padded[name][at + WINDOW - 1]
+    windows = _windows(at)
+    keys, own, prefix = rows[name][windows], rows[name][at], name[:-1]
     same = own[:, :, None, None] == keys[:, None, :, :]
-    prefix = name[:-1]
     return [
-        np.where(
-            same, sliding_window_view(padded[f"{prefix}_{w}"], WINDOW, axis=0)[at][:, None], 0
-        ).sum(axis=(2, 3))
-        for w in what
+        np.where(same, rows[f"{prefix}_{w}"][windows][:, None], 0).sum(axis=(2, 3)) for w in what
     ]
 
 

@@ -32,7 +32,7 @@ from detect.known.pools import (
     V4_MODIFY,
     V4_SWAP,
 )
-from detect.rules.arrow_arrays import fixed_bytes, numbered, variable_bytes
+from detect.rules.arrow_arrays import fixed_bytes, nulls, numbered, variable_bytes
 from detect.rules.columns import ColumnCache, Columns
 from detect.scored import ScoredBatch
 
@@ -169,11 +169,15 @@ class PoolEvents:
         if not len(rows):
             none = np.empty(0, np.int64)
             return [], Trades(none, none, np.empty((0, 2)), none, none)
-        two = self._unsigned(v2, 4)
-        # V4 tells what the swapper gained, V3 what the pool gained.
-        amounts = np.concatenate(
-            [two[:, :2] - two[:, 2:], self._signed(v3, 2), -self._signed(v4, 2)]
-        )
+        parts = []
+        if len(v2):
+            two = self._unsigned(v2, 4)
+            parts.append(two[:, :2] - two[:, 2:])
+        if len(v3):
+            parts.append(self._signed(v3, 2))
+        if len(v4):
+            parts.append(-self._signed(v4, 2))  # what the swapper gained; V3 tells the pool's gain
+        amounts = np.concatenate(parts)
         keys = np.zeros((len(rows), 32), np.uint8)
         old = len(v2) + len(v3)
         logs = self.columns.batch.logs
@@ -203,6 +207,8 @@ class PoolEvents:
         found = []
         for topic, sign in ((V2_MINT, 1.0), (V2_BURN, -1.0)):
             rows = self._rows(topic)
+            if not len(rows):
+                continue
             amounts = self._unsigned(rows, 2) * sign
             for row, pool, (zero, one) in zip(
                 rows.tolist(), self._emitters(rows), amounts.tolist(), strict=True
@@ -216,6 +222,8 @@ class PoolEvents:
         found = []
         for topic, word, sign in ((V3_MINT, 1, 1.0), (V3_BURN, 0, -1.0), (V3_COLLECT, 0, -1.0)):
             rows = self._rows(topic)
+            if not len(rows):
+                continue
             words = self._unsigned(rows, SHAPES[topic][1])[:, word:] * sign
             for row, pool, values in zip(
                 rows.tolist(), self._emitters(rows), words.tolist(), strict=True
@@ -228,9 +236,10 @@ class PoolEvents:
         return found
 
     def _v4_liquidity(self) -> list[Liquidity]:
-        rows = self._rows(V4_MODIFY)
+        rows, found = self._rows(V4_MODIFY), list[Liquidity]()
+        if not len(rows):
+            return found
         deltas = self._signed(rows, 4)[:, 2]
-        found = []
         for row, delta in zip(rows.tolist(), deltas.tolist(), strict=True):
             pool = self._topic(1, row)
             if pool is not None:
@@ -245,20 +254,23 @@ class PoolEvents:
         return self.columns.tx_rows(column(logs, "block_number"), column(logs, "transaction_index"))
 
     @cached_property
-    def _shaped(self) -> tuple[Array, Array, Array]:
-        # Offsets and lengths of the data, and how many topics there are.
+    def _shaped(self) -> tuple[Array, Array]:
+        # How long the data is, and how many topics there are.
         logs = self.columns.batch.logs
-        lengths, offsets, _ = variable_bytes(logs["data"])
-        topics = np.ones(len(lengths), np.int8)
+        topics = np.full(logs.num_rows, 4, np.int8)
         for name in ("topic1", "topic2", "topic3"):
-            topics += np.asarray(logs[name].is_valid().to_numpy())
-        return lengths, offsets, topics
+            topics -= nulls(logs[name])
+        return self._data[0], topics
+
+    @cached_property
+    def _data(self) -> tuple[Array, Array, Array]:
+        return variable_bytes(self.columns.batch.logs["data"])
 
     def _rows(self, topic: bytes) -> Array:
         rows = self.columns.logs_with((topic,))
         if not len(rows):
             return rows
-        lengths, _, topics = self._shaped
+        lengths, topics = self._shaped
         count, words = SHAPES[topic]
         fits = (lengths[rows] == 32 * words) & (topics[rows] == count)
         fits &= self._log_tx[rows] >= 0
@@ -268,8 +280,8 @@ class PoolEvents:
         return kept
 
     def _emitters(self, rows: Array) -> list[bytes]:
-        raw = fixed_bytes(self.columns.batch.logs["address"], 20)[rows]
-        return [bytes(row) for row in raw]
+        emitters = self.columns.cells("logs")["address"]
+        return [emitters[row] for row in rows.tolist()]
 
     def _topic(self, number: int, row: int) -> bytes | None:
         value: bytes | None = self.columns.cells("logs")[f"topic{number}"][row]
@@ -277,8 +289,7 @@ class PoolEvents:
 
     def _quads(self, rows: Array, words: int) -> Array:
         # The first words of each log's data as (rows, words, 4) uint64, most significant first.
-        _, offsets, _ = self._shaped
-        _, _, data = variable_bytes(self.columns.batch.logs["data"])
+        _, offsets, data = self._data
         if not len(rows):
             return np.zeros((0, words, 4), np.uint64)
         raw = data[offsets[rows][:, None] + np.arange(32 * words)]

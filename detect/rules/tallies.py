@@ -9,7 +9,7 @@ import numpy as np
 
 from detect.compiled import Array
 from detect.kernels.tallies import MOST, SLOTS, top_of_blocks
-from detect.rules.arrow_arrays import nullable
+from detect.rules.arrow_arrays import nullable, nulls
 from detect.rules.columns import Columns
 
 TOP: Final = 4  # contracts and selectors of a block that are remembered
@@ -79,7 +79,7 @@ def tallies(columns: Columns, kind: np.dtype[Any]) -> Array:
         rows[name] = columns.headers[name]
     if len(blocks):
         _add_up(columns, rows, blocks, calls)
-    given = np.bincount(blocks[used.is_valid().to_numpy()], minlength=count)
+    given = np.bincount(blocks[~nulls(used)], minlength=count)
     return np.asarray(rows[(given > 0) | (calls == 0)])
 
 

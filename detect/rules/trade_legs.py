@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from detect.compiled import Array
 from detect.known.services import SERVICE_ADDRESSES
-from detect.rules.arrow_arrays import fixed_bytes, numbered
+from detect.rules.arrow_arrays import fixed_bytes, nulls, numbered
 from detect.rules.pool_events import PoolEvents
 
 SCANNED: Final = 256  # how many trades between two slices are looked at for victims
@@ -44,8 +44,10 @@ class Legs:
         self._events = events
         before = np.frombuffer(kept, LEG)
         self._first = len(before)
-        self.rows = np.concatenate([before, _legs_of(events)])
-        count = len(self.rows)
+        count = len(before) + len(events.trades)
+        self.rows = np.zeros(count, LEG)
+        self.rows[: self._first] = before
+        _fill(self.rows[self._first :], events)
         self.amount = self.rows["amount"]
         into = self.amount > 0
         out = self.amount < 0
@@ -138,11 +140,11 @@ class Legs:
         return None
 
 
-def _legs_of(events: PoolEvents) -> Array:
+def _fill(legs: Array, events: PoolEvents) -> None:
+    # Legs that are all zero, one per trade.
     trades, columns = events.trades, events.columns
-    legs = np.zeros(len(trades), LEG)
     if not len(trades):
-        return legs
+        return
     transactions, blocks = columns.batch.transactions, columns.batch.blocks
     tx = trades.tx
     names = np.frombuffer(b"".join(pool.rjust(32, b"\0") for pool in events.pools), "V32")
@@ -152,10 +154,9 @@ def _legs_of(events: PoolEvents) -> Array:
     legs["hash"] = _column(transactions["transaction_hash"], 32)[tx]
     legs["amount"] = trades.amount
     legs["index"] = columns.tx_index[tx]
-    legs["ordinal"] = columns.batch.logs["ordinal"].to_numpy()[trades.log]
+    legs["ordinal"] = columns.log_ordinal[trades.log]
     legs["block"] = columns.tx_block[tx]
     legs["miner"] = _column(blocks["miner"], 20)[columns.block_row(columns.tx_block[tx])]
-    return legs
 
 
 def _column(values: pa.ChunkedArray, width: int) -> Array:
@@ -163,5 +164,5 @@ def _column(values: pa.ChunkedArray, width: int) -> Array:
     raw = np.ascontiguousarray(fixed_bytes(values, width))
     if values.null_count:
         raw = raw.copy()
-        raw[~np.asarray(values.is_valid().to_numpy())] = 0
+        raw[nulls(values)] = 0
     return raw.view(f"V{width}").reshape(-1)

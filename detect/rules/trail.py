@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from chainwarden.schema import Hop, path_of
 from detect.compiled import Array
-from detect.rules.arrow_arrays import fixed_bytes
+from detect.rules.arrow_arrays import fixed_bytes, nulls
 
 NONE: Final = -1
 """The number of no hop."""
@@ -147,14 +147,15 @@ class Trail:
 def hops_of(flows: pa.Table, rows: Array, before: Array) -> Array:
     """Rows of a table of flows as hops; ``before`` are the numbers of the hops they follow."""
     out = np.zeros(len(rows), HOP)
+    if not len(rows):
+        return out
     out["before"] = before
-    taken = flows.take(pa.array(rows))
     for name, column in _COLUMNS.items():
-        out[name] = fixed_bytes(taken[column], HOP[name].shape[0])
+        out[name] = fixed_bytes(flows[column], HOP[name].shape[0])[rows]
     for name, bit in (("transaction", _HAS_TRANSACTION), ("token", _HAS_TOKEN)):
-        known = np.asarray(taken[_COLUMNS[name]].is_valid().to_numpy())
-        out["has"][known] |= bit
-        out[name][~known] = 0
+        unknown = nulls(flows[_COLUMNS[name]])[rows]
+        out["has"][~unknown] |= bit
+        out[name][unknown] = 0
     return out
 
 
