@@ -19,6 +19,7 @@ import numpy as np
 from chainwarden.errors import DeepReorg, DetectError
 from detect.compiled import Array
 from detect.drift import ScoreDrift
+from detect.growing import Growing
 from detect.kernels.learning import BINS, TOTAL, Quantile, advance, tally_many
 from detect.kernels.trees import WINDOWS, learn_leaves
 from detect.models import HalfSpaceTrees
@@ -106,8 +107,8 @@ class DepthLearner:
         self._first = 0
         self._starts = np.zeros(1, np.int64)
         self._numbers = np.empty(0, np.int64)
-        self._leaves = np.empty((0, config.n_trees), np.uint16)
-        self._scores = np.empty(0)
+        self._leaves = Growing(np.empty((0, config.n_trees), np.uint16))
+        self._scores = Growing(np.empty(0))
 
     @property
     def head_serial(self) -> int:
@@ -132,7 +133,7 @@ class DepthLearner:
     @property
     def undo_bytes(self) -> int:
         """The size of the rows kept to be learnt or undone."""
-        return int(self._leaves.nbytes + self._scores.nbytes)
+        return int(self._leaves.rows.nbytes + self._scores.rows.nbytes)
 
     def advance(self, X: Array, starts: Array, numbers: Array) -> ScoredRows:
         """Score whole blocks of rows, cut by ``starts``, and learn those that are deep enough.
@@ -141,31 +142,32 @@ class DepthLearner:
         """
         config, head, known = self.config, self._head, len(self._numbers)
         old = int(self._starts[-1])
-        self._leaves = np.concatenate([self._leaves, head.trees.leaves_many(X)])
-        self._scores = np.concatenate([self._scores, np.empty(len(X))])
+        self._leaves.extend(head.trees.leaves_many(X))
+        self._scores.extend(np.empty(len(X)))
+        leaves, scores = self._leaves.rows, self._scores.rows
         self._starts = np.concatenate([self._starts, old + np.asarray(starts[1:], np.int64)])
         self._numbers = np.concatenate([self._numbers, np.asarray(numbers, np.int64)])
         forest = head.trees.forest
-        versions = 2 + min(len(numbers), len(self._leaves) // config.window_size)
-        thresholds, version = np.empty(len(self._scores)), np.empty(len(self._scores), np.int32)
+        versions = 2 + min(len(numbers), len(leaves) // config.window_size)
+        thresholds, version = np.empty(len(scores)), np.empty(len(scores), np.int32)
         kept = np.empty((2, versions, *forest.profile.shape), np.int64)
         advance(
             forest,
             head.quantile,
             self._sizes(),
             config.learn_depth,
-            self._leaves,
+            leaves,
             self._starts,
             known,
-            self._scores,
+            scores,
             thresholds,
             version,
             kept[0],
             kept[1],
         )
-        scores = self._scores[old:].copy()
-        head.drift.update_many(scores, np.repeat(self._numbers[known:], np.diff(starts)))
-        rows = ScoredRows(scores, thresholds[old:], self._leaves[old:], version[old:], *kept)
+        new = scores[old:].copy()
+        head.drift.update_many(new, np.repeat(self._numbers[known:], np.diff(starts)))
+        rows = ScoredRows(new, thresholds[old:], leaves[old:].copy(), version[old:], *kept)
         self._settle(self.head_serial - config.undo_depth)
         return rows
 
@@ -182,8 +184,9 @@ class DepthLearner:
             raise DetectError(f"block serial {serial} is not the last one")
         if serial <= self._settled_serial:
             raise DeepReorg(f"block serial {serial} can no longer be undone")
-        stop = self._starts[-2]
-        self._leaves, self._scores = self._leaves[:stop], self._scores[:stop]
+        last = int(self._starts[-1] - self._starts[-2])
+        self._leaves.drop_last(last)
+        self._scores.drop_last(last)
         self._starts, self._numbers = self._starts[:-1], self._numbers[:-1]
         self._rebuild()
 
@@ -200,7 +203,7 @@ class DepthLearner:
             repr(sorted(meta.items())).encode(),
             *arrays.values(),
             starts - starts[0],
-            self._leaves[starts[0] :],
+            self._leaves.rows[starts[0] :],
         )
 
     def snapshot(self) -> bytes:
@@ -210,8 +213,8 @@ class DepthLearner:
         arrays |= {
             "starts": self._starts,
             "numbers": self._numbers,
-            "leaves": self._leaves,
-            "scores": self._scores,
+            "leaves": self._leaves.rows,
+            "scores": self._scores.rows,
         }
         return pack("learner", self._schema(), meta, arrays)
 
@@ -221,7 +224,7 @@ class DepthLearner:
         self._settled.load(meta, arrays)
         self._first, self._settled_serial = int(meta["first"]), int(meta["settled"])
         self._starts, self._numbers = arrays["starts"], arrays["numbers"]
-        self._leaves, self._scores = arrays["leaves"], arrays["scores"]
+        self._leaves, self._scores = Growing(arrays["leaves"]), Growing(arrays["scores"])
         self._rebuild()
 
     def _schema(self) -> str:
@@ -239,8 +242,9 @@ class DepthLearner:
             self._settled_serial = serial
         dropped = max(0, self._settled_serial - self.config.learn_depth + 1 - self._first)
         if dropped:
-            at = self._starts[dropped]
-            self._leaves, self._scores = self._leaves[at:].copy(), self._scores[at:].copy()
+            at = int(self._starts[dropped])
+            self._leaves.drop_first(at)
+            self._scores.drop_first(at)
             self._starts = self._starts[dropped:] - at
             self._numbers = self._numbers[dropped:].copy()
             self._first += dropped
@@ -254,13 +258,14 @@ class DepthLearner:
         """What the blocks ``first`` to ``last`` change of a model: they are scored already."""
         height, window, generation, rest, _ = self._sizes()
         begin, end = self._row(first), self._row(last + 1)
-        tally_many(model.quantile, self._scores, begin, end, rest, generation)
+        scores = self._scores.rows
+        tally_many(model.quantile, scores, begin, end, rest, generation)
         blocks = slice(max(0, first - self._first), max(0, last + 1 - self._first))
         counts = np.diff(self._starts)[blocks]
-        model.drift.update_many(self._scores[begin:end], np.repeat(self._numbers[blocks], counts))
+        model.drift.update_many(scores[begin:end], np.repeat(self._numbers[blocks], counts))
         depth = self.config.learn_depth
         begin, end = self._row(first - depth), self._row(last + 1 - depth)
-        learn_leaves(model.trees.forest, height, window, self._leaves, begin, end)
+        learn_leaves(model.trees.forest, height, window, self._leaves.rows, begin, end)
 
     def _row(self, serial: int) -> int:
         """Where a block's rows start; those from before the ring have none."""

@@ -12,6 +12,7 @@ import numpy as np
 from river.drift.adwin import ADWIN
 
 from detect.compiled import Array
+from detect.growing import Growing
 from detect.kernels.boosting import BINS
 from detect.kernels.reference import ALARMS, LAST, STATE, SUMMED, follow_parting
 from detect.risk_config import ReferenceConfig
@@ -134,45 +135,43 @@ class RecentRows:
     """What a watch saw of the blocks since the settled one, so that it can be seen again."""
 
     def __init__(self, features: int) -> None:
-        self._rows = np.empty((0, features), np.uint8), np.empty(0), np.empty(0, np.int64)
+        none = np.empty((0, features), np.uint8), np.empty(0), np.empty(0, np.int64)
+        self._rows = tuple(Growing(part) for part in none)
         self._ends = np.zeros(1, np.int64)  # of the settled block and each since
 
     def extend(self, bins: Array, apart: Array, due: Array, tails: Array) -> None:
         """More blocks; ``tails`` (blocks + 1,) is where the rows of each begin and end."""
-        old = self._rows
-        self._rows = (
-            np.concatenate([old[0], bins]),
-            np.concatenate([old[1], apart]),
-            np.concatenate([old[2], due]),
-        )
+        for held, new in zip(self._rows, (bins, apart, due), strict=True):
+            held.extend(new)
         self._ends = np.concatenate([self._ends, self._ends[-1] + tails[1:] - tails[0]])
 
     def revert(self) -> None:
         """Forget the last block."""
+        last = int(self._ends[-1] - self._ends[-2])
         self._ends = self._ends[:-1]
-        self._cut(0, int(self._ends[-1]))
+        for held in self._rows:
+            held.drop_last(last)
 
     def settle(self, watch: Watch, blocks: int) -> None:
         """Let a watch that follows the settled block see the next ones, and forget these."""
         passed = int(self._ends[blocks])
-        bins, apart, due = self._rows
-        watch.follow(bins[:passed], apart[:passed], due[:passed])
-        self._cut(passed, int(self._ends[-1]))
+        bins, apart, due = (held.rows[:passed] for held in self._rows)
+        watch.follow(bins, apart, due)
+        for held in self._rows:
+            held.drop_first(passed)
         self._ends = self._ends[blocks:] - passed
 
     def follow(self, watch: Watch) -> None:
         """Let a watch see all the rows."""
-        watch.follow(*self._rows)
+        bins, apart, due = (held.rows for held in self._rows)
+        watch.follow(bins, apart, due)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """The rows, as a snapshot holds them."""
-        bins, apart, due = self._rows
+        bins, apart, due = (held.rows for held in self._rows)
         return {}, {"bins": bins, "apart": apart, "due": due, "ends": self._ends}
 
     def load(self, _meta: dict[str, Any], arrays: dict[str, Array]) -> None:
         """Take over what ``dump`` gave."""
-        self._rows, self._ends = (arrays["bins"], arrays["apart"], arrays["due"]), arrays["ends"]
-
-    def _cut(self, begin: int, end: int) -> None:
-        bins, apart, due = self._rows
-        self._rows = bins[begin:end].copy(), apart[begin:end].copy(), due[begin:end].copy()
+        self._rows = tuple(Growing(arrays[name]) for name in ("bins", "apart", "due"))
+        self._ends = arrays["ends"]

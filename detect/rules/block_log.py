@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from chainwarden.schema import BlockBatch
 from detect.compiled import Array
+from detect.growing import Growing
 from detect.rules.arrow_arrays import fixed_bytes, nullable, nulls
 
 UNKNOWN: Final = -1  # a quantity that the source does not give
@@ -71,9 +72,7 @@ class BlockLog:
     def __init__(self, kind: list[Any], keep: int) -> None:
         self.kind = np.dtype(kind)
         self.keep = keep
-        # Rows come in at the end and go from the front: moved to where there is room now and then.
-        self._room: Array = np.zeros(0, self.kind)
-        self._start = self._stop = 0
+        self._held = Growing(np.zeros(0, self.kind))
 
     def followed_by(self, new: Array) -> tuple[Array, int]:
         """The rows kept and new ones behind them, as a copy, and where the new ones begin."""
@@ -111,56 +110,43 @@ class BlockLog:
 
     def append(self, rows: Array) -> None:
         """Take in the rows of new blocks."""
-        stop = self._stop + len(rows)
-        if stop > len(self._room):
-            held = self._held
-            stop -= self._start
-            self._room = np.zeros(2 * stop, self.kind)
-            self._room[: len(held)] = held
-            self._start, self._stop = 0, len(held)
-        self._room[self._stop : stop] = rows
-        self._stop = stop
+        self._held.extend(rows)
 
     @property
     def last(self) -> Any:
         """The newest row, None before the first."""
-        return self._room[self._stop - 1] if self._start < self._stop else None
+        return self._held.rows[-1] if len(self._held) else None
 
     @property
     def rows(self) -> Array:
         """The last ``keep`` rows, to be read before the log changes."""
-        return self._room[max(self._start, self._stop - self.keep) : self._stop]
+        return self._held.rows[-self.keep :]
 
     def revert(self, serial: int) -> None:
         """Undo the block with that serial, the last one appended."""
-        while self._start < self._stop and self.last["serial"] == serial:
-            self._stop -= 1
+        while len(self._held) and self.last["serial"] == serial:
+            self._held.drop_last(1)
 
     def forget(self, serial: int) -> None:
         """Drop what only a revert of blocks up to that serial would ask for."""
-        if self._stop - self._start > self.keep:
-            final = int(self._held["serial"].searchsorted(serial, "right"))
-            self._start += max(0, final - self.keep)
+        if len(self._held) > self.keep:
+            final = int(self._held.rows["serial"].searchsorted(serial, "right"))
+            self._held.drop_first(max(0, final - self.keep))
 
     def dump(self) -> object:
         """The rows, undo included."""
-        return [str(self.kind), self._held.tobytes()]
+        return [str(self.kind), self._held.rows.tobytes()]
 
     def load(self, state: Any) -> None:
         """Take over what ``dump`` gave."""
         kind, data = state
         if kind != str(self.kind):
             raise ValueError("a log of other columns")
-        self._room = np.frombuffer(data, self.kind).copy()
-        self._start, self._stop = 0, len(self._room)
+        self._held = Growing(np.frombuffer(data, self.kind))
 
     def content(self) -> bytes:
         """The last ``keep`` rows."""
         return self.rows.tobytes()
-
-    @property
-    def _held(self) -> Array:
-        return self._room[self._start : self._stop]
 
 
 class Versions(Generic[T]):

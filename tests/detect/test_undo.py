@@ -119,4 +119,4 @@ def test_a_log_stays_as_small_as_what_is_kept() -> None:
         log([[serial % 7]], serial, held)
         held.forget(serial - 2)
     assert held.rows["run"].tolist() == [998, 999, 1_000]
-    assert len(held._room) < 32
+    assert len(held._held._room) < 32
