@@ -29,15 +29,13 @@ def events_of(batch: BlockBatch) -> Events:
         flow_from=_addresses(flows, "from_address"),
         flow_to=_addresses(flows, "to_address"),
         flow_token=_addresses(flows, "token_address"),
-        flow_is_token=_frozen(_numpy(flows["token_address"].is_valid()), np.bool_),
+        flow_is_token=_frozen(_known(flows["token_address"]), np.bool_),
         flow_value=_plain(flows, "value_f64", np.float64),
         flow_status=_filled(flows, "status", -1, np.int8),
         transaction_starts=_starts(transactions, numbers),
         transaction_index=_plain(transactions, "transaction_index", np.int32),
         transaction_nonce=_nonces(transactions),
-        transaction_input=_frozen(
-            _numpy(pc.fill_null(pc.binary_length(transactions["input"]), -1)), np.int64
-        ),
+        transaction_input=_lengths(transactions, "input"),
         transaction_gas_price=_gas_prices(transactions),
         transaction_gas_share=_frozen(
             _floats(transactions, "gas_used") / np.maximum(_floats(transactions, "gas"), 1.0),
@@ -70,17 +68,24 @@ def address_key(address: bytes) -> Array:
 
 
 def _frozen(array: Array, kind: Any) -> Array:
-    array = np.require(np.asarray(array, kind), requirements=["C", "A"])
+    array = np.asarray(array, kind)
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = array.copy()
     if array.flags.writeable:
         array = array.view()
         array.flags.writeable = False
     return array
 
 
-def _numpy(values: Any) -> Array:
-    return np.asarray(
-        values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy()
-    )
+def _numpy(values: pa.ChunkedArray) -> Array:
+    if values.num_chunks == 1:
+        return np.asarray(values.chunk(0).to_numpy(zero_copy_only=False))
+    return np.asarray(values.to_numpy())
+
+
+def _known(values: pa.ChunkedArray) -> Array:
+    """Per row whether there is a value."""
+    return _numpy(values.is_valid()) if values.null_count else np.ones(len(values), np.bool_)
 
 
 def _plain(table: pa.Table, name: str, kind: Any) -> Array:
@@ -89,36 +94,54 @@ def _plain(table: pa.Table, name: str, kind: Any) -> Array:
 
 def _times(table: pa.Table) -> Array:
     """Block times, within the 32 bits that rows keep (to the year 2106)."""
-    return _frozen(np.clip(column(table, "block_timestamp"), 0, 2**32 - 1), np.int64)
+    times = column(table, "block_timestamp")
+    return _frozen(np.minimum(np.maximum(times, 0), 2**32 - 1), np.int64)
 
 
 def _filled(table: pa.Table, name: str, missing: int, kind: Any) -> Array:
-    return _frozen(_numpy(pc.fill_null(table[name], missing)), kind)
+    values = table[name]
+    if values.null_count:
+        values = pc.fill_null(values, missing)
+    return _frozen(_numpy(values), kind)
+
+
+def _lengths(table: pa.Table, name: str) -> Array:
+    lengths = pc.binary_length(table[name])
+    if lengths.null_count:
+        lengths = pc.fill_null(lengths, -1)
+    return _frozen(_numpy(lengths), np.int64)
 
 
 def _floats(table: pa.Table, name: str) -> Array:
-    return _numpy(pc.fill_null(pc.cast(table[name], pa.float64(), safe=False), float("nan")))
+    values = table[name]
+    if not values.null_count:
+        return _numpy(values).astype(np.float64)
+    return _numpy(pc.fill_null(pc.cast(values, pa.float64(), safe=False), float("nan")))
 
 
 def _gas_prices(transactions: pa.Table) -> Array:
     """The effective price where a receipt gives it, else the price bid."""
     paid = _floats(transactions, "effective_gas_price")
+    if not transactions["effective_gas_price"].null_count:
+        return _frozen(paid, np.float64)
     bid = _floats(transactions, "gas_price")
     return _frozen(np.where(np.isnan(paid), bid, paid), np.float64)
 
 
 def _nonces(transactions: pa.Table) -> Array:
     """Nonces, -1 where the source lacks them; uint64 ones saturate."""
-    known = _numpy(transactions["nonce"].is_valid())
-    values = np.minimum(_numpy(pc.fill_null(transactions["nonce"], 0)), np.uint64(2**62))
-    return _frozen(np.where(known, values.astype(np.int64), -1), np.int64)
+    nonces = transactions["nonce"]
+    if not nonces.null_count:
+        return _frozen(np.minimum(_numpy(nonces), np.uint64(2**62)), np.int64)
+    values = np.minimum(_numpy(pc.fill_null(nonces, 0)), np.uint64(2**62))
+    return _frozen(np.where(_known(nonces), values.astype(np.int64), -1), np.int64)
 
 
 def _starts(table: pa.Table, numbers: Array) -> Array:
     """Where each block's rows start; one more, the end."""
     rows = column(table, "block_number")
     starts = np.empty(len(numbers) + 1, np.int64)
-    starts[:-1] = np.searchsorted(rows, numbers, "left")
+    starts[:-1] = rows.searchsorted(numbers)
     starts[-1] = len(rows)
     return _frozen(starts, np.int64)
 
