@@ -267,7 +267,8 @@ class LabelBook:
 
     def is_service(self, address: bytes, timestamp: int, chain: str | None = None) -> bool:
         """Whether it is a known service (exchange, router, bridge …) that nobody calls bad."""
-        return service_of(self.labels_at(address, timestamp, chain), address in SERVICE_ADDRESSES)
+        held, known = self.labels_at(address, timestamp, chain), address in SERVICE_ADDRESSES
+        return service_of(held, known) if held else known
 
     def changes_since(self, version: int) -> tuple[tuple[VerdictChange, ...], bool]:
         """The verdicts that lists and people changed since a version, and whether that is all.

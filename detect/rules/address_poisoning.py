@@ -294,9 +294,9 @@ class AddressPoisoning(Journaled):
 def flow_actions(columns: Columns) -> Array:
     """What each flow is to the ring table (``detect.rules.peers``), int8."""
     coin, kind = columns.flow_coin, columns.flow_kind
-    moved, units = columns.flow_moved, columns.flow_units
+    units = columns.flow_units
     actions = np.zeros(columns.flow_count, np.int8)
-    valued = (coin >= 0) & moved
+    valued = columns.flow_worth
     small = units <= _DUST[coin]
     actions[valued & ~small] = REAL
     actions[valued & small] = LURE_IN
@@ -307,9 +307,8 @@ def flow_actions(columns: Columns) -> Array:
         listed = coin[rows] >= 0
         actions[rows] = np.where(listed, LURE_OUT, LURE_EITHER)
         _drop_own_doing(columns, actions, rows)
-    ends = columns.flow_from, columns.flow_to
-    nobody = ~ends[0].any(axis=1) | ~ends[1].any(axis=1)
-    itself = (ends[0] == ends[1]).all(axis=1)
+    itself = (columns.flow_from == columns.flow_to).all(axis=1)
+    nobody = columns.flow_minted | columns.flow_burnt
     actions[nobody | itself | (columns.flow_tx_index == AFTER_ALL_TRANSACTIONS)] = 0
     return actions
 
@@ -321,7 +320,7 @@ def _drop_own_doing(columns: Columns, actions: Array, rows: Array) -> None:
         actions[rows] = 0
         return
     signers = columns.tx_from[tx]
-    sent_it = (signers == columns.flow_from[rows]).all(axis=1) | (tx < 0)
+    sent_it = columns.flow_signed[rows] | (tx < 0)
     got_it = (signers == columns.flow_to[rows]).all(axis=1) | (tx < 0)
     either = actions[rows] == LURE_EITHER
     actions[rows[sent_it & ~either]] = 0

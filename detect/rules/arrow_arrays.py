@@ -92,7 +92,8 @@ def address_key(address: bytes) -> int:
 
 def address_set(addresses: Iterable[bytes]) -> pa.Array:
     """Addresses as the value set of ``Columns.members``."""
-    return pa.array(sorted(addresses), ADDRESS)
+    keys = sorted(addresses)
+    return pa.Array.from_buffers(ADDRESS, len(keys), [None, pa.py_buffer(b"".join(keys))])
 
 
 def last_bytes(addresses: pa.ChunkedArray) -> Array:

@@ -277,6 +277,36 @@ class Columns:
         return self.tx_rows(self.flow_block, self.flow_tx_index)
 
     @cached_property
+    def flow_minted(self) -> Array:
+        """Whether nobody sends it, per flow."""
+        return np.logical_not(self.flow_from.any(axis=1))
+
+    @cached_property
+    def flow_burnt(self) -> Array:
+        """Whether nobody receives it, per flow."""
+        return np.logical_not(self.flow_to.any(axis=1))
+
+    @cached_property
+    def flow_signed(self) -> Array:
+        """Whether its sender signed its transaction, per flow; not so where there is none."""
+        if not len(self.tx_from):
+            return np.zeros(self.flow_count, np.bool_)
+        own: Array = (self.tx_from[self.flow_tx] == self.flow_from).all(axis=1)
+        return own & (self.flow_tx >= 0)
+
+    @cached_property
+    def flow_worth(self) -> Array:
+        """Whether the chain's coin or a listed token moved, per flow."""
+        worth: Array = self.flow_moved & (self.flow_coin >= 0)
+        return worth
+
+    @cached_property
+    def flow_token(self) -> Array:
+        """Whether an ERC-20 token moved in a transaction of the batch, per flow."""
+        token: Array = self.flow_moved & (self.flow_kind == FlowKind.ERC20) & (self.flow_tx >= 0)
+        return token
+
+    @cached_property
     def flows(self) -> Flows:
         """What the compiled rules need, as one tuple."""
         return Flows(

@@ -103,19 +103,19 @@ class DrainerSplit(Journaled):
         if not columns.flow_count or not len(columns.tx_block):
             return np.empty(0, np.int64)
         facts, tx = columns.scored.flow_facts, columns.flow_tx
-        worth = (columns.flow_coin >= 0) & columns.flow_moved & (tx >= 0)
         claims = np.zeros(len(columns.tx_block) + 1, np.bool_)  # one more, for those without
         claims[columns.native_claims] = True
-        token = worth & (columns.flow_kind == FlowKind.ERC20)
-        rows = np.flatnonzero(token & ~facts["from_is_contract"] & ~facts["to_is_contract"])
-        at = tx[rows]
-        own = (columns.tx_from[at] == columns.flow_from[rows]).all(axis=1)
+        token = columns.flow_token & (columns.flow_coin >= 0)
+        rows = np.flatnonzero(token & ~(facts["from_is_contract"] | facts["to_is_contract"]))
+        at, own = tx[rows], columns.flow_signed[rows]
         same = at[1:] == at[:-1]
         several = np.zeros(len(rows), np.bool_)
         several[1:] |= same
         several[:-1] |= same
-        internal = np.flatnonzero(worth & (columns.flow_kind == FlowKind.INTERNAL) & claims[tx])
-        out: Array = np.union1d(rows[~own | claims[at] | several], internal)
+        out: Array = rows[~own | claims[at] | several]
+        if len(columns.native_claims):
+            inside = columns.flow_worth & (columns.flow_kind == FlowKind.INTERNAL)
+            out = np.union1d(out, np.flatnonzero(inside & (tx >= 0) & claims[tx]))
         return out
 
     def _losses(self, columns: Columns, rows: Array) -> Iterator[_Loss]:

@@ -113,7 +113,7 @@ class Dusting(Journaled):
         if not len(rows):
             return rows
         to, tx = columns.flow_to[rows], columns.flow_tx[rows]
-        rows = rows[np.any(to != columns.tx_from[tx], axis=1) & np.any(to != 0, axis=1)]
+        rows = rows[(to != columns.tx_from[tx]).any(axis=1) & ~columns.flow_burnt[rows]]
         # Who gives anything in the same transaction is trading, whoever signed for it.
         taking = _in_transaction(columns.flow_tx[rows], f["to_hash"][rows])
         moved = np.flatnonzero(columns.flow_moved & np.isin(columns.flow_tx, columns.flow_tx[rows]))

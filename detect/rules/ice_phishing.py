@@ -32,7 +32,7 @@ from detect.known.calls import PERMITS
 from detect.known.services import SERVICE_ADDRESSES
 from detect.known.tokens import is_large
 from detect.labels import LabelBook
-from detect.rules.arrow_arrays import fixed_bytes
+from detect.rules.arrow_arrays import address_set, fixed_bytes
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import kinship, related, settled, signer_facts
@@ -169,16 +169,16 @@ class IcePhishing(Journaled):
         if not columns.flow_count or not len(columns.tx_block):
             return none
         kind = columns.flow_kind
-        token = (kind == FlowKind.ERC20) | (kind == FlowKind.ERC721) | (kind == FlowKind.ERC1155)
-        rows = np.flatnonzero(token & columns.flow_moved & (columns.flow_tx >= 0))
+        token = columns.flow_token
+        items = (kind == FlowKind.ERC721) | (kind == FlowKind.ERC1155)
+        if items.any():
+            token = token | (items & columns.flow_moved & (columns.flow_tx >= 0))
+        rows = np.flatnonzero(token & ~columns.flow_signed)
         spenders = set(self._spenders.keys())
-        if columns.batch.approvals.num_rows:
-            spenders.update(columns.batch.approvals["spender"].unique().to_pylist())
+        spenders.update(_joined(fixed_bytes(columns.batch.approvals["spender"], 20)))
         if not len(rows) or not spenders:
             return none
-        signer = columns.tx_from[columns.flow_tx[rows]]
-        rows = rows[(signer != columns.flow_from[rows]).any(axis=1)]
-        wanted = pa.array(list(spenders), ADDRESS)
+        wanted = address_set(spenders)
         theirs = columns.members("transactions", "from_address", wanted)
         theirs = theirs | columns.members("transactions", "to_address", wanted)
         return self._allowed(columns, rows[theirs[columns.flow_tx[rows]]])

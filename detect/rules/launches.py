@@ -207,8 +207,7 @@ class Steps:
         if not columns.flow_count:
             return
         mints = (columns.flow_kind == FlowKind.ERC20) & columns.flow_moved
-        rows = np.flatnonzero(mints)
-        rows = rows[~columns.flow_from[rows].any(axis=1)]
+        rows = np.flatnonzero(mints & columns.flow_minted)
         tokens = columns.cells("flows")["token_address"]
         for row in rows.tolist():
             if self._is_token(tokens[row]):

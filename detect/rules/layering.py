@@ -265,9 +265,8 @@ def _nonces(columns: Columns, rows: Array) -> Array:
     known: Array = columns.scored.flow_facts["from_nonce"][rows]
     if not len(columns.tx_block):
         return known
-    tx = columns.flow_tx[rows]
-    own = (tx >= 0) & (columns.tx_from[tx] == columns.flow_from[rows]).all(axis=1)
-    return np.where(own, np.maximum(known, columns.tx_nonce[tx]), known)
+    nonces = columns.tx_nonce[columns.flow_tx[rows]]
+    return np.where(columns.flow_signed[rows], np.maximum(known, nonces), known)
 
 
 def _hop(columns: Columns, row: int) -> Hop:

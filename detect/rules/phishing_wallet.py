@@ -140,14 +140,17 @@ class PhishingWallet(Journaled):
         if not columns.flow_count:
             self._collectors.end(self._collectors.begin(len(scored.batch), 0), scored.first_serial)
             return ()
-        count = columns.flow_count
+        count, times = columns.flow_count, columns.block_times
+        listed = self._labels.addresses_with(
+            _EXCHANGE, int(times.min()), int(times.max()), columns.batch.chain.name
+        )
         hits, incomes = np.empty((count, 2), np.int64), np.empty(count)
         undo = self._collectors.begin(len(scored.batch), count)
         found = scan_fan_in(
             columns.flows,
             _MONEY,
             _DUST,
-            self._exchanges(columns, "from_address"),
+            self._exchanges(columns, "from_address", listed),
             self._config.least_share,
             self._config.most,
             scored.first_serial,
@@ -164,7 +167,7 @@ class PhishingWallet(Journaled):
                 hits[:found].tolist(), incomes[:found].tolist(), strict=True
             )
         }
-        to_exchange = self._exchanges(columns, "to_address")
+        to_exchange = self._exchanges(columns, "to_address", listed)
         findings = []
         for row in sorted({*paying, *np.flatnonzero(to_exchange & columns.flow_moved).tolist()}):
             finding = self._look_at(columns, row, paying.get(row), bool(to_exchange[row]))
@@ -172,11 +175,10 @@ class PhishingWallet(Journaled):
                 findings.append(finding)
         return findings
 
-    def _exchanges(self, columns: Columns, side: str) -> Array:
-        """Whether that party of each flow is an exchange at the time."""
+    def _exchanges(self, columns: Columns, side: str, listed: pa.Array) -> Array:
+        """Whether that party of each flow is an exchange at the time; ``listed`` may be one."""
         times, chain = columns.block_times, columns.batch.chain.name
         first, last = int(times.min()), int(times.max())
-        listed = self._labels.addresses_with(_EXCHANGE, first, last, chain)
         found = columns.members("flows", side, listed).copy()
         addresses, cells = columns.batch.flows[side], columns.cells("flows")[side]
         if found.any() and not all(

@@ -96,9 +96,10 @@ class Ponzi(Journaled):
         if not columns.flow_count or not len(columns.tx_block):
             return ()
         self._say_what_is_missing(columns)
-        payments = self._payments(columns)
+        traced = _traced(columns)
+        payments = self._payments(columns, traced)
         steps = [(*_place(columns, row), _IN, row) for row in payments]
-        steps += self._movements(columns, payments)
+        steps += self._movements(columns, payments, traced)
         findings = []
         for *_, kind, row in sorted(steps):
             if kind == _IN:
@@ -118,16 +119,12 @@ class Ponzi(Journaled):
 
     # --- what may be an investment, a payout, or another income
 
-    def _payments(self, columns: Columns) -> list[int]:
-        coin, moved = columns.flow_coin, columns.flow_moved
-        likely = moved & (coin >= 0) & (columns.flow_kind != FlowKind.INTERNAL)
-        likely &= columns.flow_tx >= 0
-        likely &= (coin > 0) | _traced(columns)
-        rows = np.flatnonzero(likely)
+    def _payments(self, columns: Columns, traced: Array) -> list[int]:
+        likely = columns.flow_worth & columns.flow_signed
+        likely &= columns.flow_kind != FlowKind.INTERNAL
+        rows = np.flatnonzero(likely & ((columns.flow_coin > 0) | traced))
         tx = columns.flow_tx[rows]
-        signed = (columns.flow_from[rows] == columns.tx_from[tx]).all(axis=1)
-        called = (columns.flow_to[rows] == columns.tx_to[tx]).all(axis=1)
-        kept = rows[signed & called]
+        kept = rows[(columns.flow_to[rows] == columns.tx_to[tx]).all(axis=1)]
         return [row for row in kept.tolist() if self._is_investment(columns, row)]
 
     def _is_investment(self, columns: Columns, row: int) -> bool:
@@ -147,7 +144,7 @@ class Ponzi(Journaled):
         return not self._labels.is_service(contract, time, columns.batch.chain.name)
 
     def _movements(
-        self, columns: Columns, payments: list[int]
+        self, columns: Columns, payments: list[int], traced: Array
     ) -> list[tuple[int, int, int, int, int, int]]:
         flows = columns.cells("flows")
         contracts = {key[:20] for key in sorted(self._schemes.keys())}
@@ -156,7 +153,7 @@ class Ponzi(Journaled):
             return []
         known, taken = address_set(contracts), set(payments)
         moved = columns.flow_moved & (columns.flow_tx >= 0)
-        moved &= (columns.flow_coin > 0) | ((columns.flow_coin == 0) & _traced(columns))
+        moved &= (columns.flow_coin > 0) | ((columns.flow_coin == 0) & traced)
         found = []
         for name, kind in (("from_address", _OUT), ("to_address", _OTHER)):
             rows = np.flatnonzero(moved & columns.members("flows", name, known))
@@ -275,10 +272,10 @@ class Ponzi(Journaled):
 
 def _traced(columns: Columns) -> Array:
     # Whether the block of each flow shows any internal call: else ether paid out is not seen.
-    blocks = np.unique(columns.flow_row[columns.flow_kind == FlowKind.INTERNAL])
-    if not len(blocks):
-        return np.zeros(columns.flow_count, np.bool_)
-    return np.isin(columns.flow_row, blocks)
+    shown = np.zeros(len(columns.block_numbers), np.bool_)
+    shown[columns.flow_row[columns.flow_kind == FlowKind.INTERNAL]] = True
+    traced: Array = shown[columns.flow_row]
+    return traced
 
 
 def _place(columns: Columns, row: int) -> tuple[int, int, int, int]:

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from chainwarden.schema import FlowKind
 from detect.compiled import Array
 from detect.known.authorizations import (
     AUTHORIZATION_USED,
@@ -100,15 +99,12 @@ def _strangers(columns: Columns) -> Array:
     none = np.empty(0, np.int64)
     if not columns.flow_count or not len(columns.tx_block):
         return none
-    moved = (columns.flow_kind == FlowKind.ERC20) & columns.flow_moved & (columns.flow_tx >= 0)
-    rows = np.flatnonzero(moved)
+    rows = np.flatnonzero(columns.flow_token & ~columns.flow_signed)
     if not len(rows):
         return none
     rows = rows[columns.input_lengths[columns.flow_tx[rows]] >= 4 + 7 * 32]
     facts = columns.scored.flow_facts
-    rows = rows[~(facts["from_is_contract"][rows] | facts["to_is_contract"][rows])]
-    signer = columns.tx_from[columns.flow_tx[rows]]
-    kept: Array = rows[(signer != columns.flow_from[rows]).any(axis=1)]
+    kept: Array = rows[~(facts["from_is_contract"][rows] | facts["to_is_contract"][rows])]
     return kept
 
 

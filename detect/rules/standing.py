@@ -106,11 +106,12 @@ class Standings:
     def _material(self, columns: Columns) -> MaterialFlows:
         coin = columns.flow_coin
         least = (MATERIAL_ETHER * PER_ETHER_WORTH)[coin]
-        rows = np.flatnonzero(columns.flow_moved & (coin >= 0) & (columns.flow_units >= least))
+        between = ~(columns.flow_minted | columns.flow_burnt)
+        rows = np.flatnonzero(columns.flow_worth & (columns.flow_units >= least) & between)
         sender, receiver = columns.flow_sender[rows], columns.flow_receiver[rows]
-        between = sender.any(axis=1) & receiver.any(axis=1) & (sender != receiver).any(axis=1)
-        if not between.all():
-            rows, sender, receiver = rows[between], sender[between], receiver[between]
+        others = (sender != receiver).any(axis=1)
+        if not others.all():
+            rows, sender, receiver = rows[others], sender[others], receiver[others]
         block = columns.flow_row[rows]
         time = columns.block_times[block]
         chain = columns.batch.chain.name

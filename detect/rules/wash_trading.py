@@ -12,19 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainwarden.schema import ZERO_ADDRESS, FlowKind, Reason, Severity, hex_of
+from chainwarden.schema import FlowKind, Reason, Severity, hex_of
 from detect.compiled import Array
 from detect.journal import Journaled, JournaledTable
 from detect.labels import LabelBook
-from detect.rules.arrow_arrays import address_word
 from detect.rules.columns import ColumnCache, Columns
 from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import is_arbitrage, kinship, related
 from detect.rules.wash_items import ItemSales
 from detect.rules.wash_positions import PEERS, Position, Positions
 from detect.scored import ScoredBatch
-
-NOBODY = address_word(ZERO_ADDRESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ class WashTrading(Journaled):
         facts, kind, tx = columns.scored.flow_facts, columns.flow_kind, columns.flow_tx
         moved = columns.flow_moved & (tx >= 0)
         items = moved & (kind == FlowKind.ERC721)
-        tokens = moved & (kind == FlowKind.ERC20) & (columns.flow_coin < 0)
+        tokens = columns.flow_token & (columns.flow_coin < 0)
         tokens &= facts["pair_events"] >= self._config.met_before
         most = self._config.counterparties
         few = (facts["from_counterparties"] <= most) & (facts["to_counterparties"] <= most)
@@ -105,9 +102,7 @@ class WashTrading(Journaled):
         kin |= (facts["to_funder"] != 0) & (facts["to_funder"] == facts["from_hash"])
         rows = np.flatnonzero(items | (tokens & (few | kin)))
         rows = rows[~(facts["from_is_contract"][rows] | facts["to_is_contract"][rows])]
-        minted = (columns.flow_from[rows] == NOBODY).all(axis=1)
-        burnt = (columns.flow_to[rows] == NOBODY).all(axis=1)
-        rows = rows[~(minted | burnt)]
+        rows = rows[~(columns.flow_minted[rows] | columns.flow_burnt[rows])]
         if items.any():
             pays = np.zeros(len(columns.tx_block), np.bool_)
             pays[tx[moved & (columns.flow_coin >= 0)]] = True
