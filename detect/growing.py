@@ -7,6 +7,11 @@ import numpy as np
 from detect.compiled import Array
 
 
+def first_of(rows: Array, count: int) -> Array:
+    """The first ``count`` rows, without the room behind them where that is worth a copy."""
+    return rows[:count] if 4 * count >= 3 * len(rows) else rows[:count].copy()
+
+
 class Growing:
     """An array of rows that grows at its end and is cut at both.
 

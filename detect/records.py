@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from detect.compiled import Array
+from detect.growing import first_of
 from detect.kernels.rows import row_of
 from detect.kernels.table import COUNT, Table, TableUndo, rebuild_index, undo_block
 
@@ -86,10 +87,10 @@ class RecordTable:
         """Keep the undo of a pass over the blocks from that serial on."""
         used = int(undo.used[0])
         kept = TableUndo(
-            undo.slots[:used].copy(),
-            undo.keys[:used].copy(),
-            undo.rows[:used].copy(),
-            undo.existed[:used].copy(),
+            first_of(undo.slots, used),
+            first_of(undo.keys, used),
+            first_of(undo.rows, used),
+            first_of(undo.existed, used),
             undo.used,
             undo.marks,
         )

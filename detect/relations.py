@@ -10,6 +10,7 @@ import numpy as np
 from chainwarden.errors import DetectError
 from detect.compiled import Array
 from detect.features import RELATION
+from detect.growing import first_of
 from detect.kernels.relations import WAYS, Related, RelationUndo, undo_relations
 from detect.snapshot import digest_of
 
@@ -42,8 +43,8 @@ class Relations:
     def journal(self, first: int, undo: RelationUndo) -> None:
         """Keep the undo of blocks that a kernel filled in; ``first`` is the serial of the first."""
         if len(undo.marks):
-            n = undo.used[0]
-            kept = undo._replace(places=undo.places[:n].copy(), rows=undo.rows[:n].copy())
+            n = int(undo.used[0])
+            kept = undo._replace(places=first_of(undo.places, n), rows=first_of(undo.rows, n))
             self._undo.append((first, len(undo.marks), kept))
 
     @property

@@ -25,6 +25,7 @@ from detect.features import (
     WALLET,
     WALLET_FEATURES,
 )
+from detect.growing import first_of
 from detect.kernels.arrays import Events, Seen, State, Undo
 from detect.kernels.observe import observe
 from detect.kernels.scores import settle_rows, settle_undo
@@ -384,25 +385,25 @@ def _trimmed(undo: Undo) -> Undo:
     """The undo without the room it did not need."""
 
     def table(t: TableUndo) -> TableUndo:
-        n = t.used[0]
+        n = int(t.used[0])
         return TableUndo(
-            t.slots[:n].copy(),
-            t.keys[:n].copy(),
-            t.rows[:n].copy(),
-            t.existed[:n].copy(),
+            first_of(t.slots, n),
+            first_of(t.keys, n),
+            first_of(t.rows, n),
+            first_of(t.existed, n),
             t.used,
             t.marks,
         )
 
-    n = undo.pairs.used[0]
+    n = int(undo.pairs.used[0])
     pairs = undo.pairs._replace(
-        places=undo.pairs.places[:n].copy(), rows=undo.pairs.rows[:n].copy()
+        places=first_of(undo.pairs.places, n), rows=first_of(undo.pairs.rows, n)
     )
-    n = undo.summaries.used[0]
+    n = int(undo.summaries.used[0])
     summaries = undo.summaries._replace(
-        places=undo.summaries.places[:n].copy(),
-        keys=undo.summaries.keys[:n].copy(),
-        rows=undo.summaries.rows[:n].copy(),
+        places=first_of(undo.summaries.places, n),
+        keys=first_of(undo.summaries.keys, n),
+        rows=first_of(undo.summaries.rows, n),
     )
     return Undo(table(undo.wallets), table(undo.tokens), pairs, undo.gas, summaries)
 

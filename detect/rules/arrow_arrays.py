@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from chainwarden.schema import ADDRESS
 from detect.compiled import Array
 
-MANY: Final = 1_024  # values, from which on it pays to look at their ends first,
-FEW: Final = 4_096  # and addresses, up to which
+MANY: Final = 1_024  # items, from which on it pays to call Arrow to number them
+FEW: Final = 4_096  # addresses, up to which it pays to look at the ends of values first
 
 
 class RowsByKey:
@@ -104,28 +104,40 @@ def last_bytes(addresses: pa.ChunkedArray) -> Array:
 def among(values: pa.ChunkedArray, ends: Array, addresses: pa.Array) -> Array:
     """Per row whether an address is one of these; ``ends`` are the ``last_bytes`` of the values.
 
-    Of many values only those that end as one of a few addresses does are looked up.
+    Only values that end as one of a few addresses does are compared whole.
     """
+    found = np.zeros(len(values), np.bool_)
     if not len(addresses) or not len(values):
-        return np.zeros(len(values), np.bool_)
-    if len(values) < MANY or len(addresses) > FEW or addresses.null_count:
+        return found
+    if len(addresses) > FEW or addresses.null_count:
         return np.asarray(pc.is_in(values, value_set=addresses).to_numpy())
+    wanted = pa.chunked_array([addresses])
     ending = np.zeros(1 << 16, np.bool_)
-    ending[last_bytes(pa.chunked_array([addresses]))] = True
-    rows, found = np.flatnonzero(ending[ends]), np.zeros(len(values), np.bool_)
+    ending[last_bytes(wanted)] = True
+    rows = np.flatnonzero(ending[ends])
     if len(rows):
-        found[rows] = pc.is_in(values.take(pa.array(rows)), value_set=addresses).to_numpy()
+        known = set(_whole(fixed_bytes(wanted, 20)))
+        found[rows] = [value in known for value in _whole(fixed_bytes(values, 20)[rows])]
+        found &= ~nulls(values)
     return found
+
+
+def _whole(rows: Array) -> list[bytes]:
+    # Rows of bytes as bytes.
+    values: list[bytes] = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0].tolist()
+    return values
 
 
 def numbered(values: Array) -> tuple[Array, list[Any]]:
     """Number the distinct items of an array in order of first appearance.
 
     They are integers, or bytes of one void type. A hash table does it in a tenth of the time that
-    ``np.unique`` sorts such items in.
+    ``np.unique`` sorts such items in: Python's is there at once, Arrow's is faster by the item.
     """
-    if not len(values):
-        return np.empty(0, np.int64), []
+    if len(values) < MANY:
+        numbers: dict[Any, int] = {}
+        codes = [numbers.setdefault(value, len(numbers)) for value in values.tolist()]
+        return np.array(codes, np.int64), list(numbers)
     if values.dtype.kind != "V":
         encoded = pa.array(values).dictionary_encode()
         return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy().tolist()
