@@ -38,7 +38,11 @@ def feature_table(batch: BlockBatch, seen: Seen, rated: Rows | None) -> pa.Table
     scores = [np.ascontiguousarray(seen.flow_facts[n]) for n in ("score", "from_score", "to_score")]
     scores += [*_risks(seen, rated)]
     columns += [pa.array(values, mask=np.isnan(values)) for values in scores]
-    columns += [pa.array(values) for values in np.ascontiguousarray(seen.flow_features.T)]
+    rows = len(seen.flow_features)
+    columns += [
+        pa.Array.from_buffers(pa.float32(), rows, [None, pa.py_buffer(values)])
+        for values in np.ascontiguousarray(seen.flow_features.T, np.float32)
+    ]
     return pa.table(columns, schema=feature_table_schema())
 
 

@@ -116,14 +116,14 @@ def among(values: pa.ChunkedArray, ends: Array, addresses: pa.Array) -> Array:
     ending[last_bytes(wanted)] = True
     rows = np.flatnonzero(ending[ends])
     if len(rows):
-        known = set(_whole(fixed_bytes(wanted, 20)))
-        found[rows] = [value in known for value in _whole(fixed_bytes(values, 20)[rows])]
+        known = set(bytes_of(fixed_bytes(wanted, 20)))
+        found[rows] = [value in known for value in bytes_of(fixed_bytes(values, 20)[rows])]
         found &= ~nulls(values)
     return found
 
 
-def _whole(rows: Array) -> list[bytes]:
-    # Rows of bytes as bytes.
+def bytes_of(rows: Array) -> list[bytes]:
+    """Rows of uint8 as bytes."""
     values: list[bytes] = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0].tolist()
     return values
 

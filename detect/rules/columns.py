@@ -375,6 +375,14 @@ class Columns:
     def _topic_rows(self) -> RowsByKey:
         return rows_by_topic(self.batch.logs)
 
+    # --- creations
+
+    @cached_property
+    def creation_tx(self) -> Array:
+        """Row of its transaction per creation; -1 where there is none."""
+        made = self.batch.creations
+        return self.tx_rows(column(made, "block_number"), column(made, "transaction_index"))
+
     # --- where rows meet
 
     def block_row(self, numbers: Array) -> Array:

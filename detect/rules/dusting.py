@@ -116,7 +116,9 @@ class Dusting(Journaled):
         rows = rows[(to != columns.tx_from[tx]).any(axis=1) & ~columns.flow_burnt[rows]]
         # Who gives anything in the same transaction is trading, whoever signed for it.
         taking = _in_transaction(columns.flow_tx[rows], f["to_hash"][rows])
-        moved = np.flatnonzero(columns.flow_moved & np.isin(columns.flow_tx, columns.flow_tx[rows]))
+        theirs = np.zeros(len(columns.tx_block) + 1, np.bool_)  # one more, for those without
+        theirs[columns.flow_tx[rows]] = True
+        moved = np.flatnonzero(columns.flow_moved & theirs[columns.flow_tx])
         giving = _in_transaction(columns.flow_tx[moved], f["from_hash"][moved])
         given: Array = rows[~np.isin(taking, giving)]
         return given

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, column, hex_of
+from chainwarden.schema import Evidence, FlowKind, Reason, Role, Severity, hex_of
 from detect.journal import Journaled, JournaledTable
 from detect.known.flash_loans import LIQUIDATION
 from detect.known.mixers import TORNADO_POOLS, TORNADO_WITHDRAWAL
@@ -127,13 +127,9 @@ class FlashLoanExploit(Journaled):
     # --- what is remembered
 
     def _creations(self, columns: Columns) -> list[tuple[int, int, int]]:
-        creations = columns.batch.creations
-        if not creations.num_rows:
+        if not columns.batch.creations.num_rows:
             return []
-        rows = columns.tx_rows(
-            column(creations, "block_number"), column(creations, "transaction_index")
-        )
-        return [(tx, _CREATED, row) for row, tx in enumerate(rows.tolist())]
+        return [(tx, _CREATED, row) for row, tx in enumerate(columns.creation_tx.tolist())]
 
     def _create(self, columns: Columns, tx: int, row: int) -> None:
         creator = columns.cells("transactions")["from_address"][tx]

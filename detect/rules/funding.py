@@ -15,6 +15,7 @@ from chainwarden.schema import Hop
 from detect.compiled import Array
 from detect.journal import JournaledTable, Undoable
 from detect.known.tokens import PER_ETHER
+from detect.rules.arrow_arrays import bytes_of, fixed_bytes
 from detect.rules.columns import Columns
 from detect.rules.mixer_payouts import Payout, payouts_of
 
@@ -109,8 +110,9 @@ class MixerFunding:
         rows = rows[~hub & ~known_as["to_is_contract"]]
         if not len(rows):
             return rows
-        flows = columns.batch.flows.select(["from_address", "to_address"]).take(rows)
-        senders, receivers = flows["from_address"].to_pylist(), flows["to_address"].to_pylist()
+        flows = columns.batch.flows
+        senders = bytes_of(fixed_bytes(flows["from_address"], 20)[rows])
+        receivers = bytes_of(fixed_bytes(flows["to_address"], 20)[rows])
         known, funded = set(paid_out), np.zeros(len(rows), np.bool_)
         for _ in range(self._config.hops):
             now = np.array([s in known or s in self._funded for s in senders])

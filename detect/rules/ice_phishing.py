@@ -32,7 +32,7 @@ from detect.known.calls import PERMITS
 from detect.known.services import SERVICE_ADDRESSES
 from detect.known.tokens import is_large
 from detect.labels import LabelBook
-from detect.rules.arrow_arrays import address_set, fixed_bytes
+from detect.rules.arrow_arrays import address_set, bytes_of, fixed_bytes
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.rule import Finding, about_flow
 from detect.rules.settlement import kinship, related, settled, signer_facts
@@ -175,7 +175,7 @@ class IcePhishing(Journaled):
             token = token | (items & columns.flow_moved & (columns.flow_tx >= 0))
         rows = np.flatnonzero(token & ~columns.flow_signed)
         spenders = set(self._spenders.keys())
-        spenders.update(_joined(fixed_bytes(columns.batch.approvals["spender"], 20)))
+        spenders.update(bytes_of(fixed_bytes(columns.batch.approvals["spender"], 20)))
         if not len(rows) or not spenders:
             return none
         wanted = address_set(spenders)
@@ -371,8 +371,7 @@ class IcePhishing(Journaled):
 
 def _joined(*parts: Array) -> list[bytes]:
     # Arrays of 20 bytes a row, end to end row by row.
-    joined: list[bytes] = np.concatenate(parts, axis=1).view(f"V{20 * len(parts)}")[:, 0].tolist()
-    return joined
+    return bytes_of(np.concatenate(parts, axis=1))
 
 
 def _with(owners: tuple[bytes, ...], owner: bytes) -> tuple[bytes, ...]:

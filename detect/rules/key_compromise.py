@@ -156,8 +156,8 @@ class KeyCompromise(Journaled):
         findings = []
         for number, (row, emptied, _, more) in enumerate(hits[:found].tolist()):
             payers = {
-                address_of(words): int(what)
-                for words, what in zip(rings[number], ring_what[number], strict=True)
+                address_of(rings[number, place]): what
+                for place, what in enumerate(ring_what[number].tolist())
                 if what
             }
             finding = self._look_at(columns, row, payers, emptied if more else 0)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from chainwarden.schema import ZERO_ADDRESS, FlowKind, column
+from chainwarden.schema import ZERO_ADDRESS, FlowKind
 from detect.known.pools import OWNERSHIP_TRANSFERRED, POOL_MANAGERS, SALES, SWITCHES
 from detect.known.prices import Prices
 from detect.known.tokens import VALUE_TOKENS
@@ -195,12 +195,12 @@ class Steps:
         creations, columns = self._columns.batch.creations, self._columns
         if not creations.num_rows:
             return []
-        rows = columns.tx_rows(
-            column(creations, "block_number"), column(creations, "transaction_index")
-        )
-        contracts = creations["contract_address"].to_pylist()
-        pairs = zip(rows.tolist(), contracts, strict=True)
-        return [(tx, c) for tx, c in pairs if tx >= 0 and columns.tx_status[tx] != 0]
+        contracts = columns.cells("creations")["contract_address"]
+        return [
+            (tx, contracts[row])
+            for row, tx in enumerate(columns.creation_tx.tolist())
+            if tx >= 0 and columns.tx_status[tx] != 0
+        ]
 
     def _mints(self) -> Iterator[Step]:
         columns = self._columns
@@ -219,11 +219,9 @@ class Steps:
 
     def _trades(self) -> Iterator[Step]:
         events = self._events
-        wanted = [n for n, pool in enumerate(events.pools) if self._is_pool(pool)]
-        if not wanted:
-            return
+        wanted = np.array([self._is_pool(pool) for pool in events.pools], np.bool_)
         trades = events.trades
-        for row in np.flatnonzero(np.isin(trades.pool, wanted)).tolist():
+        for row in np.flatnonzero(wanted[trades.pool]).tolist():
             place = self._log_place(int(trades.log[row]))
             yield self._step(int(trades.tx[row]), place, Kind.TRADE, row)
 

@@ -187,18 +187,13 @@ class PoolEvents:
         rows, amounts = rows[order], amounts[order]
         pool, names = numbered(keys[order].view("V32").reshape(-1))
         tx = self._log_tx[rows]
-        group, first, inverse, count = np.unique(
-            tx * len(names) + pool,
-            return_index=True,
-            return_inverse=True,
-            return_counts=True,
-        )
-        total = np.stack(
-            [np.bincount(inverse.reshape(-1), amounts[:, side], len(group)) for side in (0, 1)], 1
-        )
-        chain = np.argsort(first, kind="stable")
-        at = first[chain]
-        trades = Trades(tx[at], pool[at], total[chain], rows[at], count[chain])
+        trade, pairs = numbered(tx * len(names) + pool)
+        total = np.empty((len(pairs), 2))
+        for side in (0, 1):
+            total[:, side] = np.bincount(trade, amounts[:, side], len(pairs))
+        first = np.empty(len(pairs), np.int64)
+        first[trade[::-1]] = np.arange(len(trade))[::-1]
+        trades = Trades(tx[first], pool[first], total, rows[first], np.bincount(trade))
         return [_pool_name(name) for name in names], trades
 
     # --- liquidity

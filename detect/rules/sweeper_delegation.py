@@ -13,10 +13,8 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
 
 from chainwarden.schema import (
-    ADDRESS,
     ZERO_ADDRESS,
     Evidence,
     FlowKind,
@@ -30,6 +28,7 @@ from detect.journal import Journaled, JournaledTable
 from detect.known.delegates import DELEGATED, SWEEPERS
 from detect.known.tokens import LARGE, NATIVE, VALUE_TOKENS, is_large
 from detect.labels import LabelBook
+from detect.rules.arrow_arrays import address_set
 from detect.rules.columns import ColumnCache, Columns, within_transaction
 from detect.rules.delegates import Delegate, SweeperConfig
 from detect.rules.node import WITHOUT_NODE, NodeCalls
@@ -115,7 +114,7 @@ class SweeperDelegation(Journaled):
         who.update(a for a in columns.batch.authorizations["authority"].to_pylist() if a)
         if not columns.flow_count or not who:
             return np.empty(0, np.int64)
-        wanted = pa.array(list(who), ADDRESS)
+        wanted = address_set(who)
         theirs = columns.members("flows", "from_address", wanted)
         theirs = theirs | columns.members("flows", "to_address", wanted)
         rows: Array = np.flatnonzero(theirs & columns.flow_moved & (columns.flow_coin >= 0))
