@@ -90,6 +90,7 @@ class HeldQueue:
 
     def __init__(self, features: int, models: int) -> None:
         self._features, self._models = features, models
+        self._blank = HeldRows.empty(features, models, 1)
         self._room = HeldRows.empty(features, models)
         self._begin = self._end = 0
         self.rows = self._room
@@ -104,7 +105,7 @@ class HeldQueue:
         """More rows at the end, whose bins and scores are still to be filled in."""
         self._insert(len(self), len(due))
         new = self.rows.part(len(self) - len(due), len(self))
-        _fill(new, HeldRows.empty(self._features, self._models, 1))
+        _fill(new, self._blank)
         new.keys[:], new.hashed[:], new.due[:] = keys, hashed, due
 
     def insert(self, place: int, rows: HeldRows) -> None:

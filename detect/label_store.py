@@ -162,12 +162,13 @@ class WordIndex:
         ends = [FOREVER if label.valid_to is None else label.valid_to for label in labels]
         self.valid_to = np.array(ends, np.int64)
         self.chain = np.array([label.chain or "" for label in labels], np.str_)
+        self._anywhere = self.chain == ""
 
     def overlapping(self, start: int, end: int, chain: str | None) -> Array:
         """The addresses whose label is in force at some time from ``start`` to ``end``."""
         mask = (self.valid_from <= end) & (self.valid_to > start)
         if chain is not None:
-            mask &= (self.chain == "") | (self.chain == chain)
+            mask &= self._anywhere | (self.chain == chain)
         return self.address[mask]
 
 

@@ -295,7 +295,7 @@ class LabelBook:
             for word in wanted
             if word in index
         ]
-        if not found:
+        if not any(map(len, found)):
             return pa.array([], ADDRESS)
         keys = np.unique(np.concatenate(found))
         return pa.Array.from_buffers(ADDRESS, len(keys), [None, pa.py_buffer(keys.tobytes())])

@@ -107,7 +107,12 @@ class Orphans:
                     self._orphans.pop(key, None)
                     self._senders = None
         self._floor = max(self._floor, serial)
-        self._batches = [b for b in self._batches if b[0] + len(b[2]) - 2 > serial]
+        passed = 0
+        for first, _, bounds in self._batches:
+            if first + len(bounds) - 2 > serial:
+                break
+            passed += 1
+        del self._batches[:passed]
         for old in [s for s in self._restored if s <= serial]:
             del self._restored[old]
 
