@@ -20,6 +20,7 @@ from detect.rules.arrow_arrays import (
     RowsByKey,
     address_words,
     among,
+    bytes_of,
     fixed_bytes,
     last_bytes,
     nullable,
@@ -42,6 +43,7 @@ _NEEDED: Final = {
 }
 
 _TOKEN_UNITS: Final = tuple(VALUE_TOKENS.values())
+_COINS: Final = {token: number for number, token in enumerate(VALUE_TOKENS, start=1)}
 
 
 log = logging.getLogger(__name__)
@@ -239,9 +241,8 @@ class Columns:
         out = np.where(native, 0, -1).astype(np.int8)
         rows = np.flatnonzero(kind == FlowKind.ERC20)
         if len(rows):
-            tokens = fixed_bytes(self.batch.flows["token_address"], 20)[rows]
-            for number, token in enumerate(VALUE_TOKENS, start=1):
-                out[rows[np.all(tokens == np.frombuffer(token, np.uint8), axis=1)]] = number
+            tokens = bytes_of(fixed_bytes(self.batch.flows["token_address"], 20)[rows])
+            out[rows] = [_COINS.get(token, -1) for token in tokens]
         return out
 
     @cached_property
