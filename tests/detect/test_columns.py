@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainwarden.schema import ADDRESS, TABLES
-from detect.rules.arrow_arrays import MANY, RowsByKey, address_set, among, last_bytes
+from chainwarden.schema import ADDRESS, HASH, TABLES
+from detect.rules.arrow_arrays import MANY, RowsByKey, address_set, among, last_bytes, rows_by_topic
 from detect.rules.cells import Cells
 
 NUMBERS: Final[dict[pa.DataType, tuple[int, int]]] = {
@@ -66,6 +66,15 @@ def test_rows_are_found_among_many_values() -> None:
     """So they are where more values are told apart than 16 bits number."""
     column = np.repeat(np.arange(70_000, dtype=np.uint64), 2)
     assert RowsByKey(column).of([69_999, 3]).tolist() == [6, 7, 139_998, 139_999]
+
+
+@given(st.lists(st.sampled_from([bytes(32), b"a" * 32, b"a" * 31 + b"b", None]), max_size=20))
+def test_logs_are_found_by_their_whole_topic(topics: list[bytes | None]) -> None:
+    """All 32 bytes count, and a log without a topic is found by none."""
+    logs = pa.table({"topic0": pa.chunked_array([pa.array([None, *topics], HASH)]).slice(1)})
+    index = rows_by_topic(logs)
+    for wanted in ([bytes(32)], [b"a" * 32], [b"a" * 32, b"c" * 32, bytes(32)]):
+        assert index.of(wanted).tolist() == [n for n, t in enumerate(topics) if t in wanted]
 
 
 ENDS: Final = [bytes(18) + bytes([a, b]) for a in (0, 1, 255) for b in (0, 7)]
