@@ -54,12 +54,16 @@ def rows_by_topic(logs: pa.Table) -> RowsByKey:
 
 def nullable(values: pa.ChunkedArray, default: int) -> Array:
     """An integer column as NumPy, nulls replaced."""
+    kind = values.type.to_pandas_dtype()
     if values.null_count == len(values):
-        return np.full(len(values), default, values.type.to_pandas_dtype())
-    if values.null_count:
-        values = pc.fill_null(values, default)
+        return np.full(len(values), default, kind)
     chunk = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
-    return np.asarray(chunk.to_numpy(zero_copy_only=False))
+    if not values.null_count:
+        return np.asarray(chunk.to_numpy())
+    start = chunk.offset * values.type.byte_width
+    filled = np.frombuffer(chunk.buffers()[1], kind, len(chunk), start).copy()
+    filled[nulls(values)] = default
+    return filled
 
 
 def fixed_bytes(values: pa.ChunkedArray, width: int) -> Array:
