@@ -2,8 +2,8 @@
 
 For every commit, in this order and nowhere else:
 
-1. the lake's files are written and fsynced (in a replay while the next blocks are scored, live
-   while the block itself is), then renamed: invisible until a manifest names them;
+1. the lake's files are written (in a replay while the next blocks are scored, live while the block
+   itself is), fsynced and renamed: invisible until a manifest names them;
 2. **one** DuckDB transaction takes the alerts and retractions, the outbox rows, the manifest of
    those files, the bus offsets and the chain position;
 3. the bus is told, for monitoring only.

@@ -15,6 +15,9 @@ byte-stream split, zstd 1                                    37 ms, 8.6 MB
 A dictionary costs time and saves nothing after compression, so there is none. Hashes are written as
 they are, integers that rise slowly as deltas, all else plain with zstd 1. Statistics are kept for
 ``block_number`` only, which is what readers skip by.
+
+Files of few rows, which a live block brings and which are merged when it is final, are plain with
+lz4: the tables of a block of 200 transactions take 5 ms in place of 8, in about as many bytes.
 """
 
 from __future__ import annotations
@@ -36,8 +39,22 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         writer.write_table(table, ROW_GROUP_ROWS)
 
 
-def parquet_writer(schema: pa.Schema, file: Path | pa.OSFile) -> pq.ParquetWriter:
-    """A file that grows by row groups in the layout above; closing it leaves an OSFile open."""
+def parquet_writer(
+    schema: pa.Schema, file: Path | pa.OSFile, *, quickly: bool = False
+) -> pq.ParquetWriter:
+    """A file that grows by row groups in the layout above; closing it leaves an OSFile open.
+
+    ``quickly``: in the layout for few rows, which takes less time to begin and to end a column.
+    """
+    if quickly:
+        return pq.ParquetWriter(
+            file,
+            schema,
+            use_dictionary=False,
+            compression="LZ4",
+            write_statistics=["block_number"],
+            write_page_index=False,
+        )
     compression = {name: "NONE" if name in _INCOMPRESSIBLE else "ZSTD" for name in schema.names}
     return pq.ParquetWriter(
         file,

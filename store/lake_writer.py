@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +22,9 @@ from store.encoding import ROW_GROUP_ROWS, parquet_writer
 
 # Files that are encoded, and flushed, at the same time: flushes that meet cost the disk one.
 WORKERS: Final = 4
+# Up to so many rows, as a block at the head has them, a file is a matter of Python more than of
+# encoding: one thread does one after the other, and the thread that scores waits less often for it.
+FEW_ROWS: Final = 4_096
 
 
 def crew() -> ThreadPoolExecutor:
@@ -38,16 +41,19 @@ class _Growing:
     writer: pq.ParquetWriter | None = None
     rows: int = 0
     size: int = 0
-    flushed: bool = False
+
+
+_Part = tuple[_Growing, pa.Table]
+"""More rows of a file."""
 
 
 class LakeWriter:
     """One file for each table, of blocks that come in batches; nobody sees them before ``finish``.
 
     ``append`` returns while the batch is written by other threads, and waits while the one before
-    it is, so that at most one is held. With the last batch, given to ``conclude``, the files are
-    flushed as well while the caller goes on. What went wrong there is raised by the next call
-    (DiskFull, StoreError): nothing is there then but files in no manifest. One caller at a time.
+    it is, so that at most one is held. The last batch may come before its features, by
+    ``conclude``. What went wrong is raised by the next call (DiskFull, StoreError): nothing is
+    there then but files in no manifest. One caller at a time.
     """
 
     def __init__(self, folder: Path, chain: Chain, crew: ThreadPoolExecutor) -> None:
@@ -67,21 +73,27 @@ class LakeWriter:
         if len(batch):
             with self._whole_or_not():
                 self._settle()
-                self._add(batch, _grow)
+                parts = self._take(batch)
                 if features is not None:
-                    self._submit("features", features, _grow)
+                    parts += self._parts({"features": features})
+                for part in parts:
+                    self._working.append(self._crew.submit(_grow, [part]))
 
     def conclude(self, batch: BlockBatch) -> None:
         """Add the last blocks; their features, if any, follow by ``conclude_features``."""
         if len(batch):
             with self._whole_or_not():
                 self._settle()
-                self._add(batch, _grow_and_flush)
+                parts = self._take(batch)
+                few = all(table.num_rows < FEW_ROWS for _, table in parts)
+                for some in [parts] if few else [[part] for part in parts]:
+                    self._working.append(self._crew.submit(_grow, some))
 
     def conclude_features(self, features: pa.Table) -> None:
         """Add the features of the last blocks."""
         with self._whole_or_not():
-            self._submit("features", features, _grow_and_flush)
+            parts = self._parts({"features": features})
+            self._working.append(self._crew.submit(_grow, parts))
 
     def finish(self) -> tuple[LakeFile, ...]:
         """Have all on disk under their names. Nothing can be added then."""
@@ -97,7 +109,7 @@ class LakeWriter:
                 if dataset in self._files
             }
             self._working = [
-                self._crew.submit(_name, self._files[dataset], self._folder / path)
+                self._crew.submit(_put, self._files[dataset], self._folder / path)
                 for dataset, path in paths.items()
             ]
             self._settle()
@@ -130,7 +142,8 @@ class LakeWriter:
             self.discard()
             raise
 
-    def _add(self, batch: BlockBatch, write: Callable[[_Growing, pa.Table], None]) -> None:
+    def _take(self, batch: BlockBatch) -> list[_Part]:
+        """Take in blocks, and give what of them is to be written."""
         if self._first is None:
             self._first = batch.position(0)
             self._timestamp = int(batch.blocks["block_timestamp"][0].as_py())
@@ -138,20 +151,21 @@ class LakeWriter:
         self._blocks.append(batch.blocks)
         for name, table in batch.tables.items():
             self._counts[name] = self._counts.get(name, 0) + table.num_rows
-            self._submit(name, table, write)
+        return self._parts(batch.tables)
 
-    def _submit(
-        self, dataset: str, table: pa.Table, write: Callable[[_Growing, pa.Table], None]
-    ) -> None:
-        growing = self._files.get(dataset)
-        if growing is None:
+    def _parts(self, tables: Mapping[str, pa.Table]) -> list[_Part]:
+        """The rows that there are, with their files."""
+        parts = []
+        for name, table in tables.items():
             if not table.num_rows:
-                return
-            assert self._first is not None
-            alone = self._first, self._first
-            path = path_of(self._chain, dataset, alone, self._timestamp, "unfinished")
-            growing = self._files[dataset] = _Growing(temporary_beside(self._folder / path))
-        self._working.append(self._crew.submit(write, growing, table))
+                continue
+            if name not in self._files:
+                assert self._first is not None
+                alone = self._first, self._first
+                path = path_of(self._chain, name, alone, self._timestamp, "unfinished")
+                self._files[name] = _Growing(temporary_beside(self._folder / path))
+            parts.append((self._files[name], table))
+        return parts
 
     def _settle(self) -> None:
         """Wait for what is under way, and raise what went wrong there."""
@@ -161,15 +175,15 @@ class LakeWriter:
             one.result()
 
 
-def _grow(growing: _Growing, table: pa.Table) -> None:
-    if not table.num_rows:
-        return
-    with refusals(growing.temporary):
-        if growing.writer is None:
-            growing.file = _opened(growing.temporary)
-            growing.writer = parquet_writer(table.schema, growing.file)
-        growing.writer.write_table(table, ROW_GROUP_ROWS)
-    growing.rows += table.num_rows
+def _grow(parts: list[_Part]) -> None:
+    for growing, table in parts:
+        with refusals(growing.temporary):
+            if growing.writer is None:
+                growing.file = _opened(growing.temporary)
+                few = table.num_rows < FEW_ROWS
+                growing.writer = parquet_writer(table.schema, growing.file, quickly=few)
+            growing.writer.write_table(table, ROW_GROUP_ROWS)
+        growing.rows += table.num_rows
 
 
 def _opened(path: Path) -> pa.OSFile:
@@ -180,29 +194,15 @@ def _opened(path: Path) -> pa.OSFile:
         return pa.OSFile(str(path), "wb")
 
 
-def _grow_and_flush(growing: _Growing, table: pa.Table) -> None:
-    _grow(growing, table)
-    _flush(growing)
-
-
-def _flush(growing: _Growing) -> None:
-    """Close a file, and have it on disk."""
+def _put(growing: _Growing, path: Path) -> None:
+    """End a file, have it on disk, and give it its name."""
     assert growing.writer is not None
     assert growing.file is not None
-    with refusals(growing.temporary):
+    with refusals(path):
         growing.writer.close()
         growing.size = growing.file.tell()
-        # Without the file's being opened again: between any two calls of the system this thread
-        # waits for the interpreter, and the one that scores the block then for this one.
         os.fsync(growing.file.fileno())
         growing.file.close()
-    growing.flushed = True
-
-
-def _name(growing: _Growing, path: Path) -> None:
-    if not growing.flushed:  # those that got no rows from the last batch
-        _flush(growing)
-    with refusals(path):
         put_in_place(growing.temporary, path)
 
 

@@ -89,8 +89,8 @@ def test_batches_that_come_one_by_one_are_one_file(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_the_last_blocks_are_flushed_before_they_have_names(lake: Lake, before: int) -> None:
-    """Concluded, the files are whole but for their names, which ``finish`` gives them."""
+def test_the_last_blocks_may_come_before_their_features(lake: Lake, before: int) -> None:
+    """The files are those that ``append`` makes of them, and have no names before ``finish``."""
     parts = [blocks(100, 3), blocks(103, 2), blocks(105, 1, flows=0)][-1 - before :]
     writer = lake.writer()
     for part in parts[:-1]:
