@@ -8,11 +8,12 @@ scored, once the labels came.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from detect.prequential import SPAN_NAMES
 from detect.risk import RiskModel
-from detect.risk_config import SHARED
+from detect.risk_config import SHARED, RiskConfig
 from detect.risk_learner import RiskLearner
 
 
@@ -38,10 +39,17 @@ def models_told(model: RiskModel) -> dict[str, Any]:
 
 def _model(model: RiskModel, learner: RiskLearner) -> dict[str, Any]:
     good, bad = (int(n) for n in learner.head.counts)
-    own = {name: value for name, value in asdict(learner.config).items() if name not in SHARED}
+    configuration, parameters = _own(learner.config)
     return {
-        "configuration": learner.config.digest,
-        "parameters": own,
+        "configuration": configuration,
+        "parameters": parameters,
         "learnt": {"good": good, "bad": bad},
         "figures": {span: model.figures.of(learner.column, span).to_dict() for span in SPAN_NAMES},
     }
+
+
+@cache
+def _own(config: RiskConfig) -> tuple[str, dict[str, Any]]:
+    """What a configuration is called, and all that two models may differ in: told at each block."""
+    own = {name: value for name, value in asdict(config).items() if name not in SHARED}
+    return config.digest, own

@@ -226,14 +226,14 @@ class _Decoder:
         return pa.Table.from_arrays(
             [
                 *self._places.keys(np.arange(len(txs))),
-                pa.array(types, pa.int16()),
-                pa.array(_uint64("nonce", [tx.nonce for tx in txs])),
+                columns.number_array(np.array(types, np.int16), pa.int16()),
+                columns.number_array(_uint64("nonce", [tx.nonce for tx in txs]), pa.uint64()),
                 columns.fixed_array(self._senders),
                 columns.fixed_array(self._recipients, _given([tx.to for tx in txs])),
                 columns.fixed_array(columns.big_endian(self._values)),
-                pa.array(columns.float64_of(self._values)),
+                columns.number_array(columns.float64_of(self._values), pa.float64()),
                 self._inputs,
-                pa.array(_int64("gas", [tx.gas for tx in txs])),
+                columns.number_array(_int64("gas", [tx.gas for tx in txs]), pa.int64()),
                 self._price("gasPrice", [tx.gas_price for tx in txs]),
                 self._fee("maxFeePerGas", [tx.max_fee_per_gas for tx in txs], _NO_BASE_FEE),
                 self._fee(

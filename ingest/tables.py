@@ -37,10 +37,10 @@ class Places:
         block = self.tx_block[rows]
         known = None if self.has_hash is None else self.has_hash[rows]
         return [
-            pa.array(self.numbers[block]),
-            pa.array(self.times[block]),
+            columns.number_array(self.numbers[block], pa.int64()),
+            columns.number_array(self.times[block], pa.int64()),
             columns.fixed_array(self.hashes[rows], known),
-            pa.array(self.tx_index[rows].astype(np.int32)),
+            columns.number_array(self.tx_index[rows], pa.int32()),
         ]
 
 
@@ -100,8 +100,8 @@ def flow_table(places: Places, groups: Sequence[FlowGroup]) -> pa.Table:
     known = np.append(places.has_status, False)[transaction]
     return pa.Table.from_arrays(
         [
-            pa.array(places.numbers[block]),
-            pa.array(places.times[block]),
+            columns.number_array(places.numbers[block], pa.int64()),
+            columns.number_array(places.times[block], pa.int64()),
             columns.fixed_array(hashes, np.append(has_hash, False)[transaction]),
             columns.number_array(np.append(places.tx_index, 0)[transaction], pa.int32(), of_tx),
             columns.number_array(joined("ordinal")[order], pa.int32()),
@@ -112,7 +112,7 @@ def flow_table(places: Places, groups: Sequence[FlowGroup]) -> pa.Table:
             columns.fixed_array(joined("sender")[order]),
             columns.fixed_array(joined("recipient")[order]),
             columns.fixed_array(columns.big_endian(value)),
-            pa.array(columns.float64_of(value)),
+            columns.number_array(columns.float64_of(value), pa.float64()),
             columns.number_array(np.append(places.status, 0)[transaction], pa.int8(), known),
         ],
         schema=FLOWS,
