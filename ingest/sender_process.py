@@ -1,8 +1,8 @@
 """A process that recovers senders while the rest of their block is verified and decoded here.
 
-Recovering takes longer than all else that is done to a block before it is scored. Where there are
-many blocks, ``workers`` take each a whole one; this is for the one block that somebody waits for.
-A thread would not do: it would wait for the interpreter's lock between any two signatures.
+Recovering takes longer than all else of a block's verification. Where there are many blocks,
+``workers`` take each a whole one; this is for the one block that somebody waits for. A thread would
+not do: it would wait for the interpreter's lock between any two signatures.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -35,10 +36,11 @@ class SenderProcess:
 
     The process starts when it is first wanted, and ends with this one, however that ends. If it
     dies, or owes an answer for five seconds, it is given up, and nobody waits for it again. For one
-    block at a time, from one thread.
+    block at a time; only ``close`` may come from another thread.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()  # nobody closes a pipe that somebody reads
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None
         self._usable = True
@@ -54,31 +56,32 @@ class SenderProcess:
         self.close()
 
     def close(self) -> None:
-        """End the process. Harmless when repeated."""
-        self._usable = False
-        if self._pipe is not None:
-            self._pipe.close()  # the process sees that, and ends
-            self._pipe = None
-        if self._process is not None:
-            self._process.join(_ANSWER_SECONDS)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
-            self._process = None
+        """End the process. Harmless when repeated, and while it is asked: it is given up then."""
+        with self._lock:
+            self._usable, self._owed = False, 0
+            if self._pipe is not None:
+                self._pipe.close()  # the process sees that, and ends
+                self._pipe = None
+            if self._process is not None:
+                self._process.join(_ANSWER_SECONDS)
+                if self._process.is_alive():
+                    self._process.kill()
+                    self._process.join()
+                self._process = None
 
     def begin(self) -> bool:
         """Whether it takes the signatures of a block now; what it was asked before is forgotten.
 
         False while the process is starting, which nobody waits for, and when it was given up.
         """
-        if self._usable and self._process is None:
-            self._start()
-        while self._owed and self._pipe is not None:
-            if not self._started and not self._pipe.poll():
+        with self._lock:
+            if self._usable and self._pipe is None:
+                self._start()
+            if self._pipe is not None and not self._started and not self._pipe.poll():
                 return False
-            self._receive()
-        self._waiting, self._found = [], []
-        return self._usable
+            self._settle()
+            self._waiting, self._found = [], []
+            return self._usable
 
     def ask(self, signature: Signature) -> None:
         """Have it recovered, with those before and behind it."""
@@ -89,15 +92,16 @@ class SenderProcess:
     def send(self) -> None:
         """Send what waits for its chunk to be full: there may be no more of this block."""
         chunk, self._waiting = self._waiting, []
-        if self._owed == _MOST_OWED:
-            self._receive()
-        if not chunk or self._pipe is None:
-            return
-        try:
-            self._pipe.send_bytes(b"".join(map(b"".join, chunk)))
-            self._owed += 1
-        except OSError as error:
-            self._give_up(error)
+        with self._lock:
+            if self._owed == _MOST_OWED:
+                self._receive()
+            if not chunk or self._pipe is None:
+                return
+            try:
+                self._pipe.send_bytes(b"".join(map(b"".join, chunk)))
+                self._owed += 1
+            except OSError as error:
+                self._give_up(error)
 
     def answers(self) -> list[bytes | None]:
         """The address that signed, of all that were asked, in order; None where there is none.
@@ -105,8 +109,8 @@ class SenderProcess:
         Shorter than what was asked where the process was given up meanwhile.
         """
         self.send()
-        while self._owed:
-            self._receive()
+        with self._lock:
+            self._settle()
         return [None if address == _NOBODY else address for address in self._found]
 
     def _start(self) -> None:
@@ -122,6 +126,11 @@ class SenderProcess:
             return
         self._process = process
         self._owed = 1  # its first word says that it is there
+
+    def _settle(self) -> None:
+        """Take every answer that is owed."""
+        while self._owed:
+            self._receive()
 
     def _receive(self) -> None:
         """Take the answer to the oldest chunk."""
@@ -145,7 +154,6 @@ class SenderProcess:
             "no process recovers senders any more (%s): this one does, which takes longer",
             str(error) or type(error).__name__,
         )
-        self._owed = 0
         if self._process is not None:
             self._process.kill()
         self.close()

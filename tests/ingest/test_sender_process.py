@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -160,6 +161,31 @@ def test_closed_it_leaves_no_process() -> None:
     senders.close()
     assert process.exitcode == 0
     assert verdict(simulated(40.0), senders) is True
+
+
+def test_closed_while_it_is_asked_costs_no_block(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that is told to stop does so between any two steps of a block; nothing hangs."""
+    raw = simulated(400.0)
+    for step in ("begun", "asked", "waiting"):
+        senders, process = started()
+        assert process.pid is not None
+        verifier = Verifier(process=senders)
+        if step == "waiting":
+            os.kill(process.pid, signal.SIGSTOP)
+            closing = threading.Timer(0.5, senders.close)
+            closing.start()
+            assert verifier.verify(raw)
+            closing.join()
+        elif step == "asked":
+            begun = verifier.begin(raw)
+            senders.close()
+            assert verifier.finish(begun)
+        else:
+            assert senders.begin()
+            senders.close()
+            assert verifier.verify(raw)
+        assert not is_running(process.pid)
+    assert caplog.text.count("no process recovers") == 1, "only where it owed an answer"
 
 
 _PARENT = """
