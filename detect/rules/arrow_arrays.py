@@ -95,9 +95,12 @@ def address_key(address: bytes) -> int:
 
 
 def address_set(addresses: Iterable[bytes]) -> pa.Array:
-    """Addresses as the value set of ``Columns.members``."""
+    """Addresses as the value set of ``Columns.members``. Raises ValueError for other bytes."""
     keys = sorted(addresses)
-    return pa.Array.from_buffers(ADDRESS, len(keys), [None, pa.py_buffer(b"".join(keys))])
+    joined = b"".join(keys)
+    if len(joined) != 20 * len(keys):
+        raise ValueError("an address has 20 bytes")
+    return pa.Array.from_buffers(ADDRESS, len(keys), [None, pa.py_buffer(joined)])
 
 
 def last_bytes(addresses: pa.ChunkedArray) -> Array:

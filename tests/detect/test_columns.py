@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +115,10 @@ def test_addresses_among_others_are_those_that_arrow_finds(
     values = pa.chunked_array([pa.array(some * times, ADDRESS)])
     found = among(values, last_bytes(values), address_set(wanted))
     assert found.tolist() == [address in wanted for address in some] * times
+
+
+def test_what_is_no_address_is_refused() -> None:
+    """Nothing is read beyond the addresses given."""
+    assert address_set([b"b" * 20, b"a" * 20]).to_pylist() == [b"a" * 20, b"b" * 20]
+    with pytest.raises(ValueError, match="20 bytes"):
+        address_set([b"a" * 20, b"b" * 19])

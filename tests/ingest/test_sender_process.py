@@ -7,8 +7,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ from ingest.simulate import Simulation, SimulationConfig
 from ingest.verify import Verifier
 from tests.ingest.made_blocks import reseal
 from tests.ingest.test_heads import until
-from tests.ingest.test_workers import blocks, is_running, lies
+from tests.ingest.test_workers import blocks, ends_with_its_parent, is_running, lies
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -203,17 +201,4 @@ if __name__ == "__main__":
 
 def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     """Nothing is left running when the process that had it gets SIGKILL."""
-    script = tmp_path / "parent.py"
-    script.write_text(_PARENT)
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-    ) as parent:
-        assert parent.stdout is not None
-        process = int(parent.stdout.readline())
-        assert is_running(process)
-        parent.send_signal(signal.SIGKILL)
-    assert until(lambda: not is_running(process), 30)
+    assert ends_with_its_parent(_PARENT, tmp_path)

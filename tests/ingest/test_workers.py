@@ -143,20 +143,24 @@ if __name__ == "__main__":
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     """Nothing is left running when the process that had them gets SIGKILL."""
-    script = tmp_path / "parent.py"
-    script.write_text(_PARENT)
+    assert ends_with_its_parent(_PARENT, tmp_path)
+
+
+def ends_with_its_parent(script: str, folder: Path) -> bool:
+    """Whether the process whose number a script prints ends when the script's gets SIGKILL."""
+    (folder / "parent.py").write_text(script)
     with subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(folder / "parent.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     ) as parent:
         assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        assert is_running(worker)
+        child = int(parent.stdout.readline())
+        assert is_running(child)
         parent.send_signal(signal.SIGKILL)
-    assert until(lambda: not is_running(worker), 30)
+    return until(lambda: not is_running(child), 30)
 
 
 def is_running(pid: int) -> bool:
