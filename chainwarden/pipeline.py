@@ -4,8 +4,9 @@ For every commit, in this order and nowhere else:
 
 1. the lake's files are written (in a replay while the next blocks are scored, live while the block
    itself is), fsynced and renamed: invisible until a manifest names them;
-2. **one** DuckDB transaction takes the alerts and retractions, the outbox rows, the manifest of
-   those files, the bus offsets and the chain position;
+2. **one** DuckDB transaction takes the alerts and retractions, the outbox rows, the bus offsets,
+   the chain position and the manifest of those files: it begins while they are on their way to the
+   disk, and waits for them before the manifest, so that all are there when it commits;
 3. the bus is told, for monitoring only.
 
 Reverted blocks are collected and taken back together, in one such commit, when the fork's other
@@ -79,14 +80,15 @@ class _Pending:
     _batches: list[BlockBatch] = field(default_factory=list)
     _features: list[pa.Table] = field(default_factory=list)
     _waiting: int = 0
-    _concluding: LakeWriter | None = None
+    concluded: bool = False
+    """Whether nothing can be added any more."""
 
     def add(self, batch: BlockBatch, detections: Detections) -> None:
         """Take in a batch; what has come together is written while the next is scored."""
         self.alerts.extend(detections.alerts)
         self.flows += batch.flows.num_rows
         self.head = int(batch.numbers()[-1])
-        if self._concluding is not None:
+        if self.concluded:
             return
         self._batches.append(batch)
         self._features.append(detections.features)
@@ -95,38 +97,35 @@ class _Pending:
             self._writer = self._writer or self.lake.writer()
             self._writer.append(*self._take())
 
-    @property
-    def concluded(self) -> bool:
-        """Whether nothing can be added any more."""
-        return self._concluding is not None
-
     def conclude(self, batch: BlockBatch) -> None:
         """Begin to write what waits and the last batch, which is to be scored and added yet."""
-        self._concluding = self._writer or self.lake.writer()
+        self.concluded = True
+        self._writer = self._writer or self.lake.writer()
         self._batches.append(batch)
-        self._concluding.conclude(self._take_batches())
+        self._writer.conclude(self._take_batches())
 
     def conclude_features(self, features: pa.Table) -> None:
         """Write the features of what waited and of the last batch."""
-        assert self._concluding is not None
+        assert self._writer is not None
         self._features.append(features)
-        self._concluding.conclude_features(self._take_features())
+        self._writer.conclude_features(self._take_features())
 
     def discard(self) -> None:
         """Leave nothing of it in the lake."""
-        writer = self._concluding or self._writer
-        if writer is not None:
-            writer.discard()
+        if self._writer is not None:
+            self._writer.discard()
 
-    def write(self) -> tuple[LakeFile, ...]:
-        """Have all of it in the lake, on disk."""
-        if self._concluding is not None:
-            return self._concluding.finish()
-        if self._writer is None:
-            return self.lake.write(*self._take()) if self._batches else ()
+    def end(self) -> None:
+        """Have the rest written, too, and all put on disk, by the lake's threads."""
         if self._batches:
+            self._writer = self._writer or self.lake.writer()
             self._writer.append(*self._take())
-        return self._writer.finish()
+        if self._writer is not None:
+            self._writer.end()
+
+    def files(self) -> tuple[LakeFile, ...]:
+        """What is in the lake then, when it is on disk."""
+        return () if self._writer is None else self._writer.finish()
 
     def _take(self) -> tuple[BlockBatch, pa.Table]:
         return self._take_batches(), self._take_features()
@@ -219,17 +218,20 @@ class Pipeline:
             return
         pending, self._pending = self._pending, _Pending(self.stores.lake)
         with self.metrics.commit_seconds.labels(self.metrics.chain).time():
-            files = pending.write()
+            pending.end()
             labels = self.labelling.taken() if self.labelling else ()
-            self._commit(
-                Commit(
-                    self.cursor,
-                    alerts=tuple(pending.alerts),
-                    labels=(*labels, *self._promotions.taken()),
-                    models=self.detector.models(),
-                    files_added=files,
-                )
+            commit = Commit(
+                self.cursor,
+                alerts=tuple(pending.alerts),
+                labels=(*labels, *self._promotions.taken()),
+                models=self.detector.models(),
+                files_coming=pending.files,
             )
+            try:
+                self._commit(commit)
+            except BaseException:
+                pending.discard()  # it may have failed before anybody waited for the files
+                raise
         self.metrics.raised(pending.alerts)
 
     def save_snapshot(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -48,12 +48,13 @@ _Part = tuple[_Growing, pa.Table]
 
 
 class LakeWriter:
-    """One file for each table, of blocks that come in batches; nobody sees them before ``finish``.
+    """One file for each table, of blocks that come in batches; nobody sees them before ``end``.
 
     ``append`` returns while the batch is written by other threads, and waits while the one before
     it is, so that at most one is held. The last batch may come before its features, by
-    ``conclude``. What went wrong is raised by the next call (DiskFull, StoreError): nothing is
-    there then but files in no manifest. One caller at a time.
+    ``conclude``. ``end`` returns while the files are flushed, which ``finish`` waits for. What went
+    wrong is raised by the next call (DiskFull, StoreError): nothing is there then but files in no
+    manifest. One caller at a time.
     """
 
     def __init__(self, folder: Path, chain: Chain, crew: ThreadPoolExecutor) -> None:
@@ -67,6 +68,7 @@ class LakeWriter:
         self._last: Position | None = None
         self._blocks: list[pa.Table] = []
         self._counts: dict[str, int] = {}
+        self._paths: dict[str, Path] = {}
 
     def append(self, batch: BlockBatch, features: pa.Table | None = None) -> None:
         """Add blocks that follow those before, as row groups of every table that has rows."""
@@ -95,27 +97,35 @@ class LakeWriter:
             parts = self._parts({"features": features})
             self._working.append(self._crew.submit(_grow, parts))
 
-    def finish(self) -> tuple[LakeFile, ...]:
-        """Have all on disk under their names. Nothing can be added then."""
-        if self._first is None or self._last is None:
-            return ()
+    def end(self) -> None:
+        """Have all put on disk under their names, by other threads. Nothing can be added then."""
+        if self._first is None or self._last is None or self._paths:
+            return
         with self._whole_or_not():
-            self._settle()
             content = content_of(pa.concat_tables(self._blocks), self._counts)
             span = self._first, self._last
-            paths = {
+            self._paths = {
                 dataset: path_of(self._chain, dataset, span, self._timestamp, content)
                 for dataset in (*TABLES, "features")
                 if dataset in self._files
             }
-            self._working = [
-                self._crew.submit(_put, self._files[dataset], self._folder / path)
-                for dataset, path in paths.items()
+            written = tuple(self._working)
+            self._working += [
+                self._crew.submit(_put, written, self._files[dataset], self._folder / path)
+                for dataset, path in self._paths.items()
             ]
+
+    def finish(self) -> tuple[LakeFile, ...]:
+        """The files, when all are on disk under their names. Nothing can be added then."""
+        self.end()
+        if self._first is None or self._last is None:
+            return ()
+        with self._whole_or_not():
             self._settle()
+        span = self._first, self._last
         return tuple(
             LakeFile(str(path), dataset, *span, growing.rows, growing.size)
-            for dataset, path in paths.items()
+            for dataset, path in self._paths.items()
             for growing in [self._files[dataset]]
         )
 
@@ -194,8 +204,11 @@ def _opened(path: Path) -> pa.OSFile:
         return pa.OSFile(str(path), "wb")
 
 
-def _put(growing: _Growing, path: Path) -> None:
-    """End a file, have it on disk, and give it its name."""
+def _put(written: Sequence[Future[None]], growing: _Growing, path: Path) -> None:
+    """End a file, have it on disk, and give it its name; none has one before all are written."""
+    # They were submitted before, so each has a thread already: nobody waits here for ever.
+    for one in written:
+        one.result()
     assert growing.writer is not None
     assert growing.file is not None
     with refusals(path):

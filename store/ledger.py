@@ -74,8 +74,9 @@ class Commit:
 
     ``cursor`` is where the pipeline stands after it. ``labels`` is what took force with its blocks,
     ``models`` what the risk models are then (None: as they were). ``reverted`` is the number of a
-    block that was taken back. ``files_added`` are published already; ``files_removed`` still exist,
-    and may be deleted once the commit returned.
+    block that was taken back. ``files_added`` are published already, ``files_coming`` when it
+    returns them: it is called when all else is written but not committed, and what it raises undoes
+    the commit. ``files_removed`` still exist, and may be deleted once the commit returned.
     """
 
     cursor: Cursor
@@ -86,6 +87,7 @@ class Commit:
     reverted: int | None = None
     files_added: Sequence[LakeFile] = ()
     files_removed: Sequence[LakeFile] = ()
+    files_coming: Callable[[], Sequence[LakeFile]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +202,12 @@ class Ledger:
             self._write_labels(tx, commit)
             if commit.models is not None and commit.models != self._models:
                 model_table.put_figures(tx, self.chain.name, commit.models)
-            added, removed = commit.files_added, commit.files_removed
-            manifest.write(tx, self.chain.name, self._head_number, added, removed)
             counts = alert_counts.write(tx, self.chain.name, self._counts, counts)
             cursor_table.write(tx, self.chain.name, commit.cursor)
+            tx.link_notes()
+            # All that needs no file is written by now: the files had that long to reach the disk.
+            added = (*commit.files_added, *commit.files_coming())
+            manifest.write(tx, self.chain.name, self._head_number, added, commit.files_removed)
             tx.then(lambda: self._keep(commit, counts))
         if news:
             self.outbox.wake()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import shutil
 import time
@@ -33,6 +35,8 @@ from detect.detector import Detector
 from ingest.chain import ChainFollower
 from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig
+from store import lake_writer
+from store.durable import put_in_place
 from store.lake_blocks import read_blocks, recent_positions
 from store.ledger import Commit
 
@@ -326,28 +330,90 @@ def test_a_disk_that_takes_no_snapshot_stops_nothing(
     calm.close()
 
 
+@pytest.mark.parametrize("late", [False, True])
 def test_a_refused_commit_leaves_nothing_behind(
+    late: bool,
     events: list[ChainEvent],
     undisturbed: tuple[str, str, int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Lake files that a failed commit left are in no manifest, and swept at the next start."""
+    """Lake files that a failed commit left are in no manifest, and swept at the next start.
+
+    Refused before anybody waited for the files, there is no unfinished one either.
+    """
     run = Run(tmp_path)
     run.feed(events[:30])
-    known = {tmp_path / "lake" / file.path for file in run.stores.ledger.files()}
+    known = run.on_disk()
 
     def full(commit: Commit) -> None:
+        if late:
+            assert commit.files_coming()
         raise DiskFull(f"no space left for {commit.cursor.head}")
 
     with monkeypatch.context() as patch:
         patch.setattr(run.stores.ledger, "commit", full)
         with pytest.raises(DiskFull):
             run.feed(events[30:31])
-    assert set((tmp_path / "lake").rglob("*.parquet")) > known
+    left = run.on_disk()
+    assert left > known if late else left >= known
+    assert {path.suffix for path in left} == {".parquet"}
     run.close()
     run = Run(tmp_path)
-    assert set((tmp_path / "lake").rglob("*.parquet")) == known
+    assert run.on_disk() == known == run.in_force()
+    run.feed(events[30:])
+    assert run.outcome() == undisturbed
+    run.close()
+
+
+def test_no_manifest_names_a_file_that_is_not_in_place(
+    events: list[ChainEvent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the disk takes: as each file gets its name, nothing of the commit is there."""
+    run = Run(tmp_path)
+    run.feed(events[:30])
+    ledger, known = run.stores.ledger, run.in_force()
+    seen: list[tuple[set[Path], int]] = []
+
+    def slowly(temporary: Path, path: Path) -> None:
+        time.sleep(0.3)
+        seen.append((run.in_force(), len(every_alert(ledger))))
+        put_in_place(temporary, path)
+
+    before = known, len(every_alert(ledger))
+    monkeypatch.setattr(lake_writer, "put_in_place", slowly)
+    run.feed(events[30:31])
+    assert seen == [before] * len(run.in_force() - known)
+    assert run.on_disk() == run.in_force() > known
+    run.close()
+
+
+def test_a_disk_that_takes_no_file_has_nothing_committed(
+    events: list[ChainEvent],
+    undisturbed: tuple[str, str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last file does not find room: neither cursor nor alerts nor any other file count."""
+    run = Run(tmp_path)
+    run.feed(events[:30])
+    ledger, known = run.stores.ledger, run.in_force()
+    before = ledger.cursor(), ledger.records()
+
+    def full(temporary: Path, path: Path) -> None:
+        if path.name.startswith("features"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put_in_place(temporary, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lake_writer, "put_in_place", full)
+        with pytest.raises(DiskFull, match="features"):
+            run.feed(events[30:31])
+    assert (ledger.cursor(), ledger.records()) == before
+    assert run.in_force() == known
+    assert {path.suffix for path in run.on_disk()} == {".parquet"}
+    run.close()
+    run = Run(tmp_path)
     run.feed(events[30:])
     assert run.outcome() == undisturbed
     run.close()

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple
 from chainwarden.memory_bus import MemoryBus
 from chainwarden.restart import Resumption
 from detect.detector import Detector
-from store import cursor_table, database
+from store import cursor_table, database, manifest
 from store.label_archive import LabelArchive
 from store.lake import Lake
 from store.lake_writer import LakeWriter
@@ -43,8 +43,9 @@ POINTS: Final[dict[str, tuple[Any, str]]] = {
     "orphan": (Lake, "write_orphans"),
     "split": (Lake, "without"),
     "commit": (Ledger, "commit"),
-    # The last statement but one before DuckDB's COMMIT, and the first thing after it.
+    # The last statements but one before DuckDB's COMMIT, and the first thing after it.
     "cursor": (cursor_table, "write"),
+    "manifest": (manifest, "write"),
     "witness": (database.Database, "_witness"),
     "bus commit": (MemoryBus, "commit"),
     "snapshot": (SnapshotStore, "save"),

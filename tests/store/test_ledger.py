@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chainwarden.errors import SettingsError, StoreError
+from chainwarden.errors import DiskFull, SettingsError, StoreError
 from chainwarden.schema import (
     ETHEREUM,
     Alert,
@@ -326,6 +327,24 @@ def test_a_failed_commit_leaves_nothing(ledger: Ledger) -> None:
     assert _everything(ledger) == before
     ledger.commit(Commit(at(2), alerts=[alert(2)]))
     assert len(ledger.alerts()) == 2
+
+
+def test_files_that_do_not_come_undo_their_commit(ledger: Ledger) -> None:
+    """They are waited for within the transaction, of which nobody sees anything until then."""
+    ledger.commit(Commit(at(1), alerts=[alert(1)]))
+    before = _everything(ledger)
+    file = LakeFile("blocks/2.parquet", "blocks", position(2), position(2), 1, 1)
+
+    def coming() -> list[LakeFile]:
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(ledger.alerts).result(10) == [alert(1)]
+        raise DiskFull("no space left for blocks/2.parquet")
+
+    with pytest.raises(DiskFull, match="blocks/2"):
+        ledger.commit(Commit(at(2), alerts=[alert(2)], files_coming=coming))
+    assert _everything(ledger) == before
+    ledger.commit(Commit(at(2), alerts=[alert(2)], files_coming=lambda: [file]))
+    assert (ledger.files(), len(ledger.alerts())) == ([file], 2)
 
 
 def test_in_a_replay_nothing_enters_the_outbox(tmp_path: Path) -> None:
