@@ -41,7 +41,9 @@ from detect.labels import builtin_labels
 from detect.rules.node import WITHOUT_NODE
 from ingest.chain import MOST_UNFINAL
 from ingest.node_calls import RpcNodeCalls
+from ingest.workers import cores
 from store.delivery import Delivery
+from store.encoding_process import EncodingProcess
 from store.lake_blocks import recent_positions
 
 
@@ -123,6 +125,8 @@ def detecting(
             )
         )
         stack.callback(stores.ledger.close)
+        if cores() > 1:
+            stores.lake.encoder = stack.enter_context(EncodingProcess())
         settings = keyed(settings, out)
         metrics, health = new_metrics(chain, clock), Health()
         labels = new_book() if taken is None else taken.warm.labels

@@ -33,6 +33,15 @@ _INCOMPRESSIBLE: Final = ("transaction_hash", "block_hash", "parent_hash")
 ROW_GROUP_ROWS: Final = 131_072
 
 
+def open_new(path: Path) -> pa.OSFile:
+    """A new file to write to, in a folder that is made if it is not there."""
+    try:
+        return pa.OSFile(str(path), "wb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return pa.OSFile(str(path), "wb")
+
+
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table with the layout above. Reading it gives the same table back, bit for bit."""
     with parquet_writer(table.schema, path) as writer:

@@ -27,6 +27,7 @@ from chainwarden.errors import StoreError
 from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
 from store.durable import TEMPORARY, replace_file
 from store.encoding import write_parquet
+from store.encoding_process import EncodingProcess
 from store.lake_writer import LakeWriter, content_of, crew, path_of
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Lake:
         self.folder = folder
         self.chain = chain
         self._crew = crew()
+        self.encoder: EncodingProcess | None = None
+        """Writes the files of a block at the head; without, threads do."""
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, batch: BlockBatch, features: pa.Table | None = None) -> tuple[LakeFile, ...]:
@@ -61,7 +64,7 @@ class Lake:
 
     def writer(self) -> LakeWriter:
         """Files that grow while more batches come, for what one ``write`` would have at once."""
-        return LakeWriter(self.folder, self.chain, self._crew)
+        return LakeWriter(self.folder, self.chain, self._crew, self.encoder)
 
     def write_orphans(self, branch: BlockBatch) -> tuple[LakeFile, ...]:
         """Publish reverted blocks and their transactions in data sets of their own.

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from chainwarden.schema import TABLES, BlockBatch, Chain, LakeFile, Position, column
 from store.durable import put_in_place, refusals, temporary_beside
-from store.encoding import ROW_GROUP_ROWS, parquet_writer
+from store.encoding import ROW_GROUP_ROWS, open_new, parquet_writer
+from store.encoding_process import EncodingProcess
 
 # Files that are encoded, and flushed, at the same time: flushes that meet cost the disk one.
 WORKERS: Final = 4
@@ -55,12 +56,22 @@ class LakeWriter:
     ``conclude``. ``end`` returns while the files are flushed, which ``finish`` waits for. What went
     wrong is raised by the next call (DiskFull, StoreError): nothing is there then but files in no
     manifest. One caller at a time.
+
+    ``encoder`` writes a commit of few rows, when it can; the threads do what it does not.
     """
 
-    def __init__(self, folder: Path, chain: Chain, crew: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        chain: Chain,
+        crew: ThreadPoolExecutor,
+        encoder: EncodingProcess | None = None,
+    ) -> None:
         self._folder = folder
         self._chain = chain
         self._crew = crew
+        self._encoder = encoder
+        self._sent: list[_Part] | None = None  # to the encoder; None: it is not asked
         self._working: list[Future[None]] = []
         self._files: dict[str, _Growing] = {}
         self._timestamp = 0
@@ -86,16 +97,20 @@ class LakeWriter:
         if len(batch):
             with self._whole_or_not():
                 self._settle()
+                whole = not self._files
                 parts = self._take(batch)
-                few = all(table.num_rows < FEW_ROWS for _, table in parts)
-                for some in [parts] if few else [[part] for part in parts]:
-                    self._working.append(self._crew.submit(_grow, some))
+                if not _few(parts):
+                    for part in parts:
+                        self._working.append(self._crew.submit(_grow, [part]))
+                    return
+                if whole and self._encoder is not None and self._encoder.begin():
+                    self._sent = []
+                self._write(parts)
 
     def conclude_features(self, features: pa.Table) -> None:
         """Add the features of the last blocks."""
         with self._whole_or_not():
-            parts = self._parts({"features": features})
-            self._working.append(self._crew.submit(_grow, parts))
+            self._write(self._parts({"features": features}))
 
     def end(self) -> None:
         """Have all put on disk under their names, by other threads. Nothing can be added then."""
@@ -109,6 +124,8 @@ class LakeWriter:
                 for dataset in (*TABLES, "features")
                 if dataset in self._files
             }
+            if self._encoder is not None and self._sent:
+                self._working.append(self._crew.submit(_settle_sent, self._encoder, self._sent))
             written = tuple(self._working)
             self._working += [
                 self._crew.submit(_put, written, self._files[dataset], self._folder / path)
@@ -135,6 +152,8 @@ class LakeWriter:
             one.cancel()
         wait(self._working)
         self._working = []
+        if self._encoder is not None and self._sent:
+            self._encoder.sizes()  # it is done with them then
         for growing in self._files.values():
             for open_ in (growing.writer, growing.file):
                 if open_ is not None:
@@ -177,6 +196,14 @@ class LakeWriter:
             parts.append((self._files[name], table))
         return parts
 
+    def _write(self, parts: list[_Part]) -> None:
+        """Have all rows of some files written, where they are few by the encoder if it can."""
+        files = [(growing.temporary, table) for growing, table in parts]
+        if self._encoder is None or self._sent is None or not self._encoder.write(files):
+            self._working.append(self._crew.submit(_grow, parts))
+        else:
+            self._sent += parts
+
     def _settle(self) -> None:
         """Wait for what is under way, and raise what went wrong there."""
         wait(self._working)
@@ -185,23 +212,29 @@ class LakeWriter:
             one.result()
 
 
+def _few(parts: list[_Part]) -> bool:
+    return all(table.num_rows < FEW_ROWS for _, table in parts)
+
+
+def _settle_sent(encoder: EncodingProcess, parts: list[_Part]) -> None:
+    """Wait for what the encoder writes; write it here where it did not."""
+    sizes = encoder.sizes()
+    if sizes is None:
+        _grow(parts)
+        return
+    for (growing, table), size in zip(parts, sizes, strict=True):
+        growing.rows, growing.size = table.num_rows, size
+
+
 def _grow(parts: list[_Part]) -> None:
     for growing, table in parts:
         with refusals(growing.temporary):
             if growing.writer is None:
-                growing.file = _opened(growing.temporary)
+                growing.file = open_new(growing.temporary)
                 few = table.num_rows < FEW_ROWS
                 growing.writer = parquet_writer(table.schema, growing.file, quickly=few)
             growing.writer.write_table(table, ROW_GROUP_ROWS)
         growing.rows += table.num_rows
-
-
-def _opened(path: Path) -> pa.OSFile:
-    try:
-        return pa.OSFile(str(path), "wb")
-    except FileNotFoundError:  # the first file of its day
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return pa.OSFile(str(path), "wb")
 
 
 def _put(written: Sequence[Future[None]], growing: _Growing, path: Path) -> None:
@@ -209,13 +242,12 @@ def _put(written: Sequence[Future[None]], growing: _Growing, path: Path) -> None
     # They were submitted before, so each has a thread already: nobody waits here for ever.
     for one in written:
         one.result()
-    assert growing.writer is not None
-    assert growing.file is not None
     with refusals(path):
-        growing.writer.close()
-        growing.size = growing.file.tell()
-        os.fsync(growing.file.fileno())
-        growing.file.close()
+        if growing.writer is not None and growing.file is not None:  # else it is ended elsewhere
+            growing.writer.close()
+            growing.size = growing.file.tell()
+            os.fsync(growing.file.fileno())
+            growing.file.close()
         put_in_place(growing.temporary, path)
 
 

@@ -37,8 +37,10 @@ from ingest.decode import decode_blocks
 from ingest.simulate import Simulation, SimulationConfig
 from store import lake_writer
 from store.durable import put_in_place
+from store.encoding_process import EncodingProcess
 from store.lake_blocks import read_blocks, recent_positions
 from store.ledger import Commit
+from tests.ingest.test_heads import until
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,15 @@ class Run:
     def close(self) -> None:
         """End without saving anything, as a crash does."""
         self.stores.ledger.close()
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[EncodingProcess]:
+    """A process that writes files."""
+    with EncodingProcess() as process:
+        assert until(process.begin, 30)
+        yield process
+        assert process.begin(), "it was given up"
 
 
 @pytest.fixture(scope="module")
@@ -154,11 +165,20 @@ def test_what_is_written_while_the_next_blocks_are_scored_counts_with_the_commit
     run.close()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
 def test_what_is_written_while_its_blocks_are_scored_is_what_is_written_after(
-    events: list[ChainEvent], undisturbed: tuple[str, str, int], tmp_path: Path
+    elsewhere: bool,
+    events: list[ChainEvent],
+    undisturbed: tuple[str, str, int],
+    tmp_path: Path,
+    encoder: EncodingProcess,
 ) -> None:
-    """The same files, byte for byte, of one block and of several, and the same of all else."""
+    """The same files, byte for byte, of one block and of several, and the same of all else.
+
+    By threads as by another process.
+    """
     meanwhile, after = Run(tmp_path / "meanwhile"), Run(tmp_path / "after")
+    meanwhile.stores.lake.encoder = encoder if elsewhere else None
     for run, last in ((meanwhile, True), (after, False)):
         for place, event in enumerate(events):
             run.pipeline.handle(event, last=last and place % 3 == 2)
@@ -192,9 +212,12 @@ def test_blocks_behind_the_last_of_a_commit_are_in_the_next(
     run.close()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("late", [False, True])
 def test_blocks_that_cannot_be_scored_leave_nothing_in_the_lake(
     late: bool,
+    elsewhere: bool,
+    encoder: EncodingProcess,
     events: list[ChainEvent],
     undisturbed: tuple[str, str, int],
     tmp_path: Path,
@@ -202,6 +225,7 @@ def test_blocks_that_cannot_be_scored_leave_nothing_in_the_lake(
 ) -> None:
     """An error before or after the features are there: their files are gone, a retry has them."""
     run = Run(tmp_path)
+    run.stores.lake.encoder = encoder if elsewhere else None
     run.feed(events[:40])
     before = run.on_disk()
     place = "_find" if late else "_rate"
