@@ -322,6 +322,9 @@ def main(seed: int, blocks: int, folder: Path) -> None:
     failpoints.put(wiring, "sweep", checked_sweep)
     failpoints.put(wiring, "compile_kernels", lambda _settings: None)  # they are
     assert threading.active_count() == 1, "a fork would lose a thread"
+    # A process that a child spawns would first import this module, which takes longer than it has.
+    own = sys.modules["__main__"]
+    own.__spec__ = own.__file__ = None
     _say("ready")
     serve(chain)
 
