@@ -35,11 +35,14 @@ The message says what is wrong, ``hint`` what to do about it, and ``exit_code`` 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 
 class ChainwardenError(Exception):
-    """The root: ``except ChainwardenError`` catches what chainwarden raises on purpose."""
+    """The root: ``except ChainwardenError`` catches what chainwarden raises on purpose.
+
+    It can be pickled, so that one process raises what happened in another.
+    """
 
     exit_code = 1
 
@@ -50,6 +53,15 @@ class ChainwardenError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default pickle calls the class with ``args``, and most take other arguments.
+        return _unpickled, (type(self), self.args), vars(self)
+
+
+def _unpickled(kind: type[ChainwardenError], args: tuple[object, ...]) -> ChainwardenError:
+    """An error that pickle gives its attributes next."""
+    return kind.__new__(kind, *args)
 
 
 class SettingsError(ChainwardenError):

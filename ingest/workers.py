@@ -10,7 +10,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 
-from chainwarden.errors import BadBlock
+from chainwarden.child_process import end_with_parent
 from chainwarden.schema import TABLES, BlockBatch, Chain
 from ingest.decode import decode_blocks
 from ingest.raw import RawBlock
@@ -116,39 +115,18 @@ def _settle(future: Future[BlockBatch], work: Callable[[], BlockBatch]) -> None:
 # --- between the processes -----------------------------------------------------------------------
 
 
-class _Refusal(msgspec.Struct):
-    """A BadBlock, as it was raised."""
-
-    message: str
-    where: str
-    reason: str
-    number: int | None
-    hint: str
-
-
-_Answer = list[bytes] | _Refusal
+_Answer = list[bytes]
 """Each table as an Arrow record batch without its schema, empty where it has no rows."""
 
 
 def _begin() -> None:
     """An interrupt is for the parent to handle; when that is gone, nobody needs this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _work(chain: Chain, unsigned: bool, encoded: bytes) -> _Answer:
-    try:
-        batch = verified_batch(chain, _RAW.decode(encoded), unsigned=unsigned)
-    except BadBlock as error:
-        message = error.message.removeprefix(f"{error.where}: ")
-        return _Refusal(message, error.where, error.reason, error.number, error.hint)
+    batch = verified_batch(chain, _RAW.decode(encoded), unsigned=unsigned)
     return [_written(table) for table in batch.tables.values()]
 
 
@@ -158,14 +136,6 @@ def _written(table: pa.Table) -> bytes:
 
 
 def _read(chain: Chain, answer: _Answer) -> BlockBatch:
-    if isinstance(answer, _Refusal):
-        raise BadBlock(
-            answer.message,
-            where=answer.where,
-            reason=answer.reason,
-            number=answer.number,
-            hint=answer.hint,
-        )
     tables = {}
     for (name, schema), written in zip(TABLES.items(), answer, strict=True):
         if written:

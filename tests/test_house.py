@@ -22,6 +22,7 @@ BOTTOM = {"chainwarden.schema", "chainwarden.errors"}
 MIDDLE = BOTTOM | {
     "chainwarden.addresses",
     "chainwarden.bus",
+    "chainwarden.child_process",
     "chainwarden.metrics",
     "chainwarden.settings",
     "chainwarden.server",
