@@ -23,16 +23,15 @@ from benchmarks.chains import winning_chain
 from benchmarks.table import Result
 from chainwarden.deployment import kafka_config
 from chainwarden.detecting import detecting
-from chainwarden.kafka_bus import BlockConsumer, BlockProducer, KafkaConfig
+from chainwarden.kafka_bus import BlockConsumer, BlockProducer, ConsumerProcess, KafkaConfig
 from chainwarden.live import MAX_EVENTS, DetectOptions, Health, detect_loop
-from chainwarden.read_ahead import ReadAhead
 from chainwarden.schema import ETHEREUM, BlockBatch, BlocksAdded
 from chainwarden.settings import BusSettings, ServerSettings, Settings, StoreSettings
 from ingest.decode import decode_blocks
 from ingest.simulate import SimulationConfig
 from tests.kafka_broker import BrokerMissing, start_node
 
-BLOCKS: Final = 1_200
+BLOCKS: Final = 4_800  # seconds of work: a reader that catches up is not one that starts
 BLOCKS_AT_ONCE: Final = 64  # as ``ingest`` publishes what lies behind the head
 REPEATS: Final = 3
 PATIENCE_SECONDS: Final = 60.0
@@ -170,7 +169,7 @@ def _detect(config: KafkaConfig, settings: Settings, blocks: int) -> float:
     """As ``chainwarden detect`` does, until the last block is committed."""
     ended = 0.0
     with (
-        closing(ReadAhead(BlockConsumer(config))) as consumer,
+        closing(ConsumerProcess(config)) as consumer,
         detecting(settings, ETHEREUM, threading.Event(), consumer.commit) as behind,
     ):
 

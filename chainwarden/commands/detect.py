@@ -11,10 +11,9 @@ from pathlib import Path
 from chainwarden.backfill import BackfilledConsumer
 from chainwarden.deployment import UNDO_BLOCKS, kafka_config
 from chainwarden.detecting import detecting
-from chainwarden.kafka_bus import BlockConsumer, BusWatch, KafkaConfig
+from chainwarden.kafka_bus import BusWatch, ConsumerProcess, KafkaConfig
 from chainwarden.live import DetectOptions, backfill_node, detect_loop, stop_on_signals
 from chainwarden.observe import observe_bus
-from chainwarden.read_ahead import ReadAhead
 from chainwarden.settings import Settings, configured_chain, load_settings
 from chainwarden.standby import Taken, stand_by
 from chainwarden.terminal import print_outcome
@@ -35,7 +34,7 @@ def detect(
     settings = load_settings(config, os.environ, flags)
     bus = kafka_config(settings, configured_chain(settings))
     stop = threading.Event()
-    with stop_on_signals(stop), closing(BlockConsumer(bus)) as consumer:
+    with stop_on_signals(stop), closing(ConsumerProcess(bus)) as consumer:
         taken = stand_by(settings, bus.chain, stop) if standby else None
         if standby and taken is None:
             outcome: dict[str, object] = {"took_over": False}
@@ -47,7 +46,7 @@ def detect(
 def _score(
     settings: Settings,
     bus: KafkaConfig,
-    consumer: BlockConsumer,
+    consumer: ConsumerProcess,
     stop: threading.Event,
     exit_when_idle: float | None,
     taken: Taken | None,
@@ -55,12 +54,11 @@ def _score(
     """Score what is on the bus until it is time to end; what a command prints then."""
     with (
         BusWatch(bus) as watch,
-        closing(ReadAhead(consumer)) as ahead,
-        detecting(settings, bus.chain, stop, ahead.commit, taken=taken) as behind,
+        detecting(settings, bus.chain, stop, consumer.commit, taken=taken) as behind,
         backfill_node(settings, bus.chain, behind.metrics, stop) as node,
     ):
         metrics, finalized = behind.metrics, behind.pipeline.cursor.finalized
-        whole = BackfilledConsumer(ahead, behind.unfinal(), UNDO_BLOCKS, node, finalized)
+        whole = BackfilledConsumer(consumer, behind.unfinal(), UNDO_BLOCKS, node, finalized)
         observe_bus(metrics, watch, lambda: behind.pipeline.cursor.offsets)
         behind.health.others += [watch.reason, whole.reason]
         whole.seek(behind.pipeline.cursor.offsets)

@@ -1,5 +1,7 @@
 """The bus over Apache Kafka: ``BlockProducer`` and ``BlockConsumer``, with kafka-python.
 
+``ConsumerProcess`` is a ``BlockConsumer`` in a process of its own, which reads ahead.
+
 Topics of a chain, created when missing, with their settings spelt out:
 
 - ``chainwarden.<chain>.transactions``: one record for each transaction, its key the sender's
@@ -17,9 +19,17 @@ lock on the ledger, not by Kafka. A broker that is away is waited for, ``patienc
 """
 
 from chainwarden.kafka_bus.consumer import BlockConsumer
+from chainwarden.kafka_bus.consumer_process import ConsumerProcess
 from chainwarden.kafka_bus.parts import PART_BYTES
 from chainwarden.kafka_bus.producer import BlockProducer
 from chainwarden.kafka_bus.topics import KafkaConfig
 from chainwarden.kafka_bus.watch import BusWatch
 
-__all__ = ["PART_BYTES", "BlockConsumer", "BlockProducer", "BusWatch", "KafkaConfig"]
+__all__ = [
+    "PART_BYTES",
+    "BlockConsumer",
+    "BlockProducer",
+    "BusWatch",
+    "ConsumerProcess",
+    "KafkaConfig",
+]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from chainwarden.bus import Delivery
 from chainwarden.kafka_bus import BlockConsumer, BlockProducer, KafkaConfig
@@ -62,6 +62,16 @@ class KafkaRig:
             return out
         finally:
             consumer.close()
+
+    def group_offsets(self) -> dict[str, int]:
+        """How far the group is, as monitoring sees it, by ``topic/partition``."""
+        admin = KafkaAdminClient(bootstrap_servers=[self.bootstrap])
+        try:
+            group = self.config.group
+            shown = admin.list_group_offsets({group: None})[group]
+        finally:
+            admin.close()
+        return {f"{p.topic}/{p.partition}": o.offset for p, o in shown.items() if o.offset >= 0}
 
     def close(self) -> None:
         """Close what was opened."""
