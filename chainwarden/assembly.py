@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple
 
 from chainwarden.bus import Delivery, Mark
 from chainwarden.errors import IncompleteBlock
 from chainwarden.schema import (
+    BlockBatch,
     BlockFinalized,
     BlockReverted,
     BlocksAdded,
@@ -33,6 +35,9 @@ from chainwarden.wire import (
 
 RECENT_BLOCKS: Final = 1024
 """How many blocks back a repeat is recognised: far more than a publisher ever sends again."""
+
+# Blocks whose records a processor's cache still has when their last column is made of them.
+_DECODED_TOGETHER: Final = 64
 
 
 class Repeats:
@@ -114,8 +119,12 @@ def _flush(chain: Chain, run: list[ReadyEvent], out: list[Delivery]) -> None:
         for event in run:
             if not belong(event.transactions, event.block):
                 raise InvalidWire("a transaction disagrees with its block")
-        batch = decode_blocks(chain, [(event.block, event.transactions) for event in run])
-        added = BlocksAdded(batch, gap=run[0].block.gap)
+        parts = [run[at : at + _DECODED_TOGETHER] for at in range(0, len(run), _DECODED_TOGETHER)]
+        batches = [
+            decode_blocks(chain, [(event.block, event.transactions) for event in part])
+            for part in parts
+        ]
+        added = BlocksAdded(BlockBatch.concat(batches), gap=run[0].block.gap)
         out.append(Delivery(added, run[-1].offsets))
         run.clear()
 
@@ -247,9 +256,16 @@ class Assembly:
 
     def lacking(self) -> int:
         """How many records the next event still needs; 0 where it is complete or not there."""
-        if not self._blocks:
-            return 0
-        block = self._blocks[0][0]
+        return self._lacks(self._blocks[0][0]) if self._blocks else 0
+
+    def complete(self, most: int) -> int:
+        """How many of the next events have all their records, counted up to ``most``."""
+        for count, (block, _) in enumerate(islice(self._blocks, most)):
+            if self._lacks(block):
+                return count
+        return min(most, len(self._blocks))
+
+    def _lacks(self, block: BlockRecord) -> int:
         waiting = self._waiting.get(block.sequence)
         return abs(block.transactions - (len(waiting.records) if waiting else 0))
 

@@ -116,9 +116,12 @@ class BlockConsumer:
         assert assembly is not None
         deadline = time.monotonic() + timeout_seconds
         while True:
-            while assembly.events < max_events and assembly.size < self._config.buffer_bytes:
-                if not self._read(0.0):
-                    break
+            while (
+                assembly.complete(max_events) < max_events
+                and assembly.size < self._config.buffer_bytes
+                and self._read(0.0)
+            ):
+                pass
             out = assembly.take(max_events)
             if out:
                 self._waited = 0.0
@@ -168,7 +171,6 @@ class BlockConsumer:
                 check_crcs=True,
                 # A seek waits for the fetch that is under way: keep that short.
                 fetch_max_wait_ms=100,
-                max_partition_fetch_bytes=4 * 1024 * 1024,
                 fetch_max_bytes=16 * 1024 * 1024,
                 allow_auto_create_topics=False,
             )

@@ -86,7 +86,6 @@ class ConsumerProcess:
         """What was read ahead; else what comes within the timeout."""
         request = ("poll", timeout_seconds, max_events)
         found: list[Delivery] = self._ask(*request)
-        self._failing_since = None
         if found:
             self._at = found[-1].offsets
             with suppress(OSError):  # whoever waits for the answer finds out
@@ -132,6 +131,7 @@ class ConsumerProcess:
             except (EOFError, OSError) as error:
                 self._replace(error)
                 continue
+            self._failing_since = None
             if isinstance(answer, ChainwardenError):
                 raise answer
             return answer
