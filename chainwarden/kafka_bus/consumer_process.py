@@ -7,10 +7,9 @@ twentieth of reading them.
 
 from __future__ import annotations
 
+import atexit
 import logging
-import multiprocessing
 import pickle
-import signal
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -19,7 +18,12 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, Final
 
 from chainwarden.bus import Delivery
-from chainwarden.child_process import end_with_parent
+from chainwarden.child_process import (
+    end_with_parent,
+    heed_no_signals,
+    start_process,
+    stop_process,
+)
 from chainwarden.errors import BusError, ChainwardenError, OffsetGone
 from chainwarden.garbage import collect_seldom
 from chainwarden.kafka_bus.consumer import BlockConsumer
@@ -68,6 +72,7 @@ class ConsumerProcess:
             raise BusError(
                 f"no process can be started that reads the bus: {_why(error)}"
             ) from error
+        atexit.register(self.close)
 
     @property
     def dead_letters(self) -> int:
@@ -112,6 +117,7 @@ class ConsumerProcess:
                 if self._under_way and self._pipe.poll(_CLOSE_SECONDS):
                     self._receive()  # it cannot go on before somebody takes it
             self._stop()
+        atexit.unregister(self.close)
 
     # --- its process ---------------------------------------------------------------------------
 
@@ -155,32 +161,17 @@ class ConsumerProcess:
 
     def _start(self) -> None:
         """Start a process and wait until it is connected."""
-        # Not forked: this process has threads, and what they hold would be held for ever.
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        with theirs:
-            level = logging.getLogger().getEffectiveLevel()
-            process = context.Process(
-                target=_serve, args=(self._config, theirs, level), daemon=True
-            )
-            process.start()
-        self._process = process
+        level = logging.getLogger().getEffectiveLevel()
+        self._process, self._pipe = start_process(_serve, self._config, level)
         refusal = self._receive()
         if isinstance(refusal, ChainwardenError):
             self._stop()
             raise refusal
 
     def _stop(self) -> None:
-        """Have the process end by itself, or else kill it."""
-        if self._pipe is not None:
-            self._pipe.close()  # it sees that, and ends
-            self._pipe = None
-        if self._process is not None:
-            self._process.join(_CLOSE_SECONDS)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
-            self._process = None
+        if self._process is not None and self._pipe is not None:
+            stop_process(self._process, self._pipe)
+        self._process = self._pipe = None
         self._under_way, self._early = False, []
         self._of_others, self._dead_letters = self.dead_letters, 0
 
@@ -220,9 +211,9 @@ def _why(error: Exception) -> str:
 # --- in that process -----------------------------------------------------------------------------
 
 
-def _serve(config: KafkaConfig, pipe: Connection, level: int) -> None:
+def _serve(pipe: Connection, config: KafkaConfig, level: int) -> None:
     """Do with a consumer what is asked, one after the other, until the other side is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent to handle
+    heed_no_signals()
     end_with_parent()
     collect_seldom()
     log_to(level=level)

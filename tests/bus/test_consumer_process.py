@@ -25,7 +25,7 @@ from tests.bus.blocks import added, finalized, story
 from tests.bus.contracts import DurableBusContract, Rig, drain, told
 from tests.bus.kafka_rig import KafkaRig, numbers, put
 from tests.bus.test_kafka_foreign import spoil
-from tests.ingest.test_workers import ends_with_its_parent, is_running
+from tests.ingest.test_workers import ends_by_itself, ends_with_its_parent, is_running
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 
@@ -172,11 +172,12 @@ def test_a_process_that_hangs_is_replaced(
         assert not is_running(process.pid)
 
 
-def test_an_interrupt_is_its_parent_s(rig: KafkaRig) -> None:
-    """Ctrl-C reaches every process of a terminal: this one waits for what its parent says."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_for_its_parent(rig: KafkaRig, number: signal.Signals) -> None:
+    """A terminal and a supervisor send them to every process: the parent has work to end."""
     put(rig, added(1))
     with started(rig.config) as (consumer, process):
-        signalled(process, signal.SIGINT)
+        signalled(process, number)
         assert numbers(drain(consumer, 1)) == [1]
         assert process.is_alive()
 
@@ -245,6 +246,21 @@ def test_a_closed_consumer_leaves_no_process_and_the_last_commit(rig: KafkaRig) 
     assert process.exitcode == 0
     shown = rig.group_offsets()
     assert shown | last[-1].offsets == shown
+
+
+_CARELESS = """
+from chainwarden.kafka_bus import ConsumerProcess, KafkaConfig
+from chainwarden.schema import Chain
+
+if __name__ == "__main__":
+    ConsumerProcess(KafkaConfig("{bootstrap}", Chain("{chain}", 1))).seek({{}})
+"""
+
+
+def test_nobody_waits_for_one_that_was_not_closed(rig: KafkaRig, tmp_path: Path) -> None:
+    """Python ends though it waits for its children, and none of them ends by a signal."""
+    rig.consumer()  # makes the topics
+    assert ends_by_itself(_CARELESS.format(bootstrap=rig.bootstrap, chain=rig.chain.name), tmp_path)
 
 
 _PARENT = """

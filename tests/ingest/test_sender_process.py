@@ -23,7 +23,13 @@ from ingest.simulate import Simulation, SimulationConfig
 from ingest.verify import Verifier
 from tests.ingest.made_blocks import reseal
 from tests.ingest.test_heads import until
-from tests.ingest.test_workers import blocks, ends_with_its_parent, is_running, lies
+from tests.ingest.test_workers import (
+    blocks,
+    ends_by_itself,
+    ends_with_its_parent,
+    is_running,
+    lies,
+)
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -150,6 +156,32 @@ def test_where_no_process_can_be_started_it_goes_on(monkeypatch: pytest.MonkeyPa
     with SenderProcess() as senders:
         assert verdict(simulated(40.0), senders) is True
         assert not senders.begin()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_for_its_parent(number: signal.Signals) -> None:
+    """A terminal and a supervisor send them to every process: the parent has work to end."""
+    senders, process = started()
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    with senders:
+        assert verdict(simulated(40.0), senders) is True
+        assert senders.begin()
+
+
+_CARELESS = """
+from ingest.sender_process import SenderProcess
+
+if __name__ == "__main__":
+    senders = SenderProcess()
+    while not senders.begin():
+        pass
+"""
+
+
+def test_nobody_waits_for_one_that_was_not_closed(tmp_path: Path) -> None:
+    """Python ends though it waits for its children, and none of them ends by a signal."""
+    assert ends_by_itself(_CARELESS, tmp_path)
 
 
 def test_closed_it_leaves_no_process() -> None:

@@ -167,6 +167,19 @@ def ends_with_its_parent(script: str, folder: Path) -> bool:
     return until(lambda: not is_running(child), 30)
 
 
+def ends_by_itself(script: str, folder: Path) -> bool:
+    """Whether a script comes to its end, and says nothing."""
+    (folder / "script.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, str(folder / "script.py")],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    return (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def is_running(pid: int) -> bool:
     """Whether there is such a process, and it has not ended."""
     try:
