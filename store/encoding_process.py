@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from ctypes import c_char
 from multiprocessing.connection import Connection
@@ -56,7 +55,7 @@ class EncodingProcess:
         self._usable = True
         self._started = False
         self._filled = 0  # bytes of the memory
-        self._owed = 0  # messages that were sent and not answered
+        self._owed = 0  # files that were asked for and not answered
         self._sizes: list[int] = []
 
     def __enter__(self) -> EncodingProcess:
@@ -95,16 +94,16 @@ class EncodingProcess:
             self._filled, self._sizes = 0, []
             return self._usable
 
-    def write(self, files: Sequence[tuple[Path, pa.Table]]) -> bool:
-        """Have tables written to new files, and flushed. False, and none is, where they are too big
-        or the process was given up.
+    def write(self, path: Path, table: pa.Table) -> bool:
+        """Have a table written to a new file, and flushed. False where it is not going to be: it is
+        too big, or the process was given up.
         """
         with self._lock:
-            places = self._placed(files)
-            if places is None or self._pipe is None:
+            place = self._placed(path, table)
+            if place is None or self._pipe is None:
                 return False
             try:
-                self._pipe.send(places)
+                self._pipe.send(place)
             except OSError as error:
                 self._give_up(error)
                 return False
@@ -122,22 +121,19 @@ class EncodingProcess:
             whole = self._usable and _REFUSED not in self._sizes
             return self._sizes if whole else None
 
-    def _placed(self, files: Sequence[tuple[Path, pa.Table]]) -> list[_Place] | None:
-        """Put the tables in the memory, behind what is there; None where they do not fit."""
+    def _placed(self, path: Path, table: pa.Table) -> _Place | None:
+        """Put a table in the memory, behind what is there; None where it does not fit."""
         if self._memory is None:
             return None
-        places = []
-        for path, table in files:
-            start = -(-self._filled // _ALIGNMENT) * _ALIGNMENT
-            sink = pa.FixedSizeBufferWriter(pa.py_buffer(self._memory[start:]))
-            try:
-                with pa.ipc.new_stream(sink, table.schema) as stream:
-                    stream.write_table(table)
-            except OSError:  # beyond the end
-                return None
-            self._filled = start + sink.tell()
-            places.append((str(path), start, self._filled))
-        return places
+        start = -(-self._filled // _ALIGNMENT) * _ALIGNMENT
+        sink = pa.FixedSizeBufferWriter(pa.py_buffer(self._memory[start:]))
+        try:
+            with pa.ipc.new_stream(sink, table.schema) as stream:
+                stream.write_table(table)
+        except OSError:  # beyond the end
+            return None
+        self._filled = start + sink.tell()
+        return str(path), start, self._filled
 
     def _start(self) -> None:
         # Not forked: this process has threads, and what they hold would be held for ever.
@@ -161,19 +157,19 @@ class EncodingProcess:
             self._receive()
 
     def _receive(self) -> None:
-        """Take the answer to the oldest message."""
+        """Take the answer about the oldest file."""
         if self._pipe is None:
             return
         try:
             if not self._pipe.poll(_ANSWER_SECONDS):
                 raise TimeoutError(f"no answer within {_ANSWER_SECONDS:.0f} s")
-            answer: list[int] = self._pipe.recv()
+            size: int = self._pipe.recv()
         except (OSError, EOFError) as error:
             self._give_up(error)
             return
         self._started = True
         self._owed -= 1
-        self._sizes += answer
+        self._sizes.append(size)
 
     def _give_up(self, error: Exception) -> None:
         log.warning(
@@ -193,10 +189,11 @@ def _serve(pipe: Connection, memory: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     buffer = pa.py_buffer(memory)
     with suppress(EOFError, OSError):
-        pipe.send([])
+        pipe.send(0)
         while True:
-            places: list[_Place] = pipe.recv()
-            pipe.send([_written(Path(path), buffer[start:end]) for path, start, end in places])
+            place: _Place = pipe.recv()
+            path, start, end = place
+            pipe.send(_written(Path(path), buffer[start:end]))
 
 
 def _written(path: Path, content: pa.Buffer) -> int:

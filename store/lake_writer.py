@@ -198,11 +198,19 @@ class LakeWriter:
 
     def _write(self, parts: list[_Part]) -> None:
         """Have all rows of some files written, where they are few by the encoder if it can."""
-        files = [(growing.temporary, table) for growing, table in parts]
-        if self._encoder is None or self._sent is None or not self._encoder.write(files):
-            self._working.append(self._crew.submit(_grow, parts))
-        else:
-            self._sent += parts
+        here = [part for part in parts if not self._send(part)]
+        if here:
+            self._working.append(self._crew.submit(_grow, here))
+
+    def _send(self, part: _Part) -> bool:
+        """Whether the encoder takes all rows of a file."""
+        growing, table = part
+        if self._encoder is None or self._sent is None:
+            return False
+        sent = self._encoder.write(growing.temporary, table)
+        if sent:
+            self._sent.append(part)
+        return sent
 
     def _settle(self) -> None:
         """Wait for what is under way, and raise what went wrong there."""
