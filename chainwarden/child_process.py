@@ -35,11 +35,16 @@ class ChildProcess:
     does the work. Messages and answers are small (a few KB). One caller at a time; only ``close``
     may come from another thread.
 
-    ``does`` says what it does, for the log; ``serve`` is called there with a pipe and ``arguments``
-    (see ``serve_messages``).
+    ``does`` says what it does, for the log; ``serve`` is called there with a pipe (see
+    ``serve_messages``) and with what ``arguments`` gives here when it starts.
     """
 
-    def __init__(self, does: str, serve: Callable[..., None], *arguments: object) -> None:
+    def __init__(
+        self,
+        does: str,
+        serve: Callable[..., None],
+        arguments: Callable[[], tuple[object, ...]] = tuple,
+    ) -> None:
         self._does = does
         self._serve = serve
         self._arguments = arguments
@@ -106,7 +111,7 @@ class ChildProcess:
 
     def _start(self) -> None:
         try:
-            self._process, self._pipe = start_process(self._serve, *self._arguments)
+            self._process, self._pipe = start_process(self._serve, *self._arguments())
         except OSError as error:
             self._give_up(error)
             return
