@@ -343,3 +343,12 @@ class DurableBusContract(BusContract):
         third = rig.consumer()
         third.seek({})
         assert [number for _, number, _ in told(drain(third, 4))] == [10, 11, 12, 13]
+
+    def test_many_blocks_come_as_they_were_published(self, rig: Rig) -> None:
+        """More than are decoded together: every row of them is the same, in the same order."""
+        consumer = rig.consumer()
+        consumer.seek({})
+        events = self.publish(rig, *(added(*range(at, at + 50)) for at in range(1, 201, 50)))
+        deliveries = drain(consumer, 200, 512)
+        assert told(deliveries) == story(events)
+        assert_same_blocks(deliveries, events)
