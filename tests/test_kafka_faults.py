@@ -384,10 +384,10 @@ def test_a_broker_that_comes_back_with_an_older_disk_costs_nothing(
 
 
 def is_idle(deployment: Deployment) -> bool:
-    """Whether ingest publishes nothing for a second, what is final included."""
+    """Whether ingest publishes nothing for three seconds, what is final included."""
     (path,) = (deployment.folder / "ingest").glob("*.cursor.json")
     before = path.read_bytes()
-    time.sleep(1.0)
+    time.sleep(3.0)
     return path.read_bytes() == before
 
 

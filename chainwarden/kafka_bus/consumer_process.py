@@ -65,6 +65,7 @@ class ConsumerProcess:
         self._early: list[_Answer] = []  # a poll's, which came before that of another request
         self._dead_letters, self._of_others = 0, 0
         self._failing_since: float | None = None
+        self._closed = False
         try:
             self._start()
         except (EOFError, OSError) as error:
@@ -112,6 +113,7 @@ class ConsumerProcess:
 
     def close(self) -> None:
         """End the process, when it has done what it was told. Harmless when repeated."""
+        self._closed = True
         if self._pipe is not None:
             with suppress(EOFError, OSError):
                 if self._under_way and self._pipe.poll(_CLOSE_SECONDS):
@@ -177,6 +179,8 @@ class ConsumerProcess:
 
     def _replace(self, error: Exception) -> None:
         """Have another process go on where the caller is, while patience lasts."""
+        if self._closed:
+            raise BusError("the consumer is closed") from error
         log.warning(
             "the process that reads the bus is gone (%s): another takes its place", _why(error)
         )
@@ -244,6 +248,12 @@ def _answered(method: Callable[..., _Answer], arguments: list[Any]) -> _Answer:
         return method(*arguments)
     except ChainwardenError as error:
         return error
+    except Exception as error:  # another process would meet it, too
+        log.exception("the bus cannot be read")
+        return BusError(
+            f"the bus cannot be read: {type(error).__name__}: {error}",
+            hint="report it, with what was logged before",
+        )
 
 
 def _tell(pipe: Connection, dead_letters: int, answer: _Answer) -> None:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -203,6 +204,18 @@ def test_a_bus_that_no_process_stays_to_read_is_an_error(
             ConsumerProcess(rig.config)
 
 
+def test_a_bug_is_an_error_at_once(rig: KafkaRig, capfd: pytest.CaptureFixture[str]) -> None:
+    """Another process would have it, too: where it is stands in the log, on one line."""
+    put(rig, added(1))
+    with started(replace(rig.config, buffer_bytes=cast(int, "many"))) as (consumer, process):
+        with pytest.raises(BusError, match="TypeError: '<' not supported"):
+            consumer.poll(0.2)
+        assert process.is_alive()
+    (line,) = [one for one in capfd.readouterr().err.splitlines() if "TypeError" in one]
+    assert "ERROR chainwarden.kafka_bus.consumer_process: the bus cannot be read" in line
+    assert "consumer.py" in line
+
+
 def test_no_broker_is_the_same_error_as_in_one_process() -> None:
     """What the process raises at its start is raised here, and it ends."""
     before = set(multiprocessing.active_children())
@@ -243,6 +256,8 @@ def test_a_closed_consumer_leaves_no_process_and_the_last_commit(rig: KafkaRig) 
         consumer.close()
         consumer.close()
         assert not process.is_alive()
+        with pytest.raises(BusError, match="closed"):
+            consumer.poll(0.2)
     assert process.exitcode == 0
     shown = rig.group_offsets()
     assert shown | last[-1].offsets == shown
