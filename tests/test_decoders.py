@@ -362,6 +362,7 @@ DECODERS: Final[dict[str, Decoder]] = {
     ),
 }  # fmt: skip
 ELSEWHERE: Final = {
+    "chainwarden.kafka_bus.consumer_process": "a process of ours, by a pipe that nobody else has",
     "chainwarden.restart": "what it packed itself, in memory",
     "chainwarden.replay": "its own replay.json, none where damaged; tests/report/test_gather.py",
     "store.lake_rows": "files of the manifest, as store.lake; tests/store/test_evidence.py",
