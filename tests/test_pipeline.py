@@ -40,7 +40,7 @@ from store.durable import put_in_place
 from store.encoding_process import EncodingProcess
 from store.lake_blocks import read_blocks, recent_positions
 from store.ledger import Commit
-from tests.ingest.test_heads import until
+from tests.rigs.children import left_whole
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,8 @@ class Run:
 @pytest.fixture(scope="module")
 def encoder() -> Iterator[EncodingProcess]:
     """A process that writes files."""
-    with EncodingProcess() as process:
-        assert until(process.begin, 30)
+    with left_whole(EncodingProcess) as process:
         yield process
-        assert process.begin(), "it was given up"
 
 
 @pytest.fixture(scope="module")
@@ -383,11 +381,17 @@ def test_a_refused_commit_leaves_nothing_behind(
     assert left > known if late else left >= known
     assert {path.suffix for path in left} == {".parquet"}
     run.close()
-    run = Run(tmp_path)
+    assert goes_on(tmp_path, events[30:], known) == undisturbed
+
+
+def goes_on(folder: Path, rest: list[ChainEvent], known: set[Path]) -> tuple[str, str, int]:
+    """The outcome of a new start with the other events, where only the known files are left."""
+    run = Run(folder)
     assert run.on_disk() == known == run.in_force()
-    run.feed(events[30:])
-    assert run.outcome() == undisturbed
+    run.feed(rest)
+    found = run.outcome()
     run.close()
+    return found
 
 
 def test_no_manifest_names_a_file_that_is_not_in_place(
@@ -437,10 +441,7 @@ def test_a_disk_that_takes_no_file_has_nothing_committed(
     assert run.in_force() == known
     assert {path.suffix for path in run.on_disk()} == {".parquet"}
     run.close()
-    run = Run(tmp_path)
-    run.feed(events[30:])
-    assert run.outcome() == undisturbed
-    run.close()
+    assert goes_on(tmp_path, events[30:], known) == undisturbed
 
 
 def test_offsets_never_run_ahead_of_what_was_done(

@@ -26,7 +26,7 @@ from tests.bus.blocks import added, finalized, story
 from tests.bus.contracts import DurableBusContract, Rig, drain, told
 from tests.bus.kafka_rig import KafkaRig, numbers, put
 from tests.bus.test_kafka_foreign import spoil
-from tests.ingest.test_workers import ends_by_itself, ends_with_its_parent, is_running
+from tests.rigs.children import ends_by_itself, ends_with_its_parent, is_running
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

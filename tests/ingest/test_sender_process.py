@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,13 @@ from ingest.simulate import Simulation, SimulationConfig
 from ingest.verify import Verifier
 from tests.ingest.made_blocks import reseal
 from tests.ingest.test_heads import until
-from tests.ingest.test_workers import (
-    blocks,
+from tests.ingest.test_workers import blocks, lies
+from tests.rigs.children import (
     ends_by_itself,
     ends_with_its_parent,
     is_running,
-    lies,
+    left_whole,
+    started,
 )
 
 pytestmark = pytest.mark.timeout(180)
@@ -37,10 +37,8 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def senders() -> Iterator[SenderProcess]:
     """One that has started, for all tests that leave it whole."""
-    with SenderProcess() as process:
-        assert until(process.begin, 30)
+    with left_whole(SenderProcess) as process:
         yield process
-        assert process.begin(), "it was given up"
 
 
 def verdict(raw: RawBlock, process: SenderProcess | None = None) -> bool | tuple[str, object]:
@@ -55,15 +53,6 @@ def simulated(transactions: float) -> RawBlock:
     """A block of about so many transactions."""
     config = SimulationConfig(blocks=1, transactions_per_block=transactions, campaigns=())
     return next(iter(Simulation(config).blocks()))
-
-
-def started() -> tuple[SenderProcess, BaseProcess]:
-    """One that has started, and its process."""
-    before = set(multiprocessing.active_children())
-    senders = SenderProcess()
-    assert until(senders.begin, 30)
-    (process,) = set(multiprocessing.active_children()) - before
-    return senders, process
 
 
 def test_it_says_what_is_said_without_it(senders: SenderProcess) -> None:
@@ -118,7 +107,7 @@ def test_nobody_waits_for_it_to_start() -> None:
 def test_one_that_dies_costs_no_block(under_way: bool, caplog: pytest.LogCaptureFixture) -> None:
     """What it had, and all that comes after, is recovered here; that is said once."""
     raw = simulated(400.0)
-    senders, process = started()
+    senders, process = started(SenderProcess)
     assert process.pid is not None
     verifier = Verifier(process=senders)
     os.kill(process.pid, signal.SIGSTOP)  # it answers nothing that it is asked now
@@ -135,7 +124,7 @@ def test_one_that_dies_costs_no_block(under_way: bool, caplog: pytest.LogCapture
 def test_one_that_does_not_answer_is_given_up() -> None:
     """It is waited for once, and leaves no process."""
     raw = simulated(1_200.0)  # more than it may owe
-    senders, process = started()
+    senders, process = started(SenderProcess)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
     verifier = Verifier(process=senders)
@@ -161,7 +150,7 @@ def test_where_no_process_can_be_started_it_goes_on(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_are_for_its_parent(number: signal.Signals) -> None:
     """A terminal and a supervisor send them to every process: the parent has work to end."""
-    senders, process = started()
+    senders, process = started(SenderProcess)
     assert process.pid is not None
     os.kill(process.pid, number)
     with senders:
@@ -186,7 +175,7 @@ def test_nobody_waits_for_one_that_was_not_closed(tmp_path: Path) -> None:
 
 def test_closed_it_leaves_no_process() -> None:
     """It ends by itself, and what is verified with it after that is verified here."""
-    senders, process = started()
+    senders, process = started(SenderProcess)
     senders.close()
     senders.close()
     assert process.exitcode == 0
@@ -197,7 +186,7 @@ def test_closed_while_it_is_asked_costs_no_block(caplog: pytest.LogCaptureFixtur
     """A process that is told to stop does so between any two steps of a block; nothing hangs."""
     raw = simulated(400.0)
     for step in ("begun", "asked", "waiting"):
-        senders, process = started()
+        senders, process = started(SenderProcess)
         assert process.pid is not None
         verifier = Verifier(process=senders)
         if step == "waiting":

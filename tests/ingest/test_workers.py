@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -33,6 +29,7 @@ from tests.ingest.made_blocks import made_block, op_stack_block, unknown_type_bl
 from tests.ingest.test_heads import until
 from tests.ingest.test_live import QUICK
 from tests.ingest.verdicts import all_sites
+from tests.rigs.children import ends_with_its_parent
 from tests.rigs.liar import Json, Liar, Recording
 
 pytestmark = pytest.mark.timeout(180)
@@ -148,44 +145,6 @@ if __name__ == "__main__":
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     """Nothing is left running when the process that had them gets SIGKILL."""
     assert ends_with_its_parent(_PARENT, tmp_path)
-
-
-def ends_with_its_parent(script: str, folder: Path) -> bool:
-    """Whether the process whose number a script prints ends when the script's gets SIGKILL."""
-    (folder / "parent.py").write_text(script)
-    with subprocess.Popen(
-        [sys.executable, str(folder / "parent.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-    ) as parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        assert is_running(child)
-        parent.send_signal(signal.SIGKILL)
-    return until(lambda: not is_running(child), 30)
-
-
-def ends_by_itself(script: str, folder: Path) -> bool:
-    """Whether a script comes to its end, and says nothing."""
-    (folder / "script.py").write_text(script)
-    done = subprocess.run(
-        [sys.executable, str(folder / "script.py")],
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )
-    return (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-def is_running(pid: int) -> bool:
-    """Whether there is such a process, and it has not ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_crew_catches_up_as_one_process_does() -> None:

@@ -8,11 +8,9 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -25,7 +23,13 @@ from store import encoding_process, lake_writer
 from store.encoding_process import EncodingProcess
 from store.lake import Lake
 from tests.ingest.test_heads import until
-from tests.ingest.test_workers import ends_with_its_parent, is_running
+from tests.rigs.children import (
+    ends_by_itself,
+    ends_with_its_parent,
+    is_running,
+    left_whole,
+    started,
+)
 from tests.store.made import blocks, features
 from tests.store.test_lake import paths
 
@@ -35,19 +39,8 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def encoder() -> Iterator[EncodingProcess]:
     """One that has started, for all tests that leave it whole."""
-    with EncodingProcess() as process:
-        assert until(process.begin, 30)
+    with left_whole(EncodingProcess) as process:
         yield process
-        assert process.begin(), "it was given up"
-
-
-def started() -> tuple[EncodingProcess, BaseProcess]:
-    """One that has started, and its process."""
-    before = set(multiprocessing.active_children())
-    encoder = EncodingProcess()
-    assert until(encoder.begin, 30)
-    (process,) = set(multiprocessing.active_children()) - before
-    return encoder, process
 
 
 def lake_in(folder: Path, encoder: EncodingProcess | None = None) -> Lake:
@@ -136,7 +129,7 @@ def test_one_that_dies_costs_no_block(
     dies: str, tmp_path: Path, usual: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it had, and all that comes after, threads write; that is said once."""
-    encoder, process = started()
+    encoder, process = started(EncodingProcess)
     assert process.pid is not None
     lake, batch = lake_in(tmp_path / "lake", encoder), blocks(100, 1)
 
@@ -164,7 +157,7 @@ def test_one_that_is_killed_at_any_time_costs_no_block(
 ) -> None:
     """While it writes, too: no piece of its files is left, and none is in the lake."""
     for trial in range(6):
-        encoder, process = started()
+        encoder, process = started(EncodingProcess)
         lake = lake_in(tmp_path / f"lake{trial}", encoder)
         killer = threading.Timer(0.001 * trial, process.kill)
         killer.start()
@@ -175,7 +168,7 @@ def test_one_that_is_killed_at_any_time_costs_no_block(
 
 def test_one_that_does_not_answer_is_given_up(tmp_path: Path, usual: dict[str, bytes]) -> None:
     """It is waited for once, and leaves no process."""
-    encoder, process = started()
+    encoder, process = started(EncodingProcess)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
     lake = lake_in(tmp_path / "lake", encoder)
@@ -215,7 +208,7 @@ def test_tables_that_do_not_fit_are_written_here(
         grow(parts)
 
     monkeypatch.setattr(lake_writer, "_grow", noted)
-    encoder, _ = started()
+    encoder, _ = started(EncodingProcess)
     with encoder:
         lake = lake_in(tmp_path / "lake", encoder)
         assert content(lake, written(lake)) == usual
@@ -225,7 +218,7 @@ def test_tables_that_do_not_fit_are_written_here(
 
 def test_what_it_is_refused_is_tried_here(tmp_path: Path, usual: dict[str, bytes]) -> None:
     """Where only the process may write no more, nothing is lost; it is asked again next time."""
-    encoder, process = started()
+    encoder, process = started(EncodingProcess)
     assert process.pid is not None
     with encoder:
         lake = lake_in(tmp_path / "lake", encoder)
@@ -269,7 +262,7 @@ def test_a_place_that_cannot_be_written_is_told(encoder: EncodingProcess, tmp_pa
 @pytest.mark.usefixtures("elsewhere")
 def test_it_heeds_no_signal_to_stop(tmp_path: Path) -> None:
     """Sent to all processes of a service, they are for the one that has a block to commit yet."""
-    encoder, process = started()
+    encoder, process = started(EncodingProcess)
     assert process.pid is not None
     with encoder:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -279,7 +272,7 @@ def test_it_heeds_no_signal_to_stop(tmp_path: Path) -> None:
 
 def test_closed_it_leaves_no_process(tmp_path: Path, usual: dict[str, bytes]) -> None:
     """It ends by itself, and what is written after that is written here."""
-    encoder, process = started()
+    encoder, process = started(EncodingProcess)
     encoder.close()
     encoder.close()
     assert process.exitcode == 0
@@ -292,7 +285,7 @@ def test_closed_while_it_is_asked_costs_no_block(
     hangs: bool, tmp_path: Path, usual: dict[str, bytes]
 ) -> None:
     """A process that is told to stop does so between any two steps of a block; nothing hangs."""
-    encoder, process = started()
+    encoder, process = started(EncodingProcess)
     assert process.pid is not None
     lake, batch = lake_in(tmp_path / "lake", encoder), blocks(100, 1)
     writer = lake.writer()
@@ -344,7 +337,4 @@ def test_it_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_parent_that_does_not_close_it_can_end(tmp_path: Path) -> None:
     """Python, which asks its processes to end and waits for them, waits for nothing here."""
-    (tmp_path / "parent.py").write_text(_UNCLOSED)
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    command = [sys.executable, str(tmp_path / "parent.py")]
-    subprocess.run(command, env=environment, check=True, timeout=60)
+    assert ends_by_itself(_UNCLOSED, tmp_path)
